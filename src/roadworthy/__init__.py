@@ -1,0 +1,90 @@
+"""Roadworthy: from a table to a prediction service you can trust.
+
+```python
+import roadworthy as rw
+
+table = rw.read_table("adult.csv", target="income")
+model = rw.train(table, budget="60s")
+report = rw.test(model, table.holdout)
+bundle = rw.package(model, report, formats=["onnx", "joblib"])
+bundle.predict({"age": 39, ...})
+rw.serve(bundle, port=8080)
+```
+
+Names are loaded when they are first used: a server that imports this package loads nothing of
+training.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roadworthy.bundle import Bundle, load
+    from roadworthy.bundle.write import package
+    from roadworthy.contract import Contract
+    from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
+    from roadworthy.evaluate import Report, test
+    from roadworthy.project import Project, load_project
+    from roadworthy.serve import serve
+    from roadworthy.table import Table, read_table
+    from roadworthy.train import TrainedModel, train
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "Bundle": "bundle",
+    "CheckFailed": "errors",
+    "Contract": "contract",
+    "InputError": "errors",
+    "OutsideError": "errors",
+    "Project": "project",
+    "Report": "evaluate",
+    "RoadworthyError": "errors",
+    "Table": "table",
+    "TrainedModel": "train",
+    "load": "bundle",
+    "load_project": "project",
+    "package": "bundle.write",
+    "read_table": "table",
+    "serve": "serve",
+    "test": "evaluate",
+    "train": "train",
+}
+__all__ = [
+    "Bundle",
+    "CheckFailed",
+    "Contract",
+    "InputError",
+    "OutsideError",
+    "Project",
+    "Report",
+    "RoadworthyError",
+    "Table",
+    "TrainedModel",
+    "load",
+    "load_project",
+    "package",
+    "read_table",
+    "serve",
+    "test",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'roadworthy' has no attribute {name!r}")
+    try:
+        room = importlib.import_module(f"roadworthy.{_ROOMS[name]}")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("roadworthy"):
+            raise
+        raise ModuleNotFoundError(
+            f"roadworthy.{name} needs {error.name!r}: pip install 'roadworthy[train]'",
+            name=error.name,
+        ) from None
+    value = getattr(room, name)
+    globals()[name] = value
+    return value

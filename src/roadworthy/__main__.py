@@ -1,0 +1,6 @@
+"""`python -m roadworthy`."""
+
+from roadworthy.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""A Bundle: a verified model on disk that predicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from roadworthy.bundle.answers import answer, best_class
+from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.manifest import Manifest, verify
+from roadworthy.contract import Contract
+from roadworthy.errors import CheckFailed, Problem, RowsError
+from roadworthy.prepare.plan import FeaturePlan
+
+_MAX_PROBLEMS = 100
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row with the answer that the model must give."""
+
+    row: dict[str, Any]
+    expected: dict[str, Any]
+
+
+class Bundle:
+    """A bundle, opened and verified.
+
+    Args:
+        path: Its folder.
+        absent: Whether a column absent from a row is an error or a blank.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it is.
+        contract: The columns it takes.
+        plan: How a row becomes a vector.
+
+    Raises:
+        InputError: The folder is no bundle.
+        CheckFailed: A file is missing or changed.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, absent: Literal["error", "blank"] = "error"
+    ) -> None:
+        self.path = Path(path)
+        self.absent = absent
+        self.manifest: Manifest
+        self.manifest, self._contents = verify(self.path)
+        self.contract = self._decode("contract.json", Contract)
+        self.plan = self._decode("plan.json", FeaturePlan)
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.manifest.name}:{self.manifest.short_version})"
+
+    @property
+    def version(self) -> str:
+        """The content digest."""
+        return self.manifest.version
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Plan and core, loaded."""
+        return Engine(self.contract, self.plan, self._contents["core.onnx"], self.absent)
+
+    @cached_property
+    def golden(self) -> tuple[Golden, ...]:
+        """Rows with expected answers."""
+        lines = self._contents["golden.jsonl"].splitlines()
+        return tuple(msgspec.json.decode(line, type=Golden) for line in lines)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report of the tests, as plain data."""
+        report: dict[str, Any] = msgspec.json.decode(self._contents["report.json"])
+        return report
+
+    @property
+    def parity(self) -> dict[str, Any]:
+        """The evidence of parity, as plain data."""
+        parity: dict[str, Any] = msgspec.json.decode(self._contents["parity.json"])
+        return parity
+
+    def predict(self, rows: Any) -> Any:
+        """Predict rows.
+
+        Args:
+            rows: One mapping, a list of mappings, a CSV or Parquet file's path, or a data frame
+                (pandas, Polars, Arrow).
+
+        Returns:
+            For a mapping one answer (`prediction`, and `probabilities` by class name); for a
+            list a list of answers; for a file or frame a Polars frame with `prediction` and one
+            `probability_NAME` a class.
+
+        Raises:
+            RowsError: Rows break the contract; the message names row and column.
+        """
+        if isinstance(rows, Mapping):
+            return self._predict_rows([rows])[0]
+        if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
+            return self._predict_rows(rows)
+        from roadworthy.bundle.frames import predict_frame  # Polars, which a server has not
+
+        return predict_frame(self, rows)
+
+    def scores(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Probabilities `[N, K]` or predictions `[N]` of rows; raises as `predict`."""
+        problems: list[Problem] = []
+        encoder = self.engine.rows
+        matrix = np.zeros((len(rows), self.plan.width))
+        for number, row in enumerate(rows):
+            values = self.contract.read_row(row, problems, number=number, absent=self.absent)
+            if len(problems) >= _MAX_PROBLEMS:
+                break
+            if not problems:
+                matrix[number] = encoder.encode(encoder.make(*values))[0]
+        if problems:
+            raise RowsError(problems)
+        return self.engine.run_many(matrix)
+
+    def _predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        target = self.contract.target
+        return [
+            answer(target, scores)
+            for scores in np.atleast_2d(self.scores(rows).reshape(len(rows), -1)).tolist()
+        ]
+
+    def check_golden(self) -> None:
+        """Predict the golden rows and compare.
+
+        Raises:
+            CheckFailed: An answer is another than it was when the bundle was made.
+        """
+        for number, golden in enumerate(self.golden):
+            given = self.predict(golden.row)
+            if not same_answer(given, golden.expected):
+                raise CheckFailed(
+                    f"golden row {number} is answered differently than when the bundle was made",
+                    where=str(self.path),
+                    fix="the bundle or its runtime is not what was tested: do not serve it",
+                )
+
+    def _decode(self, name: str, kind: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(self._contents[name], type=kind)
+        except KeyError:
+            raise CheckFailed(f"the bundle has no {name}", where=str(self.path)) from None
+        except msgspec.DecodeError as error:
+            raise CheckFailed(f"{name} is damaged: {error}", where=str(self.path)) from None
+
+
+def same_answer(given: dict[str, Any], expected: dict[str, Any], tolerance: float = 1e-6) -> bool:
+    """Whether two answers are the same: the class exactly, numbers within a relative tolerance."""
+    wanted, found = expected["prediction"], given["prediction"]
+    if "probabilities" not in expected:
+        return bool(abs(found - wanted) <= tolerance * max(1.0, abs(wanted)))
+    pairs = expected["probabilities"].items()
+    close = all(abs(given["probabilities"][name] - value) <= tolerance for name, value in pairs)
+    return bool(found == wanted and close)
+
+
+def load(path: str | os.PathLike[str]) -> Bundle:
+    """Open and verify a bundle; see `Bundle`."""
+    return Bundle(path)
+
+
+__all__ = ["Bundle", "Golden", "best_class", "load", "same_answer"]

@@ -1,0 +1,119 @@
+"""The engine: plan and core, run on one row or on many, with nothing of training."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from roadworthy.contract import Contract
+from roadworthy.errors import InputError
+from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.prepare.rows import RowEncoder, compile_rows
+
+INPUT, OUTPUT = "X", "scores"
+_BATCH = 20_000
+
+
+class Engine:
+    """Runs one bundle's core.
+
+    `run_one` uses buffers of its own and is for one thread; `run_many` may be called from any.
+
+    Args:
+        contract: The columns.
+        plan: The vector.
+        core: The core's ONNX bytes, already verified.
+        absent: Whether an absent column is an error or a blank.
+
+    Raises:
+        InputError: The core is not a graph that fits the plan.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        plan: FeaturePlan,
+        core: bytes,
+        absent: Literal["error", "blank"] = "error",
+    ) -> None:
+        self.contract = contract
+        self.plan = plan
+        self.classes = len(contract.target.classes)
+        self.rows: RowEncoder = compile_rows(contract, plan, absent)
+        self._session = _open(core)
+        self._width = _check_shape(self._session, plan.width, self.classes)
+        self.run_one = self._bind()
+
+    def _bind(self) -> Callable[[Sequence[float]], list[float]]:
+        vector = np.zeros((1, self.plan.width))
+        answer = np.zeros((1, self._width))
+        binding = self._session.io_binding()
+        double = np.float64
+        binding.bind_input(INPUT, "cpu", 0, double, vector.shape, vector.ctypes.data)
+        binding.bind_output(OUTPUT, "cpu", 0, double, answer.shape, answer.ctypes.data)
+        # The wrapper in onnxruntime's Python only adds checks of what cannot change here.
+        run, bound = self._session._sess.run_with_iobinding, binding._iobinding
+        pack = struct.Struct(f"{self.plan.width}d").pack_into
+        row, out = vector.data.cast("B"), answer[0]
+        complement = self.classes == 2 and self._width == 1
+
+        def run_one(values: Sequence[float]) -> list[float]:
+            """Scores of one vector: a probability a class, or the one predicted number."""
+            pack(row, 0, *values)
+            run(bound, None)
+            scores: list[float] = out.tolist()
+            return [1.0 - scores[0], scores[0]] if complement else scores
+
+        return run_one
+
+    def run_many(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of many vectors.
+
+        Args:
+            matrix: `[N, plan.width]`, float64.
+
+        Returns:
+            Probabilities `[N, K]`, or predictions `[N]` for regression.
+        """
+        parts = [
+            self._session.run([OUTPUT], {INPUT: matrix[start : start + _BATCH]})[0]
+            for start in range(0, len(matrix), _BATCH)
+        ]
+        scores = np.concatenate(parts) if parts else np.empty((0, self._width))
+        if not self.classes:
+            return scores[:, 0]
+        if scores.shape[1] == 1:
+            return np.hstack([1.0 - scores, scores])
+        return scores
+
+
+def _open(core: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(core, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a class of its own for every status
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"core.onnx cannot be loaded: {first_line[:300]}") from None
+
+
+def _check_shape(session: onnxruntime.InferenceSession, features: int, classes: int) -> int:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [i.name for i in inputs] != [INPUT] or [o.name for o in outputs] != [OUTPUT]:
+        raise InputError(f"core.onnx must take {INPUT!r} and give {OUTPUT!r}")
+    width = outputs[0].shape[1]
+    allowed = {classes or 1} | ({1} if classes == 2 else set())
+    if inputs[0].shape[1] != features or width not in allowed:
+        raise InputError(
+            f"core.onnx is {inputs[0].shape[1]} features wide and gives {width} scores, the plan "
+            f"has {features} features and the contract {classes} classes"
+        )
+    return int(width)

@@ -1,0 +1,47 @@
+"""Predict whole frames and files, and turn typed columns back into rows of JSON values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from roadworthy.contract import Column, Contract, json_level
+from roadworthy.prepare.columns import encode_columns
+from roadworthy.project import DataSection
+from roadworthy.table.conform import conform
+from roadworthy.table.reading import read_frame
+
+if TYPE_CHECKING:
+    from roadworthy.bundle.bundle import Bundle
+
+
+def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
+    """Predict a file or a data frame; see `Bundle.predict`."""
+    contract = bundle.contract
+    frame, _, _, text, _ = read_frame(data, DataSection(blanks=contract.blanks))
+    typed = conform(frame, contract, text=text, absent=bundle.absent)
+    scores = bundle.engine.run_many(encode_columns(typed, bundle.plan))
+    target = contract.target
+    if target.task == "regression":
+        return pl.DataFrame({"prediction": scores})
+    classes = pl.Series(list(target.classes))
+    columns = {"prediction": classes.gather(scores.argmax(axis=1))}
+    for code, name in enumerate(target.class_names):
+        columns[f"probability_{name}"] = pl.Series(scores[:, code])
+    return pl.DataFrame(columns)
+
+
+def json_rows(frame: pl.DataFrame, contract: Contract) -> list[dict[str, Any]]:
+    """Typed columns as rows of the JSON values that a client would send."""
+    cells = [_json_cells(frame[column.name], column) for column in contract.columns]
+    return [dict(zip(contract.names, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def _json_cells(series: pl.Series, column: Column) -> list[Any]:
+    if column.kind == "date":
+        texts = series.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
+        return list(series.dt.to_string("%Y-%m-%d") if column.dtype == "date" else texts)
+    if column.kind == "category" and column.dtype != "string":
+        return [None if level is None else json_level(level) for level in series]
+    return series.to_list()

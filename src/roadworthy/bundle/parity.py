@@ -1,0 +1,227 @@
+"""The parity check: what is packaged predicts what was trained, or there is no package.
+
+Every way in which the bundle is run is compared with scikit-learn on the holdout and on
+generated rows: each column blank, all blank, extremes, float32 and integer borders, unseen and
+odd categories, far dates.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.frames import json_rows
+from roadworthy.contract import Column
+from roadworthy.errors import CheckFailed
+from roadworthy.prepare.columns import encode_columns
+from roadworthy.prepare.reference import reference_frame, reference_transformer
+from roadworthy.train import TrainedModel
+from roadworthy.train.scoring import model_scores
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability; of a regression relative to the prediction, or to 1."""
+_TIE = 1e-12
+_CELLS = 4_000_000
+_GENERATED = 4000
+Floats = NDArray[np.float64]
+
+
+class WayEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One way of running the bundle against scikit-learn.
+
+    Attributes:
+        rows: Rows compared.
+        different_labels: Rows whose class differs; 0, or there is no bundle.
+        ties: Rows whose two best classes are equal to within 1e-12, where either is right.
+        largest_difference: Of probabilities, or of regressions relative to the prediction.
+    """
+
+    rows: int
+    different_labels: int
+    ties: int
+    largest_difference: float
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The evidence that travels in the bundle.
+
+    Attributes:
+        tolerance: What was allowed.
+        holdout_rows: Rows of the holdout that were compared.
+        generated_rows: Generated rows that were compared.
+        ways: Way -> evidence.
+    """
+
+    tolerance: float
+    holdout_rows: int
+    generated_rows: int
+    ways: dict[str, WayEvidence]
+
+
+def reference_pipeline(model: TrainedModel) -> Pipeline:
+    """The whole model as a scikit-learn pipeline of stock transformers and its estimator."""
+    transformer = reference_transformer(model.plan, model.contract)
+    return Pipeline([("prepare", transformer), ("model", model.estimator)])
+
+
+def check_parity(model: TrainedModel, engine: Engine) -> Parity:
+    """Compare every way of running a core with scikit-learn.
+
+    Args:
+        model: The trained model with its table.
+        engine: The core that is to be packaged.
+
+    Returns:
+        The evidence.
+
+    Raises:
+        CheckFailed: Something differs beyond the tolerance; names the way, the column or
+            estimator, and the row.
+    """
+    held = model.table.holdout.frame
+    held = held.select(model.contract.names).head(max(1000, _CELLS // model.plan.width))
+    generated = generated_rows(held, model.contract.columns)
+    held = held.cast({c.name: generated.schema[c.name] for c in model.contract.columns})
+    rows = pl.concat([held, generated])
+    pipeline = reference_pipeline(model)
+    with np.errstate(all="ignore"):  # sums of 1e300 overflow in scikit-learn's own input check
+        wanted = model_scores(pipeline, reference_frame(rows, model.contract), engine.classes)  # type: ignore[arg-type]
+    matrix = encode_columns(rows, model.plan)
+    _check_vectors(model, pipeline, rows, matrix)
+    ways = {
+        "plan and core, batch": engine.run_many(matrix),
+        "plan and core, one row of JSON": _by_row(model, engine, rows, matrix),
+    }
+    return Parity(
+        tolerance=TOLERANCE,
+        holdout_rows=held.height,
+        generated_rows=generated.height,
+        ways={way: _compare(model, way, wanted, got, rows) for way, got in ways.items()},
+    )
+
+
+def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Floats) -> Floats:
+    decode = msgspec.json.Decoder(engine.rows.record).decode
+    scores = []
+    for number, row in enumerate(json_rows(rows, model.contract)):
+        vector, _ = engine.rows.encode(decode(msgspec.json.encode(row)))
+        if (matrix[number] != vector).any():
+            position = int(np.flatnonzero(matrix[number] != vector)[0])
+            raise CheckFailed(
+                "one row of JSON is prepared differently from a batch: no bundle is made",
+                where=f"column {model.plan.features[position].column!r}, row {number}",
+            )
+        scores.append(engine.run_one(vector))
+    return np.array(scores) if engine.classes else np.array(scores)[:, 0]
+
+
+def _check_vectors(
+    model: TrainedModel, pipeline: Pipeline, rows: pl.DataFrame, matrix: Floats
+) -> None:
+    """The plan's vectors must be scikit-learn's, bit for bit; a difference has a column."""
+    theirs = pipeline["prepare"].transform(reference_frame(rows, model.contract))
+    different = np.argwhere(np.asarray(theirs, dtype=np.float64) != matrix)
+    if len(different):
+        row, position = different[0]
+        raise CheckFailed(
+            "the plan prepares a cell differently from scikit-learn: no bundle is made",
+            where=f"column {model.plan.features[position].column!r}, {_place(row, rows)}",
+        )
+
+
+def _compare(
+    model: TrainedModel, way: str, wanted: Floats, got: Floats, rows: pl.DataFrame
+) -> WayEvidence:
+    if model.table.task == "regression":
+        difference = np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))
+        flipped = ties = np.zeros(len(wanted), dtype=bool)
+    else:
+        difference = np.abs(got - wanted).max(axis=1)
+        top = np.sort(wanted, axis=1)
+        ties = top[:, -1] - top[:, -2] <= _TIE
+        flipped = (got.argmax(axis=1) != wanted.argmax(axis=1)) & ~ties
+    difference = np.where(np.isfinite(difference), difference, np.inf)
+    if flipped.any() or difference.max() > TOLERANCE:
+        worst = int(np.argmax(flipped)) if flipped.any() else int(difference.argmax())
+        raise CheckFailed(
+            f"{way}: the core does not predict what {type(model.estimator).__name__} "
+            f"({model.family}) predicts: {int(flipped.sum())} classes differ, largest "
+            f"difference {difference.max():.3g}: no bundle is made",
+            where=_place(worst, rows),
+            fix="leave this family out of [train] candidates and report the estimator",
+        )
+    return WayEvidence(
+        rows=len(wanted),
+        different_labels=int(flipped.sum()),
+        ties=int(ties.sum()),
+        largest_difference=float(difference.max()),
+    )
+
+
+def _place(row: int, rows: pl.DataFrame) -> str:
+    return f"row {row} of the {rows.height} compared"
+
+
+def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
+    """Hostile rows: typical rows of the holdout with one cell, or all, made extreme.
+
+    Args:
+        held: Typed rows to start from.
+        columns: The contract's columns.
+
+    Returns:
+        At most 4,000 rows; every column is blank in one at least.
+    """
+    variants = {column.name: _variants(column) for column in columns}
+    for limit in (1000, 4, 2, 1):
+        if sum(min(limit, len(values)) for values in variants.values()) <= _GENERATED:
+            break
+    base = held.head(20).cast({c.name: _wide(c) for c in columns}).rows(named=True)
+    rows = [dict.fromkeys(held.columns)]
+    turn = itertools.cycle(base)
+    for name, values in variants.items():
+        rows += [{**next(turn), name: value} for value in values[:limit]]
+    longest = max(len(values) for values in variants.values())
+    for number in range(min(longest, 50)):  # all columns extreme at once
+        rows.append({name: values[number % len(values)] for name, values in variants.items()})
+    schema = {column.name: _wide(column) for column in columns}
+    return pl.DataFrame(rows[: _GENERATED + 1], schema=schema, orient="row")
+
+
+def _wide(column: Column) -> Any:
+    return {
+        "number": pl.Float64,
+        "boolean": pl.Boolean,
+        "date": pl.Datetime("us"),
+        "category": pl.String,
+    }[column.kind]
+
+
+def _variants(column: Column) -> list[Any]:
+    """Cells to try, the most telling first."""
+    low, high = column.minimum or 0.0, column.maximum or 0.0
+    if column.kind == "number":
+        span = max(high - low, 1.0)
+        borders = [low, high, *column.quantiles]
+        near = [float(np.nextafter(np.float32(value), np.float32(np.inf))) for value in borders]
+        return [
+            None, high + 10 * span, low - 10 * span, *borders, *near, 0.0, -0.0, 1e-40, -1e-40,
+            5e-324, 0.1, 2.0**24 + 1, 2.0**53 + 1, 3.5e38, -3.5e38, 1e300, -1e300,
+        ]  # fmt: skip
+    if column.kind == "boolean":
+        return [None, True, False]
+    if column.kind == "date":
+        micros = [None, low * 1e6, high * 1e6, -2208988800e6, 4133894400e6, 951782400e6, 86400e6]
+        stamps = pl.Series([None if m is None else int(m) for m in micros], dtype=pl.Int64)
+        return stamps.cast(pl.Datetime("us")).to_list()
+    if column.dtype != "string":
+        return [None, "987654321", *list(column.categories)[:200]]
+    odd = ["never seen", "ünïcödé 🚗", "x" * 10_000, 'quo"te\\', "0", "line\nbreak"]
+    return [None, *odd, *list(column.categories)[:200]]

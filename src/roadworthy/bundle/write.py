@@ -1,0 +1,173 @@
+"""Package a model: export the core, prove parity, write the bundle in one move."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from roadworthy.bundle.answers import answer
+from roadworthy.bundle.bundle import Bundle
+from roadworthy.bundle.core import EXPORTERS
+from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.frames import json_rows
+from roadworthy.bundle.manifest import (
+    FILE_NAME,
+    FORMAT,
+    Manifest,
+    content_version,
+    digest,
+    to_json,
+)
+from roadworthy.bundle.parity import check_parity, reference_pipeline
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.evaluate import Report
+from roadworthy.train import TrainedModel
+
+FORMATS = ("onnx", "joblib")
+GOLDEN_ROWS = 50
+_LIBRARIES = ("numpy", "scikit-learn", "lightgbm", "polars", "onnx", "onnxruntime", "msgspec")
+
+
+def package(
+    model: TrainedModel,
+    report: Report,
+    *,
+    formats: Sequence[str] = ("onnx",),
+    directory: str | os.PathLike[str] = "bundles",
+) -> Bundle:
+    """Make a bundle.
+
+    Args:
+        model: The trained model.
+        report: Its report, from `test`.
+        formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
+        directory: The bundle becomes `directory/NAME/VERSION`.
+
+    Returns:
+        The bundle, opened again from disk and verified.
+
+    Raises:
+        CheckFailed: What would be served differs from what was trained.
+        InputError: An unknown format.
+        OutsideError: The folder cannot be written.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(
+            f"unknown format {unknown[0]!r}",
+            where="[package] formats",
+            fix=f"choose from {', '.join(FORMATS)}",
+        )
+    core = EXPORTERS[model.family](model.estimator, model.plan.width)
+    engine = Engine(model.contract, model.plan, core)
+    parity = check_parity(model, engine)
+    files = {
+        "contract.json": to_json(model.contract),
+        "plan.json": to_json(model.plan),
+        "core.onnx": core,
+        "parity.json": to_json(parity),
+        "report.json": to_json(report),
+        "golden.jsonl": _golden(model, engine),
+    }
+    if "joblib" in formats:
+        files["model.joblib"] = _joblib(model)
+    manifest = Manifest(
+        format=FORMAT,
+        name=model.name,
+        version="",
+        task=model.table.task,
+        classes=model.table.classes,
+        family=model.family,
+        environment=_environment(),
+        files={name: digest(content) for name, content in sorted(files.items())},
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        measured={
+            "microseconds_per_row": _microseconds(engine, model),
+            **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
+        },
+    )
+    manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
+    files[FILE_NAME] = to_json(manifest)
+    return Bundle(_write(Path(directory), manifest, files))
+
+
+def _write(directory: Path, manifest: Manifest, files: dict[str, bytes]) -> Path:
+    """Write beside the final place, then move: a bundle is there whole or not at all."""
+    final = directory / manifest.name / manifest.short_version
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():  # the same content was packaged before
+            return final
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
+        try:
+            for name, content in files.items():
+                with (draft / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            draft.chmod(0o755)
+            draft.rename(final)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise OutsideError(
+            f"the bundle cannot be written: {error.strerror or error}", where=str(final)
+        ) from None
+    return final
+
+
+def _golden(model: TrainedModel, engine: Engine) -> bytes:
+    """Rows of the holdout, evenly spread, with the answers that the model must give."""
+    held = model.table.holdout.frame.select(model.contract.names)
+    rows = json_rows(
+        held.gather_every(max(1, held.height // GOLDEN_ROWS)).head(GOLDEN_ROWS), model.contract
+    )
+    lines = []
+    for row in rows:
+        values = model.contract.read_row(row, [])
+        scores = engine.run_one(engine.rows.encode(engine.rows.make(*values))[0])
+        lines.append({"row": row, "expected": answer(model.contract.target, scores)})
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def _joblib(model: TrainedModel) -> bytes:
+    import joblib
+
+    buffer = io.BytesIO()
+    joblib.dump(reference_pipeline(model), buffer, compress=3)
+    return buffer.getvalue()
+
+
+def _environment() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "roadworthy": importlib.metadata.version("roadworthy"),
+        **versions,
+    }
+
+
+def _microseconds(engine: Engine, model: TrainedModel) -> float:
+    """Wall time of one row from JSON bytes to scores: the median over rows of the holdout."""
+    rows = json_rows(
+        model.table.holdout.frame.select(model.contract.names).head(500), model.contract
+    )
+    bodies = [msgspec.json.encode(row) for row in rows]
+    decode, encode = msgspec.json.Decoder(engine.rows.record).decode, engine.rows.encode
+    taken = []
+    for body in [*bodies[:50], *bodies]:
+        start = time.perf_counter()
+        engine.run_one(encode(decode(body))[0])
+        taken.append(time.perf_counter() - start)
+    return round(sorted(taken[len(bodies[:50]) :])[len(bodies) // 2] * 1e6, 1)

@@ -1,0 +1,80 @@
+"""The command line: one thin file a verb."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from roadworthy.cli import init, launch, models, predict, serve
+from roadworthy.cli.output import print_error
+from roadworthy.errors import OutsideError, RoadworthyError
+
+app = typer.Typer(
+    name="roadworthy",
+    help="From a table to a prediction service you can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("launch")(launch.launch)
+app.command("init")(init.init)
+app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
+app.add_typer(models.app, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from roadworthy import __version__
+
+        typer.echo(f"roadworthy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """From a table to a prediction service you can trust."""
+
+
+def main() -> None:
+    """Run the command line; every known error ends in its message and its exit code."""
+    try:
+        app()
+    except RoadworthyError as error:
+        print_error(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("roadworthy"):
+            raise
+        missing = OutsideError(
+            f"this verb needs {error.name!r}, which is not installed",
+            fix="pip install 'roadworthy[train]'",
+        )
+        print_error(missing, as_json="--json" in sys.argv)
+        sys.exit(missing.exit_code)
+    except MemoryError:
+        short = OutsideError("not enough memory", fix="use a larger machine or fewer rows")
+        print_error(short, as_json="--json" in sys.argv)
+        sys.exit(short.exit_code)
+    except Exception as error:
+        if "ROADWORTHY_DEBUG" in os.environ:
+            raise
+        fault = OutsideError(
+            f"a fault in Roadworthy itself: {type(error).__name__}: {error}",
+            fix="run again with ROADWORTHY_DEBUG=1 and report what it prints",
+        )
+        print_error(fault, as_json="--json" in sys.argv)
+        sys.exit(fault.exit_code)

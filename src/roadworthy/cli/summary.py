@@ -1,0 +1,182 @@
+"""The summary of a launch: what a person wants to know before trusting a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from roadworthy.bundle import Bundle
+from roadworthy.evaluate import Estimate, Report
+from roadworthy.table import Table
+from roadworthy.train.scoring import GREATER_IS_BETTER
+
+_SHOWN_SLICES = 10
+_SHOWN_CLASSES = 12
+_SHOWN_COLUMNS = 15
+_METRICS = {
+    "regression": ("rmse", "mae", "r2"),
+    "binary": ("roc_auc", "accuracy", "f1_macro", "log_loss", "brier"),
+    "multiclass": ("accuracy", "f1_macro", "roc_auc", "log_loss", "brier"),
+}
+
+
+def launch_document(table: Table, report: Report, bundle: Bundle, taken: float) -> dict[str, Any]:
+    """Everything of a launch as plain data."""
+    content: dict[str, Any] = msgspec.to_builtins(report)
+    return {
+        "name": bundle.manifest.name,
+        "version": bundle.version,
+        "bundle": str(bundle.path),
+        "bundle_bytes": bundle_bytes(bundle),
+        "source": table.source,
+        "rows": len(table),
+        "target": table.target,
+        "classes": list(table.classes),
+        "seconds": round(taken, 3),
+        "microseconds_per_row": bundle.manifest.measured["microseconds_per_row"],
+        "parity": bundle.parity,
+        "report": content,
+    }
+
+
+def bundle_bytes(bundle: Bundle) -> int:
+    """Size of a bundle's files."""
+    return sum(entry.size for entry in bundle.manifest.files.values())
+
+
+def print_summary(table: Table, report: Report, bundle: Bundle, taken: float) -> None:
+    """Print the summary for people."""
+    console = Console(highlight=False)
+    _print_table(console, table)
+    _print_model(console, report)
+    if report.classes:
+        _print_classes(console, report)
+    _print_slices(console, report)
+    _print_bundle(console, bundle, taken)
+
+
+def _print_table(console: Console, table: Table) -> None:
+    cells = len(table) * len(table.profiles)
+    blanks = sum(profile.blanks for profile in table.profiles)
+    console.print(f"\n[bold]Table[/]  {escape(table.source)}")
+    console.print(
+        f"  {len(table):,} rows, {len(table.profiles)} columns, "
+        f"{blanks / max(1, cells):.1%} of the cells blank; predicts "
+        f"[bold]{escape(table.target)}[/] ({table.task})"
+    )
+    for note in table.notes:
+        console.print(f"  · {escape(note)}")
+    kinds: dict[str, list[str]] = {}
+    for profile in table.profiles:
+        if profile.used:
+            kinds.setdefault(profile.kind, []).append(profile.name)
+    for kind, names in kinds.items():
+        more = f" … {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+        console.print(f"  {kind}: {escape(', '.join(names[:_SHOWN_COLUMNS]))}{more}")
+    dropped = [profile for profile in table.profiles if not profile.used]
+    for profile in dropped[:_SHOWN_COLUMNS]:
+        console.print(f"  [yellow]left out:[/] {escape(profile.name)} ({profile.why_not})")
+    if len(dropped) > _SHOWN_COLUMNS:
+        console.print(f"  [yellow]left out:[/] … {len(dropped) - _SHOWN_COLUMNS} more")
+
+
+def _print_model(console: Console, report: Report) -> None:
+    search = report.search
+    console.print(
+        f"\n[bold]Model[/]  {report.family}, best of {len(search.trials) - 1} configurations by "
+        f"{search.metric} over {search.folds} folds of {search.search_rows:,} rows; refitted on "
+        f"{search.training_rows:,}"
+    )
+    best: dict[str, float] = {}
+    for trial in search.trials:
+        if trial.score is not None and trial.note is None:
+            better = max if GREATER_IS_BETTER[search.metric] else min
+            best[trial.family] = better(best.get(trial.family, trial.score), trial.score)
+    scores = ", ".join(f"{family} {score:.4g}" for family, score in best.items())
+    console.print(f"  {search.metric}: {scores}")
+    if not search.complete:
+        console.print(
+            "  [yellow]the budget ended the search before every configuration was tried; "
+            "a larger --budget may find better[/]"
+        )
+    grid = _grid(
+        f"on {report.rows:,} held-out rows ({report.policy})", "value", "95 % interval", "baseline"
+    )
+    for name in _METRICS[report.task]:
+        estimate, base = report.metrics[name], report.baseline.get(name)
+        grid.add_row(
+            name.replace("_", " "),
+            _number(estimate.value),
+            _interval(estimate),
+            _number(base),
+        )
+    console.print(grid)
+
+
+def _print_classes(console: Console, report: Report) -> None:
+    grid = _grid("class", "precision", "recall", "f1", "rows")
+    for entry in report.classes[:_SHOWN_CLASSES]:
+        grid.add_row(
+            escape(entry.name),
+            f"{entry.precision:.3f}",
+            f"{entry.recall:.3f}",
+            f"{entry.f1:.3f}",
+            f"{entry.rows:,}",
+        )
+    console.print(grid)
+    if len(report.classes) > _SHOWN_CLASSES:
+        console.print(f"  … {len(report.classes) - _SHOWN_CLASSES} more classes in report.json")
+
+
+def _print_slices(console: Console, report: Report) -> None:
+    worse = -1.0 if report.task == "regression" else 1.0
+    known = [s for s in report.slices if s.gap is not None and not s.few]
+    if not known:
+        return
+    known.sort(key=lambda s: worse * (s.gap or 0.0))
+    grid = _grid("subgroup (weakest first)", known[0].metric, "95 % interval", "gap", "rows")
+    for entry in known[:_SHOWN_SLICES]:
+        grid.add_row(
+            escape(f"{entry.column} = {entry.value}"),
+            _number(entry.estimate.value),
+            _interval(entry.estimate),
+            f"{entry.gap:+.3g}",
+            f"{entry.rows:,}",
+        )
+    console.print(grid)
+
+
+def _print_bundle(console: Console, bundle: Bundle, taken: float) -> None:
+    parity = bundle.parity
+    worst = max(way["largest_difference"] for way in parity["ways"].values())
+    console.print(
+        f"\n[bold]Parity[/]  [green]holds[/]: scikit-learn, batch and one row of JSON agree on "
+        f"{parity['holdout_rows']:,} held-out and {parity['generated_rows']:,} generated rows "
+        f"(blank, extreme, unseen); no class differs, largest difference {worst:.1g}"
+    )
+    console.print(
+        f"[bold]Bundle[/]  {escape(str(bundle.path))}  "
+        f"{bundle_bytes(bundle) / 1e6:.2f} MB, "
+        f"{bundle.manifest.measured['microseconds_per_row']:.0f} µs a row, made in {taken:.0f} s"
+    )
+
+
+def _grid(*columns: str) -> Grid:
+    grid = Grid(box=None, padding=(0, 2), header_style="bold", pad_edge=True)
+    for place, column in enumerate(columns):
+        grid.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+    return grid
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:.4g} to {estimate.high:.4g}"

@@ -1,0 +1,414 @@
+"""The contract: which columns a model takes, what they may hold, and how a row is checked.
+
+A contract is learned from the training table, travels in the bundle, and says the same to
+every caller: `read_value` for JSON and Python, `read_text` for CSV. It is plain data and needs
+nothing but msgspec.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from roadworthy.errors import Problem
+
+ColumnKind = Literal["number", "category", "boolean", "date"]
+Task = Literal["binary", "multiclass", "regression"]
+ClassValue = bool | int | str
+
+TRUE_WORDS = ("true", "yes", "y", "t", "1", "on")
+FALSE_WORDS = ("false", "no", "n", "f", "0", "off")
+_EPOCH = datetime(1970, 1, 1)
+
+
+class CellError(ValueError):
+    """A cell that its column cannot take; the message holds none of the caller's data."""
+
+
+class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How numbers are written in text.
+
+    Attributes:
+        decimal: The decimal mark, `.` or `,`.
+        thousands: The mark between thousands, or an empty string.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column that the model takes.
+
+    Attributes:
+        name: As in the table's header.
+        kind: How the column is used.
+        dtype: How its values are written: what JSON type a client sends.
+        blank_share: Share of blank cells in the training table, 0 to 1.
+        minimum: Smallest training value (numbers; dates in seconds since 1970).
+        maximum: Largest training value.
+        quantiles: The 5, 25, 50, 75 and 95 % quantiles of the training values.
+        categories: Level -> count in the training table, most frequent first.
+        on_blank: `impute` answers with a warning, `error` refuses.
+        on_unseen: `warn` answers and says so, `error` refuses a level not in `categories`.
+        number_format: How numbers are written in CSV.
+        date_format: strptime format of dates in the table; ISO 8601 is always taken.
+    """
+
+    name: str
+    kind: ColumnKind
+    dtype: Literal["integer", "number", "string", "boolean", "date", "datetime"]
+    blank_share: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+    quantiles: tuple[float, ...] = ()
+    categories: dict[str, int] = {}
+    on_blank: Literal["impute", "error"] = "impute"
+    on_unseen: Literal["warn", "error"] = "warn"
+    number_format: NumberFormat = NumberFormat()
+    date_format: str | None = None
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the training table had a blank in this column."""
+        return self.blank_share > 0
+
+    def read_value(self, value: Any, blanks: Sequence[str]) -> float | str | bool | None:
+        """Check a JSON or Python value.
+
+        Args:
+            value: The cell.
+            blanks: Lower-case texts that mean a blank, unless they are a known level.
+
+        Returns:
+            None for a blank, else a finite float (number; date in seconds since 1970 UTC), a
+            level (category) or a bool.
+
+        Raises:
+            CellError: The value is of the wrong type or out of float64's range.
+        """
+        if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+            value = value.item()  # a NumPy scalar
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            self.check_blank()
+            return None
+        if self.kind == "number":
+            return _number(value)
+        if self.kind == "boolean":
+            return self._boolean(value, blanks)
+        if self.kind == "date":
+            return self._date(value, blanks)
+        return self._level(value, blanks)
+
+    def read_text(self, text: str | None, blanks: Sequence[str]) -> float | str | bool | None:
+        """Check a CSV cell; arguments, result and errors as `read_value`."""
+        text = "" if text is None else text.strip()
+        if self.kind == "category" and text in self.categories:
+            return text
+        if text.lower() in blanks:
+            self.check_blank()
+            return None
+        if self.kind == "number":
+            return parse_number(text, self.number_format)
+        return self.read_value(text, blanks)
+
+    def check_blank(self) -> None:
+        """Raise CellError when the contract refuses blanks."""
+        if self.on_blank == "error":
+            raise CellError("may not be blank")
+
+    def _boolean(self, value: Any, blanks: Sequence[str]) -> bool | None:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, (int, float)) and value in (0, 1):
+            return bool(value)
+        if isinstance(value, str):
+            word = value.strip().lower()
+            if word in TRUE_WORDS:
+                return True
+            if word in FALSE_WORDS:
+                return False
+            if word in blanks:
+                self.check_blank()
+                return None
+        raise CellError("expected true or false")
+
+    def _date(self, value: Any, blanks: Sequence[str]) -> float | None:
+        if isinstance(value, datetime):
+            return epoch_seconds(value)
+        if isinstance(value, date):
+            return epoch_seconds(datetime(value.year, value.month, value.day))
+        if isinstance(value, str):
+            if value.strip().lower() in blanks:
+                self.check_blank()
+                return None
+            return parse_date(value, self.date_format)
+        raise CellError("expected a date as text, for example 2026-01-31 or 2026-01-31T08:30:00")
+
+    def _level(self, value: Any, blanks: Sequence[str]) -> str | None:
+        if not isinstance(value, str):
+            return self._level_of_number(value)
+        text = value if value in self.categories else value.strip()
+        if text not in self.categories:
+            if text.lower() in blanks:
+                self.check_blank()
+                return None
+            if "\0" in text:
+                raise CellError("holds a NUL character")
+            self.check_unseen()
+        return text
+
+    def _level_of_number(self, value: Any) -> str:
+        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not numeric or self.dtype == "string":
+            raise CellError("expected text")
+        if not abs(value) < 2**63:
+            raise CellError("is not a number that a level can have")
+        text = canonical_text(value)
+        if text not in self.categories:
+            self.check_unseen()
+        return text
+
+    def check_unseen(self) -> None:
+        """Raise CellError when the contract refuses unseen levels."""
+        if self.on_unseen == "error":
+            raise CellError("is not one of the levels that the contract lists")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is predicted.
+
+    Attributes:
+        name: The target's column.
+        task: Binary or multiclass classification, or regression.
+        classes: The classes in the order of the model's probabilities; empty for regression.
+    """
+
+    name: str
+    task: Task
+    classes: tuple[ClassValue, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as texts: the keys of a probability answer."""
+        return tuple(class_name(value) for value in self.classes)
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The columns a model takes.
+
+    Attributes:
+        target: What is predicted.
+        columns: The columns it takes, in the table's order.
+        ignored: Columns of the training table that are accepted and not used.
+        blanks: Lower-case texts that mean a blank in CSV.
+        rows: Rows the contract was learned from.
+    """
+
+    target: Target
+    columns: tuple[Column, ...]
+    ignored: tuple[str, ...] = ()
+    blanks: tuple[str, ...] = ("",)
+    rows: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns that the model takes."""
+        return tuple(column.name for column in self.columns)
+
+    def read_row(
+        self,
+        row: Mapping[str, Any],
+        problems: list[Problem],
+        *,
+        number: int | None = None,
+        text: bool = False,
+        absent: Literal["error", "blank"] = "error",
+    ) -> list[float | str | bool | None]:
+        """Check one row, value by value.
+
+        Args:
+            row: Column name -> cell.
+            problems: What is wrong is appended here.
+            number: The row's zero-based number, for messages.
+            text: The cells are CSV texts.
+            absent: Whether an absent column is an error or a blank.
+
+        Returns:
+            One value a column of the contract, as `Column.read_value` makes them; blank where
+            a problem was found.
+        """
+        values: list[float | str | bool | None] = []
+        for column in self.columns:
+            value: float | str | bool | None = None
+            try:
+                if column.name in row:
+                    read = column.read_text if text else column.read_value
+                    value = read(row[column.name], self.blanks)
+                elif absent == "error":
+                    raise CellError("is absent")
+                else:
+                    column.read_value(None, self.blanks)
+            except CellError as error:
+                problems.append(Problem(str(error), column.name, number))
+            values.append(value)
+        return values
+
+    def unknown_columns(self, row: Mapping[str, Any]) -> list[str]:
+        """Names in the row that the training table did not have."""
+        known = {*self.names, *self.ignored, self.target.name}
+        return [name for name in row if name not in known]
+
+    def json_schema(self, absent: Literal["error", "blank"] = "error") -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of one row."""
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {column.name: column_schema(column) for column in self.columns},
+            "additionalProperties": True,
+        }
+        if absent == "error":
+            schema["required"] = list(self.names)
+        return schema
+
+    def example(self) -> dict[str, Any]:
+        """A typical row: median numbers, most frequent levels."""
+        return {column.name: _example(column) for column in self.columns}
+
+
+def column_schema(column: Column) -> dict[str, Any]:
+    """JSON Schema of one column's cell."""
+    types: dict[str, list[str]] = {
+        "number": ["number"],
+        "boolean": ["boolean"],
+        "date": ["string"],
+        "category": ["string"] if column.dtype == "string" else [column.dtype, "string"],
+    }
+    nullable = column.on_blank == "impute"
+    allowed = types[column.kind] + (["null"] if nullable else [])
+    schema: dict[str, Any] = {"type": allowed if len(allowed) > 1 else allowed[0]}
+    if column.kind == "date":
+        schema["format"] = "date" if column.dtype == "date" else "date-time"
+    if column.kind == "category" and column.on_unseen == "error":
+        schema["enum"] = [*column.categories, *([None] if nullable else [])]
+        if column.dtype != "string":
+            schema["enum"] += [json_level(level) for level in column.categories]
+    schema["examples"] = [_example(column)]
+    schema["description"] = describe(column)
+    return schema
+
+
+def describe(column: Column) -> str:
+    """One sentence on what the training table held in this column."""
+    blank = f"{column.blank_share:.1%} blank" if column.nullable else "never blank"
+    if column.kind == "category":
+        return f"category, {len(column.categories)} levels, {blank} in training"
+    if column.kind == "boolean" or column.minimum is None or column.maximum is None:
+        return f"{column.kind}, {blank} in training"
+    if column.kind == "date":
+        low, high = iso_date(column.minimum), iso_date(column.maximum)
+        return f"date from {low} to {high}, {blank} in training"
+    return f"number from {column.minimum:g} to {column.maximum:g}, {blank} in training"
+
+
+def class_name(value: ClassValue) -> str:
+    """A class as a text, booleans as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def canonical_text(value: float) -> str:
+    """A number as the text of a category level: 3 and 3.0 are the level `3`."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def json_level(level: str) -> float | int | str:
+    """A level of a numeric category as the number that a client sends."""
+    try:
+        number = float(level)
+    except ValueError:
+        return level
+    return int(level) if number.is_integer() else number
+
+
+def parse_number(text: str, written: NumberFormat) -> float:
+    """A finite float from a text.
+
+    Raises:
+        CellError: The text is not a number in this format, or beyond float64.
+    """
+    plain = text.strip()
+    if written.thousands:
+        plain = plain.replace(written.thousands, "")
+    if written.decimal != ".":
+        plain = plain.replace(written.decimal, ".")
+    try:
+        number = float(plain) if "_" not in plain else math.nan
+    except ValueError:
+        raise CellError("expected a number") from None
+    if not math.isfinite(number):
+        raise CellError("is not a finite number")
+    return number
+
+
+def parse_date(text: str, written: str | None) -> float:
+    """Seconds since 1970 (UTC; a text without offset is taken as UTC) from a text.
+
+    Args:
+        text: ISO 8601, or what `written` says.
+        written: strptime format, or None.
+
+    Raises:
+        CellError: The text is not a date.
+    """
+    plain = text.strip()
+    try:
+        if written is not None:
+            return epoch_seconds(datetime.strptime(plain, written))
+    except ValueError:
+        pass
+    try:
+        return epoch_seconds(datetime.fromisoformat(plain))
+    except ValueError:
+        raise CellError("expected a date, for example 2026-01-31") from None
+
+
+def epoch_seconds(moment: datetime) -> float:
+    """Seconds since 1970; a moment without time zone is taken as UTC."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return (moment - _EPOCH).total_seconds()
+
+
+def iso_date(seconds: float) -> str:
+    """The UTC date of seconds since 1970, in ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CellError("expected a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise CellError("is beyond the range of a 64-bit float") from None
+    if not math.isfinite(number):
+        raise CellError("is not a finite number")
+    return number
+
+
+def _example(column: Column) -> Any:
+    if column.kind == "category":
+        level = next(iter(column.categories), None)
+        return level if level is None or column.dtype == "string" else json_level(level)
+    if column.kind == "boolean":
+        return True
+    if not column.quantiles:
+        return None
+    middle = column.quantiles[len(column.quantiles) // 2]
+    if column.kind == "number":
+        return int(middle) if column.dtype == "integer" and middle.is_integer() else middle
+    moment = datetime.fromtimestamp(middle, UTC).replace(tzinfo=None, microsecond=0)
+    return moment.date().isoformat() if column.dtype == "date" else moment.isoformat()

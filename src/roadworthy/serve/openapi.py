@@ -1,0 +1,181 @@
+"""The OpenAPI 3.1 description of the service, typed by the contract's columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roadworthy.bundle import Bundle
+from roadworthy.serve.problems import MEDIA_TYPE, TITLES
+
+
+def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
+    """Describe the service of one bundle."""
+    manifest, contract = bundle.manifest, bundle.contract
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": manifest.name,
+            "version": manifest.short_version,
+            "description": f"Predicts `{contract.target.name}` ({manifest.task}).",
+        },
+        "paths": {
+            "/predict": {"post": _predict(bundle, max_rows)},
+            "/livez": {"get": _plain("livez", "Whether the process is up.", "application/json")},
+            "/readyz": {
+                "get": {
+                    **_plain(
+                        "readyz",
+                        "Whether the model is verified, loaded and answers its golden rows right.",
+                        "application/json",
+                    ),
+                }
+            },
+            "/metadata": {"get": _plain("metadata", "What is served.", "application/json")},
+            "/contract": {
+                "get": _plain("contract", "The columns that the model takes.", "application/json")
+            },
+            "/metrics": {"get": _plain("metrics", "Prometheus metrics.", "text/plain")},
+            "/openapi.json": {"get": _plain("openapi", "This document.", "application/json")},
+            "/docs": {"get": _plain("docs", "A page to try predictions.", "text/html")},
+        },
+        "components": {
+            "schemas": {
+                "Row": contract.json_schema(bundle.absent),
+                "Answer": _answer(bundle),
+                "Warning": _WARNING,
+                "Problem": _PROBLEM,
+            }
+        },
+    }
+
+
+def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
+    row = {"$ref": "#/components/schemas/Row"}
+    contract = bundle.contract
+    schema = contract.json_schema(bundle.absent)
+    columns = {
+        "type": "object",
+        "description": "One list a column, all of one length.",
+        "properties": {
+            name: {"type": "array", "items": cell, "minItems": 1, "maxItems": max_rows}
+            for name, cell in schema["properties"].items()
+        },
+        "additionalProperties": {"type": "array"},
+        "minProperties": 1,
+        **({"required": schema["required"]} if "required" in schema else {}),
+    }
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
+    envelope = {
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "request_id": {"type": "string"},
+        "warnings": {"type": "array", "items": {"$ref": "#/components/schemas/Warning"}},
+    }
+    answer = {"$ref": "#/components/schemas/Answer"}
+    one = {"allOf": [answer], "type": "object", "properties": envelope, "required": [*envelope]}
+    many = {
+        "type": "object",
+        "properties": {"predictions": {"type": "array", "items": answer}, **envelope},
+        "required": ["predictions", *envelope],
+    }
+    return {
+        "operationId": "predict",
+        "summary": f"Predict {contract.target.name}.",
+        "parameters": [
+            {
+                "name": "X-Request-ID",
+                "in": "header",
+                "description": "Comes back in the answer: letters, digits, - _ . up to 64.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"anyOf": [row, rows, columns]},
+                    "examples": {"one row": {"value": contract.example()}},
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The prediction.",
+                "content": {"application/json": {"schema": {"oneOf": [one, many]}}},
+            },
+            **{
+                str(code): {
+                    "description": TITLES[code],
+                    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                }
+                for code in (400, 413, 415, 422)
+            },
+        },
+    }
+
+
+def _answer(bundle: Bundle) -> dict[str, Any]:
+    target = bundle.contract.target
+    if target.task == "regression":
+        return {
+            "type": "object",
+            "properties": {"prediction": {"type": "number"}},
+            "required": ["prediction"],
+        }
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    return {
+        "type": "object",
+        "properties": {
+            "prediction": {"enum": list(target.classes)},
+            "probabilities": {
+                "type": "object",
+                "properties": dict.fromkeys(target.class_names, share),
+                "required": list(target.class_names),
+            },
+        },
+        "required": ["prediction", "probabilities"],
+    }
+
+
+def _plain(name: str, summary: str, media: str) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": {media: {}}}},
+    }
+
+
+_WARNING = {
+    "type": "object",
+    "properties": {
+        "row": {"type": "integer"},
+        "column": {"type": "string"},
+        "code": {"enum": ["blank", "unseen", "out_of_range", "unknown"]},
+        "message": {"type": "string"},
+    },
+    "required": ["column", "code", "message"],
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "row": {"type": "integer"},
+                    "column": {"type": "string"},
+                    "reason": {"type": "string"},
+                },
+                "required": ["reason"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "request_id"],
+}

@@ -1,0 +1,55 @@
+"""The pages: static, self-contained, made from a template file and the contract."""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+from typing import Any
+
+import msgspec
+
+from roadworthy.bundle import Bundle
+from roadworthy.contract import Column, describe, json_level
+
+_MAX_OPTIONS = 200
+
+
+def docs_page(bundle: Bundle) -> bytes:
+    """The page to try a prediction on: a form built from the contract."""
+    template = importlib.resources.files("roadworthy.serve").joinpath("docs.html").read_text()
+    manifest, target = bundle.manifest, bundle.contract.target
+    # "<" is escaped so that no text of the table can end the script element.
+    data = msgspec.json.encode(_form(bundle)).decode().replace("<", "\\u003c")
+    shown = {
+        "NAME": manifest.name,
+        "VERSION": manifest.short_version,
+        "TARGET": target.name,
+        "TASK": manifest.task,
+        "FAMILY": manifest.family,
+    }
+    page = template
+    for key, value in shown.items():
+        page = page.replace(f"{{{{{key}}}}}", html.escape(value))
+    return page.replace("{{DATA}}", data).encode()
+
+
+def _form(bundle: Bundle) -> dict[str, Any]:
+    contract = bundle.contract
+    example = bundle.golden[0].row if bundle.golden else contract.example()
+    return {
+        "example": example,
+        "columns": [_field(column) for column in contract.columns],
+        "metrics": bundle.report["metrics"],
+        "holdout": bundle.report["rows"],
+    }
+
+
+def _field(column: Column) -> dict[str, Any]:
+    levels = list(column.categories)[:_MAX_OPTIONS]
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "dtype": column.dtype,
+        "about": describe(column),
+        "levels": levels if column.dtype == "string" else [json_level(level) for level in levels],
+    }

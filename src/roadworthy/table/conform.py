@@ -1,0 +1,120 @@
+"""Bring a new frame into the types of a contract, as a request's rows are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import polars as pl
+
+from roadworthy.contract import CellError, Column, Contract
+from roadworthy.errors import Problem, RowsError
+from roadworthy.table.kinds import level_text
+
+_MAX_PROBLEMS = 100
+
+
+def conform(
+    frame: pl.DataFrame,
+    contract: Contract,
+    *,
+    text: bool = False,
+    absent: Literal["error", "blank"] = "error",
+) -> pl.DataFrame:
+    """Check and type the columns that a contract names.
+
+    Args:
+        frame: Rows as read; other columns are left out.
+        contract: What the columns must be.
+        text: The cells are CSV texts, in which numbers too are strings.
+        absent: Whether an absent column is an error or blank.
+
+    Returns:
+        A frame with the contract's columns, typed as `Table.frame`.
+
+    Raises:
+        RowsError: With each column and the first rows that break the contract.
+    """
+    problems: list[Problem] = []
+    columns = []
+    for column in contract.columns:
+        if column.name in frame.columns:
+            columns.append(_conform(frame[column.name], column, contract, text, problems))
+        else:
+            if absent == "error" or column.on_blank == "error":
+                problems.append(Problem("is absent", column.name))
+            blank = pl.Series(column.name, [None] * frame.height, dtype=_dtype(column))
+            columns.append(blank)
+    if problems:
+        raise RowsError(problems[:_MAX_PROBLEMS])
+    return pl.DataFrame(columns)
+
+
+def _dtype(column: Column) -> Any:
+    return {
+        "number": pl.Float64,
+        "boolean": pl.Boolean,
+        "date": pl.Datetime("us"),
+        "category": pl.String,
+    }[column.kind]
+
+
+def _conform(
+    series: pl.Series, column: Column, contract: Contract, text: bool, problems: list[Problem]
+) -> pl.Series:
+    if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
+        series = series.cast(pl.String)
+    typed = None if text else _fast(series, column)
+    if typed is None:
+        typed = _by_value(series, column, contract, text, problems)
+    if column.on_blank == "error" and typed.null_count():
+        rows = typed.is_null().arg_true()[:5]
+        problems += [Problem("may not be blank", column.name, row) for row in rows]
+    return typed
+
+
+def _fast(series: pl.Series, column: Column) -> pl.Series | None:
+    """The column in its type where a cast alone is right; None where cells must be looked at."""
+    if column.kind == "number" and series.dtype.is_numeric():
+        number = series.cast(pl.Float64).fill_nan(None)
+        return None if number.is_infinite().any() else number
+    if column.kind == "boolean" and series.dtype == pl.Boolean:
+        return series
+    if column.kind == "date" and series.dtype == pl.Date:
+        return series.cast(pl.Datetime("us"))
+    if column.kind == "date" and isinstance(series.dtype, pl.Datetime):
+        if series.dtype.time_zone is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return series.cast(pl.Datetime("us"))
+    if column.kind == "category" and column.dtype != "string" and series.dtype.is_numeric():
+        return level_text(series, series)
+    return None
+
+
+def _by_value(
+    series: pl.Series, column: Column, contract: Contract, text: bool, problems: list[Problem]
+) -> pl.Series:
+    """Read each distinct cell once, the way a request's cell is read."""
+    if series.dtype.is_nested():
+        problems.append(Problem(f"cells of type {series.dtype} cannot be read", column.name))
+        return pl.Series(series.name, [None] * len(series), dtype=_dtype(column))
+    read = column.read_text if text else column.read_value
+    codes = series.rank("dense")
+    distinct = pl.DataFrame({"cell": series, "code": codes}).unique("code", maintain_order=True)
+    values: dict[int, Any] = {}
+    for cell, code in distinct.iter_rows():
+        if code is None:
+            continue
+        try:
+            values[code] = read(cell, contract.blanks)
+        except CellError as error:
+            rows = (codes == code).arg_true()[:3]
+            if str(error) != "may not be blank":
+                problems += [Problem(str(error), column.name, row) for row in rows]
+            values[code] = None
+        if len(problems) >= _MAX_PROBLEMS:
+            break
+    cells = [values.get(code) for code in codes]
+    if column.kind == "date":
+        micros = [None if value is None else round(value * 1e6) for value in cells]
+        return pl.Series(series.name, micros, dtype=pl.Int64).cast(pl.Datetime("us"))
+    return pl.Series(series.name, cells, dtype=_dtype(column))

@@ -1,0 +1,250 @@
+"""Read delimited text: encoding, delimiter, header and line ends are found out, then said."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from roadworthy.errors import InputError
+from roadworthy.project import DataSection
+
+_HEAD_BYTES = 1 << 18
+_DELIMITERS = ",;\t|"
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+class Dialect(NamedTuple):
+    """How a delimited file is written."""
+
+    encoding: str
+    delimiter: str
+    header: bool
+    names: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line for people."""
+        delimiter = {"\t": "tab", " ": "space"}.get(self.delimiter, repr(self.delimiter))
+        header = "with a header line" if self.header else "without a header line"
+        return f"{self.encoding}, delimiter {delimiter}, {header}"
+
+
+def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dialect]:
+    """Read a delimited text file with every cell as text.
+
+    Args:
+        path: The file, plain or compressed (.gz, .bz2, .xz).
+        options: What the user says of delimiter, encoding and header; None is found out.
+
+    Returns:
+        A frame of strings (an empty cell is an empty string or null), and how it was written.
+
+    Raises:
+        InputError: The file is empty, not text, or has rows that do not fit its header.
+    """
+    with _plain_file(path) as plain:
+        encoding = options.encoding or _detect_encoding(plain, path)
+        with _utf8_file(plain, encoding, path) as utf8:
+            with utf8.open("rb") as stream:
+                head = stream.read(_HEAD_BYTES).decode("utf-8", "ignore").removeprefix("\ufeff")
+            dialect = _sniff(head, encoding, options, path)
+            return _parse(utf8, dialect, head, path), dialect
+
+
+@contextmanager
+def _plain_file(path: Path) -> Iterator[Path]:
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="roadworthy-") as copy:
+        try:
+            with opener(path, "rb") as packed:
+                shutil.copyfileobj(packed, copy, 1 << 20)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            raise InputError(f"the file cannot be unpacked: {error}", where=str(path)) from None
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _detect_encoding(plain: Path, path: Path) -> str:
+    with plain.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+        if not head.strip():
+            raise InputError("the file is empty", where=str(path))
+        for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+            if head.startswith(bom):
+                return name
+        if b"\0" in head:
+            raise InputError(
+                "the file is not delimited text: it holds NUL bytes",
+                where=str(path),
+                fix="give a CSV, TSV or Parquet file, or name the encoding in [data] encoding",
+            )
+        stream.seek(0)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block := stream.read(1 << 22):
+                start = stream.tell() - len(block)
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            return _guess_encoding(plain, max(0, start + error.start - (1 << 15)))
+    return "utf-8"
+
+
+def _guess_encoding(plain: Path, offset: int) -> str:
+    from charset_normalizer import from_bytes
+
+    with plain.open("rb") as stream:
+        stream.seek(offset)
+        sample = stream.read(1 << 16)
+    best = from_bytes(sample).best()
+    # A byte that no guess explains is read as Western European, which takes any byte.
+    return best.encoding if best is not None and best.encoding != "ascii" else "cp1252"
+
+
+@contextmanager
+def _utf8_file(plain: Path, encoding: str, path: Path) -> Iterator[Path]:
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise InputError(f"unknown encoding {encoding!r}", where=str(path)) from None
+    if name in ("utf-8", "ascii"):
+        yield plain
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", prefix="rw-") as copy:
+        with plain.open("r", encoding=name, errors="replace", newline="") as text:
+            shutil.copyfileobj(text, copy, 1 << 20)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _sniff(head: str, encoding: str, options: DataSection, path: Path) -> Dialect:
+    delimiter = options.delimiter or _sniff_delimiter(head)
+    rows = _first_rows(head, delimiter, 200)
+    if not rows:
+        raise InputError("the file is empty", where=str(path))
+    header = _looks_like_header(rows) if options.header is None else options.header
+    count = len(rows[0])
+    if header:
+        names = tuple(name.strip() or f"column_{number}" for number, name in enumerate(rows[0], 1))
+        check_names(names, str(path))
+    else:
+        names = tuple(f"column_{number}" for number in range(1, count + 1))
+    return Dialect(encoding, delimiter, header, names)
+
+
+def check_names(names: tuple[str, ...], where: str) -> None:
+    """Refuse a table in which a column name stands twice.
+
+    Raises:
+        InputError: With each such name and the columns it stands in.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        places = "; ".join(
+            f"{name!r} in columns "
+            + ", ".join(str(number) for number, other in enumerate(names, 1) if other == name)
+            for name in twice[:5]
+        )
+        raise InputError(
+            f"column names stand more than once: {places}",
+            where=where,
+            fix="rename or remove the repeated columns: a request could not tell them apart",
+        )
+
+
+def _first_rows(head: str, delimiter: str, limit: int) -> list[list[str]]:
+    rows: list[list[str]] = []
+    text = head.replace("\r\n", "\n").replace("\r", "\n")
+    if len(head) * 4 > _HEAD_BYTES and "\n" in text:
+        text = text[: text.rindex("\n")]  # the last line may be cut
+    try:
+        for row in csv.reader(io.StringIO(text), delimiter=delimiter):
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+            if len(rows) >= limit:
+                break
+    except csv.Error:
+        pass
+    return rows
+
+
+def _sniff_delimiter(head: str) -> str:
+    """The delimiter that cuts most rows into the same number of cells, above one."""
+
+    def score(delimiter: str) -> tuple[float, int]:
+        widths = Counter(len(row) for row in _first_rows(head, delimiter, 200))
+        width, rows = widths.most_common(1)[0] if widths else (1, 0)
+        return (rows / max(1, widths.total()) if width > 1 else 0.0, width)
+
+    best = max(_DELIMITERS, key=score)
+    return best if score(best)[0] > 0.5 else ","
+
+
+def _looks_like_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names columns: none of its cells is a number."""
+    first, body = [cell.strip() for cell in rows[0]], rows[1:]
+    if not body:
+        return True
+    return not any(_is_data(cell) for cell in first)
+
+
+def _is_data(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
+    line_end = "\r" if "\r" in head and "\n" not in head else "\n"
+    lead = head[: len(head) - len(head.lstrip())].count(line_end)  # blank lines before the header
+    try:
+        frame = pl.read_csv(
+            utf8,
+            separator=dialect.delimiter,
+            has_header=False,
+            skip_lines=lead,
+            schema=dict.fromkeys(dialect.names, pl.String),
+            eol_char=line_end,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(utf8, dialect, path, error) from None
+    return frame.slice(1) if dialect.header else frame
+
+
+def _unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:
+    width = len(dialect.names)
+    with utf8.open("r", encoding="utf-8", errors="replace", newline="") as text:
+        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+        try:
+            for row in reader:
+                if len(row) > width:
+                    return InputError(
+                        f"a row has {len(row)} cells where the header has {width}",
+                        where=f"{path}, line {reader.line_num}",
+                        fix="quote cells that hold the delimiter, or set [data] delimiter",
+                    )
+        except csv.Error as problem:
+            return InputError(
+                f"the file cannot be cut into rows: {problem}",
+                where=f"{path}, line {reader.line_num}",
+                fix="close the quotation mark",
+            )
+    first_line = str(error).splitlines()[0]
+    return InputError(f"the file cannot be read as CSV: {first_line}", where=str(path))

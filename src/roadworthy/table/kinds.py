@@ -1,0 +1,296 @@
+"""Infer a column's kind and bring its cells into that kind's type.
+
+Text becomes numbers (decimal comma, thousands), booleans (yes/no, true/false, 0/1), dates
+(ISO and the usual day-month orders) or stays text. Nothing is guessed in silence: every column
+gets a reason that the summary shows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import polars as pl
+
+from roadworthy.contract import FALSE_WORDS, TRUE_WORDS, NumberFormat, canonical_text
+from roadworthy.errors import InputError
+from roadworthy.project import ColumnOptions, Kind
+
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%d %H:%M:%S%z",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M:%S",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%d-%b-%Y",
+)
+_THOUSANDS_COMMA = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$|^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
+_DECIMAL_COMMA = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$|^[+-]?\d*,?\d+([eE][+-]?\d+)?$"
+_ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|key|index|rownames?|record|nr|no|number)$", re.I)
+_TEXT_WORDS = 5.0  # a column of sentences, in mean words a cell
+_MANY = 50  # distinct values below which a column is never taken for an identifier
+
+
+class Typed(NamedTuple):
+    """One column after inference.
+
+    Attributes:
+        series: Float64 or Int64 (number), Boolean, Datetime (date) or String.
+        kind: What the column is taken for.
+        dtype: How its values are written, as in `contract.Column`.
+        reason: Why it is taken for that.
+        number_format: How numbers were written in the text.
+        date_format: How dates were written in the text (strptime), if not ISO 8601.
+    """
+
+    series: pl.Series
+    kind: Kind
+    dtype: str
+    reason: str
+    number_format: NumberFormat = NumberFormat()
+    date_format: str | None = None
+
+
+def infer(series: pl.Series, *, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
+    """Infer one column.
+
+    Args:
+        series: The cells; strings are already trimmed and blanks are null.
+        text: The cells come from a text file, in which numbers too are strings.
+        semicolons: The file is cut at semicolons, as files with decimal commas are.
+        options: What the user says of the column.
+
+    Returns:
+        The column in its type, with its kind and the reason.
+
+    Raises:
+        InputError: The user names a kind that the cells do not fit.
+    """
+    typed = _type(series, text, semicolons, options)
+    if options.kind is not None and options.kind != typed.kind:
+        return _force(typed, series, options.kind)
+    if options.kind is not None:
+        return typed._replace(reason="said in the project file")
+    return typed
+
+
+def _type(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
+    if series.null_count() == len(series):
+        return Typed(series.cast(pl.String), "constant", "string", "every cell is blank")
+    if series.dtype == pl.String:
+        typed = _from_text(series, text, semicolons, options)
+    elif series.dtype == pl.Boolean:
+        typed = Typed(series, "boolean", "boolean", "booleans")
+    elif series.dtype.is_temporal():
+        typed = _from_temporal(series)
+    elif series.dtype.is_numeric():
+        typed = _from_number(series, NumberFormat())
+    else:
+        blank = pl.Series(series.name, [None] * len(series), dtype=pl.String)
+        return Typed(blank, "constant", "string", f"cells of type {series.dtype} are not used")
+    if typed.series.drop_nulls().n_unique() == 1 and typed.kind not in ("text",):
+        return typed._replace(kind="constant", reason="one value in every row")
+    return typed
+
+
+def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
+    if series.dtype.is_integer() and not series.dtype.is_unsigned_integer():
+        number = series.cast(pl.Int64)
+    else:
+        number = series.cast(pl.Float64)
+        number = number.set(~number.is_finite(), None)
+        if number.null_count() == len(number):
+            return Typed(number, "constant", "number", "every cell is blank")
+        whole = bool((number.drop_nulls() % 1 == 0).all())
+        if whole and number.abs().max() < 2**53:  # type: ignore[operator]
+            number = number.cast(pl.Int64)
+    dtype = "integer" if number.dtype == pl.Int64 else "number"
+    if dtype == "integer":
+        if set(number.drop_nulls().unique().head(3)) == {0, 1}:
+            return Typed(number.cast(pl.Boolean), "boolean", "integer", "only 0 and 1", written)
+        if reason := _identifier_numbers(number):
+            return Typed(number, "identifier", dtype, reason, written)
+    marks = "" if written == NumberFormat() else f", decimal mark {written.decimal!r}"
+    return Typed(number, "number", dtype, f"{dtype}s{marks}", written)
+
+
+def _identifier_numbers(number: pl.Series) -> str | None:
+    values = number.drop_nulls()
+    if len(values) < _MANY or values.n_unique() < len(values):
+        return None
+    if bool((values.diff().drop_nulls() == 1).all()):
+        return "counts the rows one by one"
+    return (
+        "a different number in every row, and named like a key"
+        if _ID_NAME.search(number.name)
+        else None
+    )
+
+
+def _from_temporal(series: pl.Series) -> Typed:
+    if series.dtype == pl.Date:
+        return Typed(series.cast(pl.Datetime("us")), "date", "date", "dates")
+    if isinstance(series.dtype, pl.Datetime):
+        moment = series
+        if series.dtype.time_zone is not None:
+            moment = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return Typed(moment.cast(pl.Datetime("us")), "date", "datetime", "dates with a time")
+    micros = series.cast(pl.Duration("us") if series.dtype == pl.Duration else pl.Time)
+    seconds = micros.cast(pl.Int64) / (1e6 if series.dtype == pl.Duration else 1e9)
+    return Typed(seconds, "number", "number", f"seconds of a {series.dtype}")
+
+
+def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
+    values = series.drop_nulls()
+    levels = set(values.str.to_lowercase().unique().head(3))
+    words = (set(TRUE_WORDS) | set(FALSE_WORDS)) - {"0", "1"}
+    if len(levels) == 2 and levels <= words and len(levels & set(TRUE_WORDS)) == 1:
+        truth = series.str.to_lowercase().is_in(list(TRUE_WORDS))
+        reason = f"only {' and '.join(sorted(values.unique().head(4)))}"
+        return Typed(truth, "boolean", "string", reason)
+    if text and (found := _numbers(series, values, semicolons)) is not None:
+        return _from_number(found[0], found[1])
+    if (dated := _dates(series, values, options.date_format)) is not None:
+        return dated
+    return _words(series, values)
+
+
+def _numbers(
+    series: pl.Series, values: pl.Series, semicolons: bool
+) -> tuple[pl.Series, NumberFormat] | None:
+    head = values.head(2000)
+    if bool(head.str.contains(r"^0\d+$").any()):
+        return None  # 0123 is a code, not a number
+    orders = (NumberFormat(",", "."), NumberFormat(".", ","))
+    for written in (NumberFormat(), *(orders if semicolons else orders[::-1])):
+        for part in (head, series):
+            cast = _cast_number(part, written)
+            if cast is None:
+                break
+        else:
+            assert cast is not None
+            return cast, written
+    return None
+
+
+def _cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:
+    if written != NumberFormat():
+        shape = _THOUSANDS_COMMA if written.thousands == "," else _DECIMAL_COMMA
+        if not bool(series.drop_nulls().str.contains(shape).all()):
+            return None
+        series = series.str.replace_all(written.thousands, "", literal=True)
+        series = series.str.replace_all(written.decimal, ".", literal=True)
+    for dtype in (pl.Int64, pl.Float64):
+        cast = series.cast(dtype, strict=False)
+        if cast.null_count() == series.null_count():
+            return cast
+    return None
+
+
+def _dates(series: pl.Series, values: pl.Series, said: str | None) -> Typed | None:
+    head = values.head(1000)
+    if said is None and not bool(head.head(20).str.contains(r"\d").all()):
+        return None
+    fitting = [
+        form for form in ((said,) if said else DATE_FORMATS) if _strptime(head, form) is not None
+    ]
+    parsed = [(form, date) for form in fitting if (date := _strptime(series, form)) is not None]
+    if not parsed:
+        if said:
+            raise InputError(
+                f"cells do not fit date_format {said!r}", where=f"column {series.name!r}"
+            )
+        return None
+    form, moment = parsed[0]
+    if len(parsed) > 1 and form.startswith("%m/%d"):
+        also = f"; could also be {parsed[1][0]}: set date_format in [data.columns]"
+    else:
+        also = ""
+    dtype = "datetime" if "%H" in form else "date"
+    iso = form.startswith("%Y-%m-%d")
+    return Typed(
+        moment,
+        "date",
+        dtype,
+        f"dates written {form}{also}",
+        date_format=None if iso else form,
+    )
+
+
+def _strptime(series: pl.Series, form: str) -> pl.Series | None:
+    zone = "UTC" if "%z" in form else None
+    try:
+        moment = series.str.strptime(pl.Datetime("us", zone), form, strict=False)
+    except pl.exceptions.PolarsError:
+        return None
+    moment = moment.dt.replace_time_zone(None) if zone else moment
+    return moment if moment.null_count() == series.null_count() else None
+
+
+def _words(series: pl.Series, values: pl.Series) -> Typed:
+    distinct = values.n_unique()
+    share = distinct / len(values)
+    words = float((values.head(2000).str.count_matches(r"\s+") + 1).mean() or 1)  # type: ignore[arg-type]
+    if distinct > _MANY and share > 0.3 and words >= _TEXT_WORDS:
+        return Typed(series, "text", "string", f"{words:.0f} words a cell, {share:.0%} different")
+    if distinct > _MANY and share > 0.5:
+        return Typed(series, "identifier", "string", f"{share:.0%} of the cells are different")
+    return Typed(series, "category", "string", f"{distinct:,} levels")
+
+
+def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
+    reason = "said in the project file"
+    if kind in ("identifier", "constant", "text"):
+        return typed._replace(kind=kind, reason=reason)
+    if kind == "category":
+        return Typed(level_text(typed.series, series), "category", _level_dtype(typed), reason)
+    numeric = typed.series.dtype.is_numeric() or typed.series.dtype == pl.Boolean
+    if kind == "number" and numeric:
+        number = typed.series.cast(pl.Int64) if typed.series.dtype == pl.Boolean else typed.series
+        dtype = "integer" if number.dtype == pl.Int64 else "number"
+        return Typed(number, "number", dtype, reason, typed.number_format)
+    fits_boolean = set(typed.series.drop_nulls().unique().head(3)) <= {0, 1}
+    if kind == "boolean" and numeric and fits_boolean:
+        return Typed(typed.series.cast(pl.Boolean), "boolean", "integer", reason)
+    if kind == "date" and typed.series.dtype.is_temporal():
+        return typed._replace(kind="date", reason=reason)
+    raise InputError(
+        f"the cells are not of kind {kind!r}: they look like {typed.kind} ({typed.reason})",
+        where=f"column {series.name!r}",
+        fix="leave out kind in [data.columns], or clean the column (date_format for dates)",
+    )
+
+
+def _level_dtype(typed: Typed) -> str:
+    return typed.dtype if typed.dtype in ("integer", "number") else "string"
+
+
+def level_text(typed: pl.Series, original: pl.Series) -> pl.Series:
+    """The levels of a category as text; 3 and 3.0 are the level `3` (`canonical_text`)."""
+    if typed.dtype.is_integer() or (typed.dtype == pl.Boolean and original.dtype.is_integer()):
+        return typed.cast(pl.Int64).cast(pl.String)
+    if typed.dtype.is_float():
+        levels = typed.drop_nulls().unique()
+        texts = pl.Series([canonical_text(level) for level in levels], dtype=pl.String)
+        return typed.replace_strict(levels, texts, default=None, return_dtype=pl.String)
+    return original.cast(pl.String)

@@ -1,0 +1,74 @@
+"""Gradient-boosted trees by LightGBM (Ke et al., 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm
+
+from roadworthy.train.candidates._base import Config, Fitted, Problem, Rows
+
+MAX_ROUNDS = 600
+_PATIENCE = 30
+
+
+class Boosting:
+    """LightGBM with early stopping; every fit ends at its deadline with the trees it has."""
+
+    family = "boosting"
+
+    def configurations(self, problem: Problem) -> list[Config]:
+        """From the default to smoother, larger and more random trees."""
+        return [
+            {"num_leaves": 31, "min_child_samples": 20, "colsample_bytree": 0.8},
+            {"num_leaves": 12, "min_child_samples": 30, "colsample_bytree": 0.5, "reg_lambda": 5.0},
+            {"num_leaves": 63, "min_child_samples": 10, "colsample_bytree": 0.7, "reg_lambda": 1.0},
+            {
+                "num_leaves": 31,
+                "min_child_samples": 5,
+                "colsample_bytree": 0.8,
+                "extra_trees": True,
+            },
+            {"num_leaves": 6, "min_child_samples": 20, "colsample_bytree": 0.5, "reg_lambda": 10.0},
+        ]
+
+    def fit(
+        self,
+        config: Config,
+        problem: Problem,
+        train: Rows,
+        valid: Rows | None = None,
+        rounds: int | None = None,
+    ) -> Fitted:
+        """Boost until the validation loss stops falling, `rounds` are done or time is over."""
+        regression = problem.task == "regression"
+        model = (lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier)(
+            n_estimators=rounds or MAX_ROUNDS,
+            learning_rate=0.08,
+            subsample=0.9,
+            subsample_freq=1,
+            min_child_weight=0.0 if len(train.y) < 500 else 1e-3,
+            random_state=problem.seed,
+            n_jobs=problem.threads,
+            deterministic=True,
+            force_row_wise=True,
+            verbosity=-1,
+            **config,
+        )
+        cut: list[int] = []
+
+        def stop_at_deadline(environment: Any) -> None:
+            if problem.seconds_left < 0:
+                cut.append(environment.iteration)
+                raise lightgbm.callback.EarlyStopException(
+                    environment.iteration, environment.evaluation_result_list or []
+                )
+
+        callbacks: list[Any] = [stop_at_deadline]
+        if valid is None:
+            model.fit(train.X, train.y, callbacks=callbacks)
+        else:
+            callbacks.insert(0, lightgbm.early_stopping(_PATIENCE, verbose=False))
+            model.fit(train.X, train.y, eval_X=valid.X, eval_y=valid.y, callbacks=callbacks)
+        best = model.best_iteration_ or model.booster_.current_iteration()
+        return Fitted(model, int(best), not cut)

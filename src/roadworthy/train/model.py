@@ -1,0 +1,101 @@
+"""What training hands over: the model, its plan, and the record of the search."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from roadworthy.contract import Contract
+from roadworthy.prepare.columns import encode_columns
+from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.table import Table
+from roadworthy.train.scoring import model_scores
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One configuration and how it did.
+
+    Attributes:
+        family: The candidate's family; `baseline` is the dummy.
+        config: Its settings.
+        score: Mean of the metric over its validation folds.
+        spread: Standard deviation over the folds; None with one fold.
+        folds: Folds it was validated on.
+        rounds: Mean boosting rounds or trees.
+        note: Why it was set aside, when it failed.
+    """
+
+    family: str
+    config: dict[str, Any]
+    score: float | None
+    spread: float | None = None
+    folds: int = 0
+    rounds: int | None = None
+    note: str | None = None
+
+
+class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How the model was found.
+
+    Attributes:
+        metric: What the search went by.
+        trials: Every configuration tried, the best first.
+        chosen: Position of the chosen one in `trials`.
+        folds: Folds of the validation.
+        search_rows: Rows that the search used, of `training_rows`.
+        training_rows: Rows that the chosen configuration was refitted on.
+        policy: How the holdout was chosen.
+        seed: Seed of everything random.
+        complete: False when the budget ended the search before every configuration was tried
+            or cut the last fit short; only a complete search is reproducible from its seed.
+    """
+
+    metric: str
+    trials: tuple[Trial, ...]
+    chosen: int
+    folds: int
+    search_rows: int
+    training_rows: int
+    policy: str
+    seed: int
+    complete: bool
+
+    @property
+    def best(self) -> Trial:
+        """The chosen configuration."""
+        return self.trials[self.chosen]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A fitted model.
+
+    Attributes:
+        name: A short name.
+        table: The table it was trained on; packaging proves parity on its holdout.
+        contract: The columns it takes.
+        plan: How a row becomes a vector.
+        estimator: The scikit-learn estimator on that vector.
+        family: The candidate's family.
+        search: How it was found.
+        seconds: Wall time by step; not reproducible, so kept apart from the record.
+    """
+
+    name: str
+    table: Table
+    contract: Contract
+    plan: FeaturePlan
+    estimator: Any
+    family: str
+    search: SearchRecord
+    seconds: dict[str, float]
+
+    def scores(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Probabilities `[N, K]` or predictions `[N]` for typed rows (`Table.frame`)."""
+        matrix = encode_columns(frame, self.plan)
+        return model_scores(self.estimator, matrix, len(self.contract.target.classes))
