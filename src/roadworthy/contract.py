@@ -22,6 +22,11 @@ ClassValue = bool | int | str
 
 TRUE_WORDS = ("true", "yes", "y", "t", "1", "on")
 FALSE_WORDS = ("false", "no", "n", "f", "0", "off")
+WHITE_SPACE = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's White_Space, which is what the table's reader trims; `str.strip()` alone trims more."""
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -106,7 +111,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def read_text(self, text: str | None, blanks: Sequence[str]) -> float | str | bool | None:
         """Check a CSV cell; arguments, result and errors as `read_value`."""
-        text = "" if text is None else text.strip()
+        text = "" if text is None else text.strip(WHITE_SPACE)
         if self.kind == "category" and text in self.categories:
             return text
         if text.lower() in blanks:
@@ -127,7 +132,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if isinstance(value, (int, float)) and value in (0, 1):
             return bool(value)
         if isinstance(value, str):
-            word = value.strip().lower()
+            word = value.strip(WHITE_SPACE).lower()
             if word in TRUE_WORDS:
                 return True
             if word in FALSE_WORDS:
@@ -143,7 +148,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if isinstance(value, date):
             return epoch_seconds(datetime(value.year, value.month, value.day))
         if isinstance(value, str):
-            if value.strip().lower() in blanks:
+            if value.strip(WHITE_SPACE).lower() in blanks:
                 self.check_blank()
                 return None
             return parse_date(value, self.date_format)
@@ -152,7 +157,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _level(self, value: Any, blanks: Sequence[str]) -> str | None:
         if not isinstance(value, str):
             return self._level_of_number(value)
-        text = value if value in self.categories else value.strip()
+        text = value if value in self.categories else value.strip(WHITE_SPACE)
         if text not in self.categories:
             if text.lower() in blanks:
                 self.check_blank()
@@ -339,7 +344,7 @@ def parse_number(text: str, written: NumberFormat) -> float:
     Raises:
         CellError: The text is not a number in this format, or beyond float64.
     """
-    plain = text.strip()
+    plain = text.strip(WHITE_SPACE)
     if written.thousands:
         plain = plain.replace(written.thousands, "")
     if written.decimal != ".":
@@ -363,7 +368,7 @@ def parse_date(text: str, written: str | None) -> float:
     Raises:
         CellError: The text is not a date.
     """
-    plain = text.strip()
+    plain = text.strip(WHITE_SPACE)
     try:
         if written is not None:
             return epoch_seconds(datetime.strptime(plain, written))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
+import threading
 import time
 from typing import Annotated
 
@@ -63,12 +66,16 @@ def launch(
     seconds = parse_duration(wanted.train.budget)
     with Board(seconds, quiet=quiet or json).live() as board:
         board.begin("read", source)
-        from roadworthy.bundle.write import package
-        from roadworthy.evaluate import test
+        loading = threading.Thread(target=_load_training)  # seconds of imports, while we read
+        loading.start()
         from roadworthy.table import read_table
-        from roadworthy.train import train
 
         table = read_table(source, project=wanted, name=wanted.project.name)
+        loading.join()
+        from roadworthy.bundle.write import package
+        from roadworthy.evaluate import test
+        from roadworthy.train import train
+
         model = train(table, seconds, project=wanted, report=board, started=started)
         board.begin("test", f"{len(table.holdout):,} rows held out")
         report = test(model, table.holdout)
@@ -93,3 +100,8 @@ def launch(
     sys.stdout.flush()
     # A fresh process: the server holds nothing of training, neither its code nor its memory.
     os.execv(sys.executable, command)
+
+
+def _load_training() -> None:
+    with contextlib.suppress(ImportError):  # told where the import stands
+        importlib.import_module("roadworthy.bundle.write")

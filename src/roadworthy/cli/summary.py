@@ -93,7 +93,7 @@ def _print_model(console: Console, report: Report) -> None:
     )
     best: dict[str, float] = {}
     for trial in search.trials:
-        if trial.score is not None and trial.note is None:
+        if trial.score is not None:
             better = max if GREATER_IS_BETTER[search.metric] else min
             best[trial.family] = better(best.get(trial.family, trial.score), trial.score)
     scores = ", ".join(f"{family} {score:.4g}" for family, score in best.items())

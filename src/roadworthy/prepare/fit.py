@@ -81,11 +81,12 @@ def _category(
     )
     names = list(counts[series.name].head(options.max_levels))
     most = names[0] if names else None
-    if labels is not None and len(names) <= ORDERED_LEVELS:
-        known = series.is_not_null().to_numpy()
-        codes = series.drop_nulls().replace_strict(names, range(len(names)), return_dtype=pl.Int64)
+    if labels is not None and 1 < len(names) <= ORDERED_LEVELS:
+        codes = series.replace_strict(names, range(len(names)), default=None, return_dtype=pl.Int64)
+        known = codes.is_not_null().to_numpy()
+        coded = codes.drop_nulls().to_numpy()
         # NumPy adds in row order: the same bits on every run, unlike a threaded group-by.
-        means = np.bincount(codes.to_numpy(), labels[known]) / np.bincount(codes.to_numpy())
+        means = np.bincount(coded, labels[known]) / np.bincount(coded)
         names = [name for _, name in sorted(zip(means, names, strict=True))]
     return Feature(
         column=column.name,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from roadworthy.contract import WHITE_SPACE
 from roadworthy.errors import InputError
 from roadworthy.project import DataSection
 
@@ -140,7 +141,9 @@ def _sniff(head: str, encoding: str, options: DataSection, path: Path) -> Dialec
     header = _looks_like_header(rows) if options.header is None else options.header
     count = len(rows[0])
     if header:
-        names = tuple(name.strip() or f"column_{number}" for number, name in enumerate(rows[0], 1))
+        names = tuple(
+            name.strip(WHITE_SPACE) or f"column_{number}" for number, name in enumerate(rows[0], 1)
+        )
         check_names(names, str(path))
     else:
         names = tuple(f"column_{number}" for number in range(1, count + 1))

@@ -162,8 +162,10 @@ def _from_temporal(series: pl.Series) -> Typed:
 
 def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
     values = series.drop_nulls()
-    levels = set(values.str.to_lowercase().unique().head(3))
     words = (set(TRUE_WORDS) | set(FALSE_WORDS)) - {"0", "1"}
+    levels = set(values.head(1000).str.to_lowercase().unique())
+    if levels <= words:
+        levels = set(values.str.to_lowercase().unique())
     if len(levels) == 2 and levels <= words and len(levels & set(TRUE_WORDS)) == 1:
         truth = series.str.to_lowercase().is_in(list(TRUE_WORDS))
         reason = f"only {' and '.join(sorted(values.unique().head(4)))}"

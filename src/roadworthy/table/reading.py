@@ -170,7 +170,8 @@ def _check_columns_exist(frame: pl.DataFrame, target: str, options: DataSection)
     for key, columns in named.items():
         for column in columns:
             if column is not None and column not in frame.columns:
-                near = difflib.get_close_matches(column, frame.columns, n=1)
+                lower = {name.lower(): name for name in frame.columns}
+                near = [lower[n] for n in difflib.get_close_matches(column.lower(), lower, n=1)]
                 shown = ", ".join(frame.columns[:20]) + (" …" if frame.width > 20 else "")
                 hint = f"did you mean {near[0]!r}?" if near else f"the columns are: {shown}"
                 raise InputError(f"there is no column {column!r}", where=key, fix=hint)
@@ -206,9 +207,11 @@ def trim(series: pl.Series, blanks: Sequence[str]) -> pl.Series:
     if series.dtype != pl.String:
         return series
     series = series.str.strip_chars()
-    short = series.str.len_bytes() <= max((len(blank) for blank in blanks), default=0)
-    lower = [blank.lower() for blank in blanks]
-    return series.set(short & series.str.to_lowercase().is_in(lower), None)
+    longest = max((len(blank) for blank in blanks), default=0)
+    lower = {blank.lower() for blank in blanks}
+    short = series.filter(series.str.len_bytes() <= longest).unique()
+    found = [cell for cell in short if cell is not None and cell.lower() in lower]
+    return series.set(series.is_in(found), None) if found else series
 
 
 def _read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, list[str]]:

@@ -158,7 +158,7 @@ class Search:
     def _round(self, units: list[tuple[Running, int]]) -> None:
         self.total = self.done + len(units)
         for number in sorted({fold for _, fold in units}):
-            if time.monotonic() < self.deadline:
+            if number == 0 or time.monotonic() < self.deadline:
                 self._fold(number)
         with ThreadPoolExecutor(self.n_jobs) as pool:
             list(pool.map(self._fit, units))

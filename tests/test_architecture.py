@@ -1,0 +1,92 @@
+"""The house: a room imports only rooms before it, and a server loads nothing of training."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
+ROOMS = [
+    "errors", "progress", "project", "contract", "table", "prepare", "train", "evaluate",
+    "bundle", "serve", "cli",
+]  # fmt: skip
+SERVE_MAY_IMPORT = {"errors", "project", "contract", "bundle", "prepare", "serve"}
+OF_TRAINING = [
+    "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
+    "azure", "google.cloud", "ray", "roadworthy.train", "roadworthy.table", "roadworthy.evaluate",
+]  # fmt: skip
+
+
+def imports(file: Path) -> set[str]:
+    """The rooms that a file imports, also inside functions, but not for type checkers only."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+    return {name.split(".")[1] for name in names if name.startswith("roadworthy.")}
+
+
+def files() -> list[Path]:
+    return [
+        file
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file.parent != SOURCE or (file.stem in ROOMS)
+    ]
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(SOURCE)))
+def test_a_room_imports_only_rooms_before_it(file: Path) -> None:
+    room = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    assert imports(file) <= allowed
+
+
+def test_the_server_imports_no_room_of_training() -> None:
+    found = set().union(*(imports(file) for file in (SOURCE / "serve").glob("*.py")))
+    assert found <= SERVE_MAY_IMPORT
+
+
+def test_no_file_is_long_and_none_has_a_name_that_says_nothing() -> None:
+    long = [file.name for file in SOURCE.rglob("*.py") if len(file.read_text().splitlines()) > 420]
+    vague = [f.name for f in SOURCE.rglob("*.py") if f.stem in ("utils", "helpers", "common")]
+    assert (long, vague) == ([], [])
+
+
+def test_a_server_process_loads_nothing_of_training(bundles: dict) -> None:
+    program = """
+import sys
+from pathlib import Path
+from roadworthy.cli import app
+from roadworthy.serve import serve
+from roadworthy.serve.server import load_app
+from roadworthy.project import ServeSection
+app = load_app(Path(sys.argv[1]), ServeSection(), None)
+app.bundle.predict(app.bundle.golden[0].row)
+app.pages["/docs"].content(), app.pages["/metrics"].content()
+print(*sys.modules)
+"""
+    path = str(bundles["binary"].bundle.path)
+    run = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "onnxruntime" in loaded
+    assert [name for name in OF_TRAINING if name in loaded] == []
+
+
+def test_importing_the_package_does_no_work() -> None:
+    program = "import sys, roadworthy; print(len([m for m in sys.modules if 'roadworthy' in m]))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "1"

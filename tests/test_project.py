@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.errors import InputError, ProjectError
+from roadworthy.project import Project, load_project, parse_duration
+
+
+def write(folder: Path, text: str, name: str = "roadworthy.toml") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def test_without_a_file_everything_has_a_default(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_project(environment={}) == Project()
+
+
+def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
+    file = write(tmp_path, "[train]\nbugdet = '5s'\n")
+    with pytest.raises(ProjectError) as caught:
+        load_project(file, environment={})
+    assert "train.bugdet" in caught.value.what
+    assert "'budget'" in str(caught.value.fix)
+    assert str(file) == caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[serve]\nport = 'http'", "serve.port"),
+        ("[serve]\nport = 70000", "serve.port"),
+        ("[data]\nholdout = 1.5", "data.holdout"),
+        ("[data.columns.age]\nkind = 'nmuber'", "data.columns"),
+        ("[data.columns.age]\nknid = 'number'", "data.columns.age.knid"),
+        ("[train]\nbudget = 'soon'", "budget"),
+        ("[nothing]\na = 1", "nothing"),
+        ("[data]\ndelimiter = ';;'", "data.delimiter"),
+    ],
+)
+def test_a_wrong_value_names_its_key(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_project(write(tmp_path, text), environment={})
+    assert key in str(caught.value)
+
+
+def test_broken_toml_is_said_with_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "[train\n")
+    with pytest.raises(ProjectError, match="not valid TOML"):
+        load_project(file, environment={})
+
+
+def test_a_destination_overlays_and_the_environment_overrides_both(tmp_path: Path) -> None:
+    file = write(tmp_path, "[serve]\nport = 1000\nhost = 'a'\n[data]\ntarget = 'y'")
+    write(tmp_path, "[serve]\nport = 2000\nworkers = 3", "roadworthy.staging.toml")
+    found = load_project(file, "staging", environment={"ROADWORTHY_SERVE_WORKERS": "4"})
+    assert (found.serve.port, found.serve.host, found.serve.workers) == (2000, "a", 4)
+    assert found.data.target == "y"
+
+
+def test_a_missing_destination_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="no overlay"):
+        load_project(write(tmp_path, ""), "nowhere", environment={})
+
+
+def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path, "[tool.roadworthy.data]\ntarget = 'y'", "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    assert load_project(environment={}).data.target == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), (2.5, 2.5)]
+)
+def test_durations(text: str | float, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_duration_above_zero_or_an_error(text: str) -> None:
+    try:
+        assert parse_duration(text) > 0
+    except InputError as error:
+        assert error.fix
