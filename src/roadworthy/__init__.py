@@ -18,6 +18,8 @@ training.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +73,21 @@ __all__ = [
     "test",
     "train",
 ]
+
+
+class _Package(types.ModuleType):
+    """The package, in which `train` and `serve` are the functions, not the rooms.
+
+    Importing a submodule makes Python write the submodule over the name in its package. Here the
+    public function keeps the name; the room is reached by `from roadworthy.train import …`.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _ROOMS and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

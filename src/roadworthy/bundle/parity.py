@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import polars as pl
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from sklearn.pipeline import Pipeline
 
 from roadworthy.bundle.engine import Engine
@@ -31,6 +33,7 @@ _TIE = 1e-12
 _CELLS = 4_000_000
 _MAX_ROWS = 20_000
 _GENERATED = 4000
+_EDGES = 1000
 Floats = NDArray[np.float64]
 
 
@@ -72,12 +75,13 @@ def reference_pipeline(model: TrainedModel) -> Pipeline:
     return Pipeline([("prepare", transformer), ("model", model.estimator)])
 
 
-def check_parity(model: TrainedModel, engine: Engine) -> Parity:
+def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
     """Compare every way of running a core with scikit-learn.
 
     Args:
         model: The trained model with its table.
-        engine: The core that is to be packaged.
+        engine: The core that is to be packaged, loaded.
+        core: The same core's bytes.
 
     Returns:
         The evidence.
@@ -97,27 +101,53 @@ def check_parity(model: TrainedModel, engine: Engine) -> Parity:
         wanted = model_scores(pipeline, reference_frame(rows, model.contract), engine.classes)  # type: ignore[arg-type]
     matrix = encode_columns(rows, model.plan)
     _check_vectors(model, pipeline, rows, matrix)
-    ways = {
-        "plan and core, batch": engine.run_many(matrix),
-        "plan and core, one row of JSON": _by_row(model, engine, rows, matrix),
-    }
+    by_row = _by_row(model, engine, rows, matrix)
+    edges = _edges(core, matrix)
+    with np.errstate(all="ignore"):
+        on_edges = model_scores(model.estimator, edges, engine.classes)
     return Parity(
         tolerance=TOLERANCE,
         holdout_rows=held.height,
         generated_rows=generated.height,
-        ways={way: _compare(model, way, wanted, got, rows) for way, got in ways.items()},
+        ways={
+            way: _compare(model, way, right, given)
+            for way, right, given in (
+                ("plan and core, batch", wanted, engine.run_many(matrix)),
+                ("plan and core, one row of JSON", wanted, by_row),
+                ("core, on the thresholds of its trees", on_edges, engine.run_many(edges)),
+            )
+        },
     )
 
 
+def _edges(core: bytes, matrix: Floats) -> Floats:
+    """Vectors that lie on, just below and just above the thresholds of a core's trees.
+
+    Here a threshold that was rounded, or compared by < in place of <=, shows at once; rows of a
+    table seldom lie there.
+    """
+    random = np.random.default_rng(0)
+    parts = [matrix[:1]]
+    for node in onnx.load_from_string(core).graph.node:
+        if node.op_type != "TreeEnsemble":
+            continue
+        fields = {attribute.name: attribute for attribute in node.attribute}
+        thresholds = numpy_helper.to_array(fields["nodes_splits"].t)
+        features = np.array(fields["nodes_featureids"].ints)
+        chosen = random.permutation(len(features))[:_EDGES]
+        for step in (None, -np.inf, np.inf):
+            vectors = matrix[random.integers(0, len(matrix), len(chosen))]
+            at = thresholds[chosen]
+            at = at if step is None else np.nextafter(at, step)
+            vectors[np.arange(len(chosen)), features[chosen]] = at
+            parts.append(vectors)
+    return np.vstack(parts)
+
+
 def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Floats) -> Floats:
-    decode = msgspec.json.Decoder(engine.rows.record).decode
     scores = []
     for number, row in enumerate(json_rows(rows, model.contract)):
-        try:
-            record = decode(msgspec.json.encode(row))
-        except msgspec.ValidationError:  # as the server does
-            record = engine.rows.make(*model.contract.read_row(row, []))
-        vector, _ = engine.rows.encode(record)
+        vector, _ = engine.rows.encode(engine.decode(msgspec.json.encode(row)))
         if (matrix[number] != vector).any():
             position = int(np.flatnonzero(matrix[number] != vector)[0])
             raise CheckFailed(
@@ -138,13 +168,11 @@ def _check_vectors(
         row, position = different[0]
         raise CheckFailed(
             "the plan prepares a cell differently from scikit-learn: no bundle is made",
-            where=f"column {model.plan.features[position].column!r}, {_place(row, rows)}",
+            where=f"column {model.plan.features[position].column!r}, row {row} of {len(matrix)}",
         )
 
 
-def _compare(
-    model: TrainedModel, way: str, wanted: Floats, got: Floats, rows: pl.DataFrame
-) -> WayEvidence:
+def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayEvidence:
     if model.table.task == "regression":
         difference = np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))
         flipped = ties = np.zeros(len(wanted), dtype=bool)
@@ -160,7 +188,7 @@ def _compare(
             f"{way}: the core does not predict what {type(model.estimator).__name__} "
             f"({model.family}) predicts: {int(flipped.sum())} classes differ, largest "
             f"difference {difference.max():.3g}: no bundle is made",
-            where=_place(worst, rows),
+            where=f"row {worst} of the {len(wanted)} compared",
             fix="leave this family out of [train] candidates and report the estimator",
         )
     return WayEvidence(
@@ -169,10 +197,6 @@ def _compare(
         ties=int(ties.sum()),
         largest_difference=float(difference.max()),
     )
-
-
-def _place(row: int, rows: pl.DataFrame) -> str:
-    return f"row {row} of the {rows.height} compared"
 
 
 def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:

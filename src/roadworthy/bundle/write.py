@@ -70,7 +70,7 @@ def package(
         )
     core = EXPORTERS[model.family](model.estimator, model.plan.width)
     engine = Engine(model.contract, model.plan, core)
-    parity = check_parity(model, engine)
+    parity = check_parity(model, engine, core)
     files = {
         "contract.json": to_json(model.contract),
         "plan.json": to_json(model.plan),
@@ -164,7 +164,7 @@ def _microseconds(engine: Engine, model: TrainedModel) -> float:
         model.table.holdout.frame.select(model.contract.names).head(500), model.contract
     )
     bodies = [msgspec.json.encode(row) for row in rows]
-    decode, encode = msgspec.json.Decoder(engine.rows.record).decode, engine.rows.encode
+    decode, encode = engine.decode, engine.rows.encode
     taken = []
     for body in [*bodies[:50], *bodies]:
         start = time.perf_counter()

@@ -79,8 +79,8 @@ def _category(
     counts = (
         series.drop_nulls().value_counts().sort(["count", series.name], descending=[True, False])
     )
-    names = list(counts[series.name].head(options.max_levels))
-    most = names[0] if names else None
+    names = list(counts[series.name].head(options.max_levels)) or [""]  # every cell is blank
+    most = names[0]
     if labels is not None and 1 < len(names) <= ORDERED_LEVELS:
         codes = series.replace_strict(names, range(len(names)), default=None, return_dtype=pl.Int64)
         known = codes.is_not_null().to_numpy()
@@ -91,6 +91,6 @@ def _category(
     return Feature(
         column=column.name,
         read="category",
-        blank=float(names.index(most)) if most is not None else -1.0,
+        blank=float(names.index(most)),
         levels=tuple(names),
     )

@@ -55,8 +55,7 @@ def reference_transformer(plan: FeaturePlan, contract: Contract) -> ColumnTransf
         feature = features[0]
         kind = {column.name: column.kind for column in contract.columns}[name]
         if kind == "category":
-            levels = feature.levels or ("",)
-            most = levels[int(feature.blank)] if feature.blank >= 0 else levels[0]
+            levels, most = feature.levels, feature.levels[int(feature.blank)]
             part: object = Pipeline(
                 [
                     ("impute", SimpleImputer(missing_values=None, strategy="most_frequent")),

@@ -142,8 +142,9 @@ def _read_file(path: Path, options: DataSection) -> tuple[pl.DataFrame, str, lis
 def _from_object(data: Any) -> pl.DataFrame:
     try:
         if hasattr(data, "__arrow_c_stream__"):
-            names = [str(column) for column in getattr(data, "columns", [])]
-            check_names(tuple(names), "the data frame")
+            # pyarrow calls its names column_names, and its arrays columns
+            names = getattr(data, "column_names", None) or getattr(data, "columns", [])
+            check_names(tuple(str(name) for name in names), "the data frame")
             frame = pl.DataFrame(data)
             return frame.drop([c for c in frame.columns if c.startswith("__index_level_")])
         if type(data).__module__.startswith("pandas"):

@@ -179,7 +179,7 @@ class Search:
             )
             scores = model_scores(fitted.estimator, data.valid.X, len(self.table.classes))
             value = score(self.metric, data.valid.y, scores)
-        except (ValueError, MemoryError, ArithmeticError, RuntimeError) as error:
+        except Exception as error:  # whatever a library raises: the search goes on without it
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             running.note = f"set aside: {first_line[:200]}"
             return

@@ -24,7 +24,7 @@ from roadworthy.train.search import Running, Search, dummy_trial
 _SEARCH_SHARE, _REFIT_SHARE, _PACKAGE_SECONDS = 0.75, 0.92, 1.2
 """Shares of the budget at which the search and the refit must be over, less what packaging takes
 of any budget: the rest is for the holdout, the parity check and the bundle."""
-_CELLS_PER_SECOND = 20_000
+_CELLS_PER_SECOND = 25_000
 """Search rows x features that a second of budget buys on two cores."""
 
 

@@ -47,7 +47,6 @@ class Boosting:
             learning_rate=0.08,
             subsample=0.9,
             subsample_freq=1,
-            min_child_weight=0.0 if len(train.y) < 500 else 1e-3,
             random_state=problem.seed,
             n_jobs=problem.threads,
             deterministic=True,

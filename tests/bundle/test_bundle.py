@@ -1,0 +1,270 @@
+"""Packages: proven equal, written whole or not at all, and refused when touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from roadworthy.bundle import Bundle, verify
+from roadworthy.bundle.frames import json_rows
+from roadworthy.bundle.write import package
+from roadworthy.errors import CheckFailed, InputError, OutsideError, RowsError
+from roadworthy.evaluate import test as evaluate
+from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.prepare.reference import reference_frame
+from tests.conftest import Trained
+
+
+@pytest.fixture
+def copy(bundles: dict[str, Trained], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundles["binary"].bundle.path, tmp_path / "copy"))
+
+
+def test_the_evidence_of_parity_travels_in_the_bundle(bundles: dict[str, Trained]) -> None:
+    for trained in bundles.values():
+        parity = trained.bundle.parity
+        assert parity["holdout_rows"] == len(trained.table.holdout)
+        assert parity["generated_rows"] > 100
+        assert len(parity["ways"]) == 3
+        for way in parity["ways"].values():
+            assert way["different_labels"] == 0
+            assert way["largest_difference"] < 1e-12
+
+
+@pytest.mark.parametrize("name", ["binary", "linear", "multiclass", "regression"])
+def test_a_bundle_predicts_rows_frames_and_files_as_it_was_trained(
+    bundles: dict[str, Trained], name: str, tmp_path: Path
+) -> None:
+    model, bundle = bundles[name].model, bundles[name].bundle
+    held = bundles[name].table.holdout.frame.select(bundle.contract.names)
+    wanted = model.scores(held)
+    rows = json_rows(held, bundle.contract)
+    answers = bundle.predict(rows)
+    assert bundle.predict(rows[0])["prediction"] == answers[0]["prediction"]
+    held.write_parquet(tmp_path / "rows.parquet")
+    held.write_csv(tmp_path / "rows.csv", float_precision=None)
+    frames = [held, held.to_pandas(), held.to_arrow(), str(tmp_path / "rows.parquet")]
+    frames += [] if name == "regression" else [tmp_path / "rows.csv"]  # decimal commas there
+    for frame in frames:
+        found = bundle.predict(frame)
+        assert found.height == len(rows)
+        if wanted.ndim == 1:
+            np.testing.assert_allclose(found["prediction"], wanted, rtol=1e-12)
+            continue
+        names = [f"probability_{c}" for c in bundle.contract.target.class_names]
+        np.testing.assert_allclose(found.select(names).to_numpy(), wanted, atol=1e-12)
+        assert found["prediction"].to_list() == [a["prediction"] for a in answers]
+
+
+def test_rows_that_break_the_contract_are_named(bundles: dict[str, Trained]) -> None:
+    bundle = bundles["binary"].bundle
+    row = bundle.golden[0].row
+    with pytest.raises(RowsError) as caught:
+        bundle.predict([row, {**row, "age": "x"}, {k: v for k, v in row.items() if k != "sex"}])
+    places = {(p.row, p.column) for p in caught.value.problems}
+    assert places == {(1, "age"), (2, "sex")}
+
+
+def test_golden_rows_are_answered_as_written(bundles: dict[str, Trained]) -> None:
+    for trained in bundles.values():
+        assert len(trained.bundle.golden) == 50
+        trained.bundle.check_golden()
+
+
+def test_the_same_training_gives_the_same_bytes(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["binary"]
+    report = evaluate(trained.model, trained.table.holdout)
+    again = package(trained.model, report, directory=tmp_path)
+    assert again.version == trained.bundle.version
+    for name in again.manifest.files:
+        assert (again.path / name).read_bytes() == (trained.bundle.path / name).read_bytes()
+
+
+def test_another_process_with_another_hash_seed_gives_the_same_version(tmp_path: Path) -> None:
+    program = """
+import sys, numpy as np, polars as pl, roadworthy as rw
+x = np.random.default_rng(0).normal(size=300)
+frame = pl.DataFrame({"x": x, "c": ["u", "v", "w"] * 100, "y": np.where(x > 0, "a", "b")})
+table = rw.read_table(frame, "y")
+model = rw.train(table, "60s")
+print(rw.package(model, rw.test(model, table.holdout), formats=["onnx", "joblib"],
+                 directory=sys.argv[1]).version)
+"""
+    versions = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / seed)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(versions) == 1
+
+
+def test_text_parts_are_sorted_indented_and_end_with_a_newline(copy: Path) -> None:
+    for name in ("manifest.json", "contract.json", "plan.json", "parity.json", "report.json"):
+        text = (copy / name).read_text()
+        assert text.endswith("}\n")
+        assert text.startswith("{\n  ")
+        assert list(json.loads(text)) == sorted(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["core.onnx", "plan.json", "contract.json", "golden.jsonl", "parity.json", "report.json"],
+)
+def test_a_changed_file_is_refused_by_name(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(CheckFailed, match=name):
+        Bundle(copy)
+
+
+def test_a_missing_an_added_and_a_linked_file_are_refused(copy: Path) -> None:
+    (copy / "extra.txt").write_text("x")
+    with pytest.raises(CheckFailed, match=r"extra\.txt"):
+        verify(copy)
+    (copy / "extra.txt").unlink()
+    (copy / "plan.json").rename(copy.parent / "plan.json")
+    with pytest.raises(CheckFailed, match=r"plan\.json"):
+        verify(copy)
+    (copy / "plan.json").symlink_to(copy.parent / "plan.json")
+    with pytest.raises(CheckFailed, match="not a plain file"):
+        verify(copy)
+
+
+def test_a_changed_manifest_is_refused(copy: Path) -> None:
+    file = copy / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for change in ({"name": "other"}, {"classes": ["a", "b"]}, {"files": {}}):
+        file.write_text(json.dumps({**manifest, **change}))
+        with pytest.raises(CheckFailed, match="version"):
+            verify(copy)
+    for text in ("", "{", "[]", "null", '{"format": "x"}', "[" * 100_000):
+        file.write_text(text)
+        with pytest.raises((CheckFailed, InputError)):
+            verify(copy)
+    file.write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(InputError, match="format 99"):
+        verify(copy)
+    escape = {"../plan.json": next(iter(manifest["files"].values()))}
+    file.write_text(json.dumps({**manifest, "files": escape}))
+    with pytest.raises(CheckFailed):
+        verify(copy)
+
+
+def test_a_folder_that_is_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a bundle"):
+        Bundle(tmp_path)
+
+
+def test_a_core_that_predicts_differently_is_not_packaged(
+    bundles: dict[str, Trained], monkeypatch, tmp_path: Path
+) -> None:
+    from roadworthy.bundle import write
+    from roadworthy.bundle.core import boosting
+
+    trained = bundles["binary"]
+    report = evaluate(trained.model, trained.table.holdout)
+    exporter = write.EXPORTERS["boosting"]
+
+    def flip(threshold: float) -> float:
+        return np.nextafter(threshold, -np.inf)  # x == threshold now goes the other way
+
+    with monkeypatch.context() as patch:
+        patch.setattr(boosting, "_fold_zero", flip)
+        core_differs = exporter(trained.model.estimator, trained.model.plan.width)
+    monkeypatch.setitem(write.EXPORTERS, "boosting", lambda *_: core_differs)
+    with pytest.raises(CheckFailed) as caught:
+        package(trained.model, report, directory=tmp_path)
+    assert "LGBMClassifier" in caught.value.what
+    assert "on the thresholds" in caught.value.what
+    assert "row" in str(caught.value.where)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cell_prepared_differently_names_its_column(
+    bundles: dict[str, Trained], monkeypatch, tmp_path: Path
+) -> None:
+    from roadworthy.bundle import parity
+
+    trained = bundles["binary"]
+    report = evaluate(trained.model, trained.table.holdout)
+    right = parity.encode_columns
+
+    def wrong(frame: pl.DataFrame, plan: FeaturePlan) -> np.ndarray:
+        matrix = right(frame, plan)
+        matrix[:, 4] += 1e-9
+        return matrix
+
+    monkeypatch.setattr(parity, "encode_columns", wrong)
+    with pytest.raises(CheckFailed) as caught:
+        package(trained.model, report, directory=tmp_path)
+    assert "education-num" in str(caught.value.where)
+
+
+def test_joblib_opens_with_scikit_learn_and_predicts_the_same(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["binary"]
+    report = evaluate(trained.model, trained.table.holdout)
+    bundle = package(trained.model, report, formats=["onnx", "joblib"], directory=tmp_path)
+    pipeline = joblib.load(bundle.path / "model.joblib")
+    held = trained.table.holdout.frame.select(bundle.contract.names)
+    theirs = pipeline.predict_proba(reference_frame(held, bundle.contract))
+    np.testing.assert_allclose(theirs, trained.model.scores(held), atol=1e-12)
+
+
+def test_an_unknown_format_and_an_unwritable_folder_are_said(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["linear"]
+    report = evaluate(trained.model, trained.table.holdout)
+    with pytest.raises(InputError, match="unknown format 'pmml'"):
+        package(trained.model, report, formats=["pmml"], directory=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutsideError, match="cannot be written"):
+        package(trained.model, report, directory=tmp_path / "file")
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    bundles: dict[str, Trained], monkeypatch, tmp_path: Path
+) -> None:
+    trained = bundles["linear"]
+    report = evaluate(trained.model, trained.table.holdout)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutsideError, match="No space left"):
+        package(trained.model, report, directory=tmp_path)
+    assert list((tmp_path / trained.model.name).iterdir()) == []
+
+
+def test_names_that_no_decoder_takes_work_all_the_same(tmp_path: Path) -> None:
+    import roadworthy as rw
+
+    x = np.random.default_rng(0).normal(size=200)
+    frame = pd.DataFrame({"height 6'1\"": x, "back\\slash": x * 2, "ünï\ncode": ["a", "b"] * 100})
+    frame["y"] = np.where(x > 0, "yes", "no")
+    table = rw.read_table(frame, "y")
+    model = rw.train(table, "30s")
+    bundle = rw.package(model, rw.test(model, table.holdout), directory=tmp_path)
+    answer = bundle.predict({"height 6'1\"": 2.0, "back\\slash": 4.0, "ünï\ncode": "a"})
+    assert answer["prediction"] == "yes"
