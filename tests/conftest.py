@@ -120,9 +120,10 @@ class Server:
     def raw(self, content: bytes, timeout: float = 10.0) -> bytes:
         """Send bytes as they are and read what comes back until the server stops."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
-            connection.sendall(content)
-            connection.shutdown(socket.SHUT_WR)
             received = b""
+            with contextlib.suppress(OSError):  # cut off while we are still sending
+                connection.sendall(content)
+            connection.settimeout(2.0)
             with contextlib.suppress(OSError):
                 while part := connection.recv(65536):
                     received += part

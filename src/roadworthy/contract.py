@@ -316,7 +316,7 @@ def describe(column: Column) -> str:
     if column.kind == "date":
         low, high = iso_date(column.minimum), iso_date(column.maximum)
         return f"date from {low} to {high}, {blank} in training"
-    return f"number from {column.minimum:g} to {column.maximum:g}, {blank} in training"
+    return f"number from {column.minimum:,.10g} to {column.maximum:,.10g}, {blank} in training"
 
 
 def class_name(value: ClassValue) -> str:
@@ -398,7 +398,7 @@ def _number(value: Any) -> float:
     try:
         number = float(value)
     except OverflowError:
-        raise CellError("is beyond the range of a 64-bit float") from None
+        raise CellError("is a number beyond the range of a 64-bit float") from None
     if not math.isfinite(number):
         raise CellError("is not a finite number")
     return number

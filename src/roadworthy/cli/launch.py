@@ -66,7 +66,9 @@ def launch(
     seconds = parse_duration(wanted.train.budget)
     with Board(seconds, quiet=quiet or json).live() as board:
         board.begin("read", source)
-        loading = threading.Thread(target=_load_training)  # seconds of imports, while we read
+        loading = threading.Thread(
+            target=_load_training, daemon=True
+        )  # seconds of imports, while we read
         loading.start()
         from roadworthy.table import read_table
 
@@ -103,5 +105,5 @@ def launch(
 
 
 def _load_training() -> None:
-    with contextlib.suppress(ImportError):  # told where the import stands
+    with contextlib.suppress(Exception):  # what is missing is told where the import stands
         importlib.import_module("roadworthy.bundle.write")

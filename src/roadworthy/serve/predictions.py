@@ -8,6 +8,7 @@ is read again slowly and thoroughly, to say everything that is wrong with it at 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -121,8 +122,8 @@ class Predictor:
             if body[:1] == b"{":
                 return self._answer_one(body, request_id)
             return self._answer_many(body, request_id)
-        except _SHORT_WAY_FAILS:
-            return self._slowly(body, request_id)
+        except _SHORT_WAY_FAILS as error:
+            return self._slowly(body, request_id, error)
         except msgspec.DecodeError as error:
             raise RequestProblem(400, _malformed(body, error)) from None
         except UnicodeDecodeError:
@@ -205,12 +206,17 @@ class Predictor:
         except (ValueError, RecursionError):
             raise RequestProblem(400, "the body is nested too deeply") from None
 
-    def _slowly(self, body: bytes, request_id: str) -> bytes:
+    def _slowly(self, body: bytes, request_id: str, refusal: Exception) -> bytes:
         """Read a body that the generated decoder refused, cell by cell."""
         try:
             content = self._any(body)
+        except msgspec.ValidationError:  # the one thing that untyped JSON can still break
+            problem = Problem("is a number beyond the range of a 64-bit float", *_place(refusal))
+            raise RequestProblem(422, _summary([problem]), [problem]) from None
         except msgspec.DecodeError as error:
             raise RequestProblem(400, _malformed(body, error)) from None
+        except RecursionError:
+            raise RequestProblem(400, "the body is nested too deeply") from None
         single = isinstance(content, dict) and not _is_columns(content)
         rows = self._rows_of(content)
         self._check_count(len(rows))
@@ -286,6 +292,14 @@ def _probability_type(target: Target) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         "Probabilities", [(field, float) for field in rename], rename=rename, gc=False
     )
+
+
+def _place(refusal: Exception) -> tuple[str | None, int | None]:
+    """Column and row in a refusal's `$[row].column` or `$.column`."""
+    path = re.search(r" - at `\$(?:\[(\d+)\])?(?:\.([^`]*))?`", str(refusal), re.DOTALL)
+    if path is None:
+        return None, None
+    return path[2], int(path[1]) if path[1] else None
 
 
 def _summary(problems: list[Problem]) -> str:
