@@ -7,7 +7,6 @@ odd categories, far dates.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
@@ -33,6 +32,7 @@ _TIE = 1e-12
 _CELLS = 4_000_000
 _MAX_ROWS = 20_000
 _GENERATED = 4000
+_TURNS = 150
 _EDGES = 1000
 Floats = NDArray[np.float64]
 
@@ -94,8 +94,7 @@ def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
     most = min(_MAX_ROWS, max(1000, _CELLS // model.plan.width))
     held = held.select(model.contract.names).head(most)
     generated = generated_rows(held, model.contract.columns)
-    held = held.cast({c.name: generated.schema[c.name] for c in model.contract.columns})
-    rows = pl.concat([held, generated])
+    rows = pl.concat([held.cast(_schema(model.contract.columns)), generated])
     pipeline = reference_pipeline(model)
     with np.errstate(all="ignore"):  # sums of 1e300 overflow in scikit-learn's own input check
         wanted = model_scores(pipeline, reference_frame(rows, model.contract), engine.classes)  # type: ignore[arg-type]
@@ -200,38 +199,47 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
 
 
 def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
-    """Hostile rows: typical rows of the holdout with one cell, or all, made extreme.
+    """Hostile rows: typical rows of the holdout with some cells, or all, made extreme.
 
     Args:
         held: Typed rows to start from.
         columns: The contract's columns.
 
     Returns:
-        At most 4,000 rows; every column is blank in one at least.
+        Rows in which each column takes each of its variants, blank first, one column a row; in a
+        wide table several columns share a row.
     """
+    schema = _schema(columns)
     variants = {column.name: _variants(column) for column in columns}
-    for limit in (1000, 4, 2, 1):
-        if sum(min(limit, len(values)) for values in variants.values()) <= _GENERATED:
-            break
-    base = held.head(20).cast({c.name: _wide(c) for c in columns}).rows(named=True)
-    rows = [dict.fromkeys(held.columns)]
-    turn = itertools.cycle(base)
-    for name, values in variants.items():
-        rows += [{**next(turn), name: value} for value in values[:limit]]
+    base = held.head(20).cast(schema).rows(named=True)
+    turns = min(len(columns), _TURNS)
+    each = max(3, min(_GENERATED, _CELLS // 2 // len(columns)) // turns)
+    names = list(variants)
+    rows = [dict.fromkeys(names)]
+    for turn in range(turns):
+        sharing = names[turn::turns]
+        count = max(len(variants[name]) for name in sharing)
+        for number in range(min(count, each)):
+            row = dict(base[len(rows) % len(base)])
+            for name in sharing:
+                row[name] = variants[name][number % len(variants[name])]
+            rows.append(row)
     longest = max(len(values) for values in variants.values())
-    for number in range(min(longest, 50)):  # all columns extreme at once
-        rows.append({name: values[number % len(values)] for name, values in variants.items()})
-    schema = {column.name: _wide(column) for column in columns}
-    return pl.DataFrame(rows[: _GENERATED + 1], schema=schema, orient="row")
+    rows += [  # all columns extreme at once
+        {name: values[number % len(values)] for name, values in variants.items()}
+        for number in range(min(longest, 50))
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _wide(column: Column) -> Any:
-    return {
+def _schema(columns: tuple[Column, ...]) -> Any:
+    types = {
         "number": pl.Float64,
         "boolean": pl.Boolean,
         "date": pl.Datetime("us"),
         "category": pl.String,
-    }[column.kind]
+    }
+    return {column.name: types[column.kind] for column in columns}
 
 
 def _variants(column: Column) -> list[Any]:
@@ -240,11 +248,14 @@ def _variants(column: Column) -> list[Any]:
     if column.kind == "number":
         span = max(high - low, 1.0)
         borders = [low, high, *column.quantiles]
-        near = [float(np.nextafter(np.float32(value), np.float32(np.inf))) for value in borders]
-        return [
-            None, high + 10 * span, low - 10 * span, *borders, *near, 0.0, -0.0, 1e-40, -1e-40,
-            5e-324, 0.1, 2.0**24 + 1, 2.0**53 + 1, 3.5e38, -3.5e38, 1e300, -1e300,
+        with np.errstate(over="ignore"):
+            rounded = np.nextafter(np.array(borders, np.float32), np.float32(np.inf))
+        cells = [
+            high + 10 * span, low - 10 * span, *borders, *rounded.astype(float).tolist(), 0.0,
+            -0.0, 1e-40, -1e-40, 5e-324, 0.1, 2.0**24 + 1, 2.0**53 + 1, 3.5e38, -3.5e38, 1e300,
+            -1e300,
         ]  # fmt: skip
+        return [None, *filter(np.isfinite, cells)]
     if column.kind == "boolean":
         return [None, True, False]
     if column.kind == "date":

@@ -7,6 +7,7 @@ a packaged pipeline opens without Roadworthy's own code on the path of a row.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from roadworthy.contract import Contract
-from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.prepare.plan import Feature, FeaturePlan
 
 
 def reference_frame(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -49,41 +50,43 @@ def reference_transformer(plan: FeaturePlan, contract: Contract) -> ColumnTransf
     Returns:
         Transformer of a `reference_frame` to a float64 matrix, columns in the plan's order.
     """
-    steps = []
-    example: dict[str, pl.Series] = {}
-    for position, (name, features) in enumerate(plan.by_column().items()):
-        feature = features[0]
-        kind = {column.name: column.kind for column in contract.columns}[name]
-        if kind == "category":
-            levels, most = feature.levels, feature.levels[int(feature.blank)]
-            part: object = Pipeline(
-                [
-                    ("impute", SimpleImputer(missing_values=None, strategy="most_frequent")),
-                    (
-                        "encode",
-                        OrdinalEncoder(
-                            categories=[np.array(levels, dtype=object)],
-                            handle_unknown="use_encoded_value",
-                            unknown_value=int(feature.unseen),
-                        ),
-                    ),
-                ]
-            )
-            example[name] = pl.Series([most], dtype=pl.String)
-        elif kind == "date":
-            part = FunctionTransformer(
-                date_parts,
-                kw_args={
-                    "parts": [feature.part for feature in features],
-                    "blank": [feature.blank for feature in features],
-                },
-            )
-            example[name] = pl.Series([0.0])
+    kinds = {column.name: column.kind for column in contract.columns}
+    typical: dict[str, Any] = {}
+    steps: list[tuple[str, object, list[str]]] = []
+    # columns of one kind that stand side by side share a transformer
+    for kind, group in itertools.groupby(
+        plan.by_column().items(), key=lambda item: _PARTS.get(kinds[item[0]], item[0])
+    ):
+        columns = dict(group)
+        features = [feature for members in columns.values() for feature in members]
+        part: object
+        if kind == "numbers":
+            part = SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+            typical |= {feature.column: feature.blank for feature in features}
+        elif kind == "levels":
+            part = _levels(features)
+            typical |= {f.column: f.levels[int(f.blank)] for f in features}
         else:
-            part = SimpleImputer(strategy="mean")
-            example[name] = pl.Series([feature.blank])
-        steps.append((f"{position}", part, [name]))
-    return ColumnTransformer(steps, sparse_threshold=0.0).fit(pl.DataFrame(example))
+            parts = [feature.part for feature in features]
+            blank = [feature.blank for feature in features]
+            part = FunctionTransformer(date_parts, kw_args={"parts": parts, "blank": blank})
+            typical[features[0].column] = 0.0
+        steps.append((f"{len(steps)}", part, list(columns)))
+    example = pl.DataFrame({name: [value] for name, value in typical.items()})
+    return ColumnTransformer(steps, sparse_threshold=0.0).fit(example)
+
+
+_PARTS = {"number": "numbers", "boolean": "numbers", "category": "levels"}
+
+
+def _levels(features: list[Feature]) -> Pipeline:
+    impute = SimpleImputer(missing_values=None, strategy="most_frequent")
+    encode = OrdinalEncoder(
+        categories=[np.array(feature.levels, dtype=object) for feature in features],
+        handle_unknown="use_encoded_value",
+        unknown_value=int(features[0].unseen),
+    )
+    return Pipeline([("impute", impute), ("encode", encode)])
 
 
 def date_parts(column: object, parts: list[str], blank: list[float]) -> NDArray[np.float64]:

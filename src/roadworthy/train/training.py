@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -69,19 +70,24 @@ def train(
         options.prepare,
         options.train.seed,
         n_jobs,
-        max(start + _share(_SEARCH_SHARE, seconds), time.monotonic() + 0.1 * seconds),
+        max(start + _share(_SEARCH_SHARE, seconds, table), time.monotonic() + 0.1 * seconds),
         report,
     )
-    outcome = search.run()
+    with warnings.catch_warnings():
+        # Libraries warn of overflows and slow convergence; scores and the parity check judge.
+        warnings.simplefilter("ignore")
+        outcome = search.run()
     searched = time.monotonic()
     best = outcome.ranking[0]
     report(Progress("refit", f"{best.candidate.family} on {len(training):,} rows"))
     del search.data
     # A budget that reading has eaten still ends in a model: a tenth of it is always left.
-    until = max(start + _share(_REFIT_SHARE, seconds), searched + 0.1 * seconds)
-    model, plan, complete = _refit(best, training, options, n_jobs, until)
+    until = max(start + _share(_REFIT_SHARE, seconds, table), searched + 0.1 * seconds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, plan, complete = _refit(best, training, options, n_jobs, until)
     trials = tuple(running.trial() for running in outcome.ranking)
-    failed = tuple(r.trial() for family in search.running for r in family if r.note)
+    failed = tuple(r.trial() for f in search.running for r in f if r.note and not r.scores)
     return TrainedModel(
         name=options.project.name or table.name,
         table=table,
@@ -104,8 +110,9 @@ def train(
     )
 
 
-def _share(share: float, seconds: float) -> float:
-    return max(0.5 * seconds, share * seconds - _PACKAGE_SECONDS)
+def _share(share: float, seconds: float, table: Table) -> float:
+    packaging = _PACKAGE_SECONDS + len(table.contract.columns) / 800
+    return max(0.5 * seconds, share * seconds - packaging)
 
 
 def _metric(wanted: str, table: Table) -> str:

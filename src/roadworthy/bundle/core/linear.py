@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from roadworthy.bundle.core.graph import INPUT, Graph
-from roadworthy.train.candidates.linear import CLIP
+from roadworthy.train.candidates.linear import BOUND, CLIP
 
 
 def export_linear(pipeline: Any, features: int) -> bytes:
@@ -42,7 +42,8 @@ def export_linear(pipeline: Any, features: int) -> bytes:
 def _numbers(graph: Graph, part: Any, columns: list[int], weights: np.ndarray) -> str:
     scaler = part["standardise"]
     chosen = graph.add("Gather", INPUT, graph.constant(columns, np.int64), axis=1)
-    centred = graph.add("Sub", chosen, graph.constant(scaler.mean_))
+    bounded = graph.add("Clip", chosen, graph.constant(-BOUND), graph.constant(BOUND))
+    centred = graph.add("Sub", bounded, graph.constant(scaler.mean_))
     scaled = graph.add("Div", centred, graph.constant(scaler.scale_))
     clipped = graph.add("Clip", scaled, graph.constant(-CLIP), graph.constant(CLIP))
     return graph.add("MatMul", clipped, graph.constant(weights))

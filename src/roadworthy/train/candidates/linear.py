@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -16,6 +13,8 @@ from roadworthy.train.candidates._base import Config, Fitted, Problem, Rows
 CLIP = 8.0
 """Standard deviations beyond which a number counts as that far: one absurd value must not
 decide an answer alone, and every finite input gets a finite score."""
+BOUND = 1e100
+"""Numbers beyond are taken for this: their squares must stay within float64."""
 _ROWS_PER_SECOND = 400_000 / 15
 """Rows x (features + 10) / 15 that a second of one thread surely fits; the solver cannot be
 interrupted, so a fit takes a sample of what its time allows."""
@@ -45,6 +44,7 @@ class Linear:
         numbers = [i for i, f in enumerate(problem.plan.features) if f.read != "category"]
         scale = Pipeline(
             [
+                ("bound", FunctionTransformer(np.clip, kw_args={"a_min": -BOUND, "a_max": BOUND})),
                 ("standardise", StandardScaler()),
                 ("clip", FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})),
             ]
@@ -58,9 +58,7 @@ class Linear:
             model = LogisticRegression(C=config["C"], max_iter=200, tol=1e-4)
         pipeline = Pipeline([("expand", expand), ("model", model)])
         X, y, complete = _sample(train, problem)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            pipeline.fit(X, y)
+        pipeline.fit(X, y)
         return Fitted(pipeline, None, complete)
 
 
