@@ -110,7 +110,7 @@ def test_thresholds_near_zero_are_folded_as_lightgbm_reads_zero() -> None:
     for threshold in (0.0, 1e-36, zero, -1e-36, -zero, 1.0, -1.0, 2 * zero):
         folded = _fold_zero(threshold)
         for x in (zero, -zero, 1e-40, -1e-40, 0.0, 5e-324):
-            assert (x <= folded) == (threshold >= 0.0)  # noqa: SIM300 (x goes left as 0 goes)
+            assert (x <= folded) == (threshold >= 0.0)
         for x in (1.5 * zero, -1.5 * zero, 2.0, -2.0):
             assert (x <= folded) == (x <= threshold)
 

@@ -61,7 +61,9 @@ def test_rows_columns_and_scikit_learn_agree_on_real_tables(name: str, target: s
 
 
 CELLS = {
-    "number": st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60), 2**60).map(float),
+    "number": st.none()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(2**60), 2**60).map(float),
     "category": st.none() | st.sampled_from(["a", "b", "ß", "x y", "🚗"]),
     "boolean": st.none() | st.booleans(),
     "date": st.none() | st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2200, 1, 1)),
@@ -77,7 +79,11 @@ def invented(draw: st.DrawFn) -> tuple[pl.DataFrame, Contract]:
     kinds = draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=6))
     rows = draw(st.integers(2, 12))
     series = [
-        pl.Series(f"{kind} {i}", draw(st.lists(CELLS[kind], min_size=rows, max_size=rows)), TYPES[kind])
+        pl.Series(
+            f"{kind} {i}",
+            draw(st.lists(CELLS[kind], min_size=rows, max_size=rows)),
+            TYPES[kind],
+        )
         for i, kind in enumerate(kinds)
     ]  # fmt: skip
     columns = tuple(

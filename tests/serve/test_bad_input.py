@@ -111,7 +111,7 @@ def check_problem(status: int, headers: dict[str, str], content: bytes, expected
 
 
 @pytest.fixture(autouse=True)
-def goes_on_as_before(server: Server):  # noqa: ANN201
+def goes_on_as_before(server: Server):
     yield
     status, answer = server.predict(ROW)
     assert status == 200

@@ -102,7 +102,7 @@ def test_other_tasks_have_a_page_too(
         opened.close()
 
 
-def test_no_text_of_a_table_becomes_markup(browser: Browser, tmp_path) -> None:  # noqa: ANN001
+def test_no_text_of_a_table_becomes_markup(browser: Browser, tmp_path) -> None:
     import numpy as np
     import polars as pl
 

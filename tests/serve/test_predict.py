@@ -73,7 +73,7 @@ def test_an_answer_says_who_gave_it(server: Server, bundles: dict[str, Trained])
 
 
 @pytest.mark.parametrize("given", ["a b", "x" * 65, "<script>", ""])
-def test_a_request_id_that_is_none_is_replaced(server: Server, bundles, given: str) -> None:  # noqa: ANN001
+def test_a_request_id_that_is_none_is_replaced(server: Server, bundles, given: str) -> None:
     body = json.dumps(row_of(bundles["binary"])).encode()
     _, headers, _ = server.request(
         "POST", "/predict", body, Content_Type="application/json", X_Request_ID=given
@@ -257,7 +257,7 @@ def test_ctrl_c_stops_the_server_quietly(bundles: dict[str, Trained]) -> None:
 
 def test_absent_columns_are_blanks_where_the_project_says_so(
     bundles: dict[str, Trained], tmp_path
-) -> None:  # noqa: ANN001
+) -> None:
     (tmp_path / "roadworthy.toml").write_text("[serve]\nabsent = 'blank'\nmax_rows = 3\n")
     row = row_of(bundles["binary"])
     del row["age"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import subprocess
 import sys
@@ -278,10 +279,8 @@ def test_the_contract_knows_the_training_rows_only() -> None:
 )
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_table_or_an_input_error(tmp_path: Path, content: bytes) -> None:
-    try:
+    with contextlib.suppress(InputError):
         read_table(csv(tmp_path, content), "y")
-    except InputError:
-        pass
 
 
 @settings(

@@ -46,7 +46,7 @@ def options(
 def main() -> None:
     """Run the command line; every known error ends in its message and its exit code."""
     try:
-        app()
+        app(prog_name="roadworthy")
     except RoadworthyError as error:
         print_error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)

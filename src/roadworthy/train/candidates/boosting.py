@@ -69,5 +69,6 @@ class Boosting:
         else:
             callbacks.insert(0, lightgbm.early_stopping(_PATIENCE, verbose=False))
             model.fit(train.X, train.y, eval_X=valid.X, eval_y=valid.y, callbacks=callbacks)
+        model.set_params(n_jobs=1)  # rows are predicted one by one, and bytes must not tell cores
         best = model.best_iteration_ or model.booster_.current_iteration()
         return Fitted(model, int(best), not cut)

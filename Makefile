@@ -1,0 +1,45 @@
+# Two commands do everything on a bare machine: `make demo` and `make test`.
+PYTHON ?= python3
+UV := .uv/bin/uv
+RUN := $(UV) run --frozen --all-extras
+BUDGET ?= 60s
+PORT ?= 8080
+
+.PHONY: setup demo test lint bench docs clean
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --all-extras --python $(PYTHON)
+	touch $@
+
+setup: .venv/.ready          ## the environment, from the lock file
+
+demo: setup                  ## the main job on a real table, then the live service
+	$(RUN) roadworthy launch examples/data/adult.csv --target income --budget $(BUDGET) --port $(PORT)
+
+test: setup system           ## every test
+	$(RUN) pytest
+
+lint: setup                  ## format, lint, types
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+bench: setup system          ## the speed claims, each beside its peer
+	$(RUN) python -m benchmarks.in_process
+	$(RUN) python -m benchmarks.serve_one_row
+
+docs: setup                  ## docs/reference.md from docstrings and --help
+	$(RUN) python -m docs.reference
+
+# What Debian has to bring: a browser for the page's tests, wrk for the benchmarks, OpenMP.
+.PHONY: system
+system:
+	@command -v chromium >/dev/null && command -v wrk >/dev/null && ldconfig -p | grep -q libgomp \
+	  || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium wrk libgomp1 curl)
+
+clean:
+	rm -rf .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
