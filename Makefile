@@ -8,10 +8,11 @@ PORT ?= 8080
 .PHONY: setup demo test lint bench docs clean
 
 $(UV):
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)
 	$(PYTHON) -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-.venv/.ready: $(UV) pyproject.toml uv.lock
+.venv/.ready: $(UV) pyproject.toml uv.lock | openmp
 	$(UV) sync --quiet --frozen --all-extras --python $(PYTHON)
 	touch $@
 
@@ -35,11 +36,14 @@ bench: setup system          ## the speed claims, each beside its peer
 docs: setup                  ## docs/reference.md from docstrings and --help
 	$(RUN) python -m docs.reference
 
-# What Debian has to bring: a browser for the page's tests, wrk for the benchmarks, OpenMP.
-.PHONY: system
+# What Debian has to bring: OpenMP for LightGBM; for the tests and benchmarks a browser, curl, wrk.
+.PHONY: openmp system
+openmp:
+	@ldconfig -p | grep -q libgomp || (apt-get update -qq && apt-get install -y -qq libgomp1)
+
 system:
-	@command -v chromium >/dev/null && command -v wrk >/dev/null && ldconfig -p | grep -q libgomp \
-	  || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium wrk libgomp1 curl)
+	@command -v chromium >/dev/null && command -v wrk >/dev/null && command -v curl >/dev/null \
+	  || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium wrk curl)
 
 clean:
 	rm -rf .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,10 +11,10 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
-    "errors", "progress", "project", "contract", "table", "prepare", "train", "evaluate",
+    "errors", "progress", "project", "cells", "contract", "table", "prepare", "train", "evaluate",
     "bundle", "serve", "cli",
 ]  # fmt: skip
-SERVE_MAY_IMPORT = {"errors", "project", "contract", "bundle", "prepare", "serve"}
+SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
     "azure", "google.cloud", "ray", "roadworthy.train", "roadworthy.table", "roadworthy.evaluate",

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.contract import (
-    CellError,
-    Column,
-    Contract,
-    NumberFormat,
-    Target,
-    parse_date,
-    parse_number,
-)
+from roadworthy.cells import CellError, NumberFormat, parse_date, parse_number
+from roadworthy.contract import Column, Contract, Target
 from roadworthy.errors import Problem
 
 BLANKS = ("", "na", "?")

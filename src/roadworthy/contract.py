@@ -14,36 +14,27 @@ from typing import Any, Literal
 
 import msgspec
 
+from roadworthy.cells import (
+    FALSE_WORDS,
+    TRUE_WORDS,
+    WHITE_SPACE,
+    CellError,
+    NumberFormat,
+    canonical_text,
+    epoch_seconds,
+    iso_date,
+    json_level,
+    parse_date,
+    parse_number,
+    read_number,
+)
 from roadworthy.errors import Problem
 
 ColumnKind = Literal["number", "category", "boolean", "date"]
 Task = Literal["binary", "multiclass", "regression"]
 ClassValue = bool | int | str
 
-TRUE_WORDS = ("true", "yes", "y", "t", "1", "on")
-FALSE_WORDS = ("false", "no", "n", "f", "0", "off")
-WHITE_SPACE = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
-    "\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-"""Unicode's White_Space, which is what the table's reader trims; `str.strip()` alone trims more."""
-_EPOCH = datetime(1970, 1, 1)
-
-
-class CellError(ValueError):
-    """A cell that its column cannot take; the message holds none of the caller's data."""
-
-
-class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How numbers are written in text.
-
-    Attributes:
-        decimal: The decimal mark, `.` or `,`.
-        thousands: The mark between thousands, or an empty string.
-    """
-
-    decimal: str = "."
-    thousands: str = ""
+_BLANK_TYPES = ("NAType", "NaTType")  # pandas' blanks, known by name: pandas is not needed
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,11 +89,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         if hasattr(value, "item") and not isinstance(value, (str, bytes)):
             value = value.item()  # a NumPy scalar
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        is_nan = isinstance(value, float) and math.isnan(value)
+        if value is None or is_nan or type(value).__name__ in _BLANK_TYPES:
             self.check_blank()
             return None
         if self.kind == "number":
-            return _number(value)
+            return read_number(value)
         if self.kind == "boolean":
             return self._boolean(value, blanks)
         if self.kind == "date":
@@ -119,7 +111,17 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return None
         if self.kind == "number":
             return parse_number(text, self.number_format)
+        if self.kind in ("boolean", "category") and self.dtype in ("integer", "number"):
+            return self._read_code(text, blanks)
         return self.read_value(text, blanks)
+
+    def _read_code(self, text: str, blanks: Sequence[str]) -> float | str | bool | None:
+        """A boolean or a level that is a number, however the text writes it: 1, 1.0, +1."""
+        try:
+            number = parse_number(text, self.number_format)
+        except CellError:
+            return self.read_value(text, blanks)
+        return self.read_value(number, blanks)
 
     def check_blank(self) -> None:
         """Raise CellError when the contract refuses blanks."""
@@ -190,12 +192,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         name: The target's column.
         task: Binary or multiclass classification, or regression.
+        scale: Standard deviation of a regression's training target: what differences between
+            predictions are measured by.
         classes: The classes in the order of the model's probabilities; empty for regression.
     """
 
     name: str
     task: Task
     classes: tuple[ClassValue, ...] = ()
+    scale: float = 1.0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -322,86 +327,6 @@ def describe(column: Column) -> str:
 def class_name(value: ClassValue) -> str:
     """A class as a text, booleans as JSON writes them."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def canonical_text(value: float) -> str:
-    """A number as the text of a category level: 3 and 3.0 are the level `3`."""
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def json_level(level: str) -> float | int | str:
-    """A level of a numeric category as the number that a client sends."""
-    try:
-        number = float(level)
-    except ValueError:
-        return level
-    return int(level) if number.is_integer() else number
-
-
-def parse_number(text: str, written: NumberFormat) -> float:
-    """A finite float from a text.
-
-    Raises:
-        CellError: The text is not a number in this format, or beyond float64.
-    """
-    plain = text.strip(WHITE_SPACE)
-    if written.thousands:
-        plain = plain.replace(written.thousands, "")
-    if written.decimal != ".":
-        plain = plain.replace(written.decimal, ".")
-    try:
-        number = float(plain) if "_" not in plain else math.nan
-    except ValueError:
-        raise CellError("expected a number") from None
-    if not math.isfinite(number):
-        raise CellError("is not a finite number")
-    return number
-
-
-def parse_date(text: str, written: str | None) -> float:
-    """Seconds since 1970 (UTC; a text without offset is taken as UTC) from a text.
-
-    Args:
-        text: ISO 8601, or what `written` says.
-        written: strptime format, or None.
-
-    Raises:
-        CellError: The text is not a date.
-    """
-    plain = text.strip(WHITE_SPACE)
-    try:
-        if written is not None:
-            return epoch_seconds(datetime.strptime(plain, written))
-    except ValueError:
-        pass
-    try:
-        return epoch_seconds(datetime.fromisoformat(plain))
-    except ValueError:
-        raise CellError("expected a date, for example 2026-01-31") from None
-
-
-def epoch_seconds(moment: datetime) -> float:
-    """Seconds since 1970; a moment without time zone is taken as UTC."""
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return (moment - _EPOCH).total_seconds()
-
-
-def iso_date(seconds: float) -> str:
-    """The UTC date of seconds since 1970, in ISO 8601."""
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CellError("expected a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise CellError("is a number beyond the range of a 64-bit float") from None
-    if not math.isfinite(number):
-        raise CellError("is not a finite number")
-    return number
 
 
 def _example(column: Column) -> Any:

@@ -19,6 +19,9 @@ import msgspec
 from roadworthy.errors import InputError, ProjectError
 
 FILE_NAME = "roadworthy.toml"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "letters, digits, dots, dashes and underscores, at most 64, no dot or dash first"
+"""What a model may be called: it becomes a folder, a label and a part of addresses."""
 DEFAULT_BLANKS = ("", "na", "n/a", "nan", "null", "none", "?")
 
 Kind = Literal["number", "category", "boolean", "date", "text", "identifier", "constant"]
@@ -260,7 +263,9 @@ def _convert(values: dict[str, Any], source: str) -> Project:
 
 
 def _check_ranges(project: Project, source: str) -> None:
+    name = project.project.name
     checks = [
+        (name is None or NAME.fullmatch(name) is not None, "project.name", NAME_RULE),
         (0.01 <= project.data.holdout <= 0.9, "data.holdout", "a share between 0.01 and 0.9"),
         (2 <= project.train.folds <= 20, "train.folds", "between 2 and 20"),
         (project.train.n_jobs is None or project.train.n_jobs >= 1, "train.n_jobs", "1 or more"),
@@ -277,5 +282,5 @@ def _check_ranges(project: Project, source: str) -> None:
     ]
     for good, key, rule in checks:
         if not good:
-            raise ProjectError(f"{key} is out of range", where=source, fix=f"it must be {rule}")
+            raise ProjectError(f"{key} is not allowed", where=source, fix=f"it must be {rule}")
     parse_duration(project.train.budget, "train.budget")

@@ -46,7 +46,7 @@ def three_ways(frame: pl.DataFrame, contract: Contract, plan: FeaturePlan) -> No
     problems: list = []
     checked = [contract.read_row(row, problems) for row in rows]
     assert problems == []
-    slow = [encoder.encode(encoder.make(*values))[0] for values in checked]
+    slow = [encoder.encode(encoder.record(*values))[0] for values in checked]
     np.testing.assert_array_equal(np.array(slow), matrix)
 
 
@@ -165,10 +165,10 @@ def test_what_is_noticed_in_a_row() -> None:
         Feature(column="c", read="category", blank=0.0, levels=("a",)),
     ))  # fmt: skip
     rows = compile_rows(contract, plan)
-    assert rows.encode(rows.make(0.2, "a")) == ((0.2, 0.0), None)
-    assert rows.encode(rows.make(None, "")) == ((0.5, 0.0), [(BLANK, 0), (BLANK, 1)])
-    assert rows.encode(rows.make(7.0, "z")) == ((7.0, -1.0), [(RANGE, 0), (UNSEEN, 1)])
-    assert rows.encode(rows.make(0.2, " a ")) == ((0.2, 0.0), None)
+    assert rows.encode(rows.record(0.2, "a")) == ((0.2, 0.0), None)
+    assert rows.encode(rows.record(None, "")) == ((0.5, 0.0), [(BLANK, 0), (BLANK, 1)])
+    assert rows.encode(rows.record(7.0, "z")) == ((7.0, -1.0), [(RANGE, 0), (UNSEEN, 1)])
+    assert rows.encode(rows.record(0.2, " a ")) == ((0.2, 0.0), None)
 
 
 def test_no_name_of_a_table_becomes_code() -> None:
@@ -187,4 +187,4 @@ def test_no_name_of_a_table_becomes_code() -> None:
     row = {evil: 0.5, '"""': "'+1"}
     with pytest.raises(msgspec.ValidationError):  # no key that msgspec can look for
         decode(msgspec.json.encode(row))
-    assert rows.encode(rows.make(*contract.read_row(row, []))) == ((0.5, 0.0), None)
+    assert rows.encode(rows.record(*contract.read_row(row, []))) == ((0.5, 0.0), None)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roadworthy.contract import WHITE_SPACE
+from roadworthy.cells import WHITE_SPACE
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, DataSection, Project
 from roadworthy.table import Table, read_table

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.bundle.answers import answer, best_class
+from roadworthy.bundle.answers import answer
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.manifest import Manifest, verify
 from roadworthy.contract import Contract
@@ -20,6 +20,7 @@ from roadworthy.errors import CheckFailed, Problem, RowsError
 from roadworthy.prepare.plan import FeaturePlan
 
 _MAX_PROBLEMS = 100
+_GOLDEN = 1e-6
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +55,7 @@ class Bundle:
         self.absent = absent
         self.manifest: Manifest
         self.manifest, self._contents = verify(self.path)
+        self._contents.pop("model.joblib", None)  # never opened here, so not kept either
         self.contract = self._decode("contract.json", Contract)
         self.plan = self._decode("plan.json", FeaturePlan)
 
@@ -117,31 +119,36 @@ class Bundle:
         encoder = self.engine.rows
         matrix = np.zeros((len(rows), self.plan.width))
         for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                problems.append(Problem("a row must be a mapping of column: value", None, number))
+                continue
             values = self.contract.read_row(row, problems, number=number, absent=self.absent)
             if len(problems) >= _MAX_PROBLEMS:
                 break
             if not problems:
-                matrix[number] = encoder.encode(encoder.make(*values))[0]
+                matrix[number] = encoder.encode(encoder.record(*values))[0]
         if problems:
             raise RowsError(problems)
         return self.engine.run_many(matrix)
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        target = self.contract.target
-        return [
-            answer(target, scores)
-            for scores in np.atleast_2d(self.scores(rows).reshape(len(rows), -1)).tolist()
-        ]
+        if not rows:
+            return []
+        scores = self.scores(rows).reshape(len(rows), -1)
+        return [answer(self.contract.target, row) for row in scores.tolist()]
 
     def check_golden(self) -> None:
-        """Predict the golden rows and compare.
+        """Predict the golden rows and compare; raises as `check_answers`."""
+        self.check_answers(self.predict([golden.row for golden in self.golden]))
+
+    def check_answers(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Compare answers to the golden rows with the expected ones.
 
         Raises:
             CheckFailed: An answer is another than it was when the bundle was made.
         """
-        for number, golden in enumerate(self.golden):
-            given = self.predict(golden.row)
-            if not same_answer(given, golden.expected):
+        for number, (golden, given) in enumerate(zip(self.golden, answers, strict=True)):
+            if not same_answer(given, golden.expected, self.contract.target.scale):
                 raise CheckFailed(
                     f"golden row {number} is answered differently than when the bundle was made",
                     where=str(self.path),
@@ -157,19 +164,22 @@ class Bundle:
             raise CheckFailed(f"{name} is damaged: {error}", where=str(self.path)) from None
 
 
-def same_answer(given: dict[str, Any], expected: dict[str, Any], tolerance: float = 1e-6) -> bool:
-    """Whether two answers are the same: the class exactly, numbers within a relative tolerance."""
+def same_answer(given: dict[str, Any], expected: dict[str, Any], scale: float) -> bool:
+    """Whether two answers are the same: the class exactly, numbers within a millionth.
+
+    Args:
+        given: An answer.
+        expected: What it should be.
+        scale: What differences of a regression are measured by, where predictions are smaller.
+    """
     wanted, found = expected["prediction"], given["prediction"]
     if "probabilities" not in expected:
-        return bool(abs(found - wanted) <= tolerance * max(1.0, abs(wanted)))
+        return bool(abs(found - wanted) <= _GOLDEN * max(scale, abs(wanted)))
     pairs = expected["probabilities"].items()
-    close = all(abs(given["probabilities"][name] - value) <= tolerance for name, value in pairs)
+    close = all(abs(given["probabilities"][name] - value) <= _GOLDEN for name, value in pairs)
     return bool(found == wanted and close)
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:
     """Open and verify a bundle; see `Bundle`."""
     return Bundle(path)
-
-
-__all__ = ["Bundle", "Golden", "best_class", "load", "same_answer"]

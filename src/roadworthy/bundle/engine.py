@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from roadworthy.contract import Contract
-from roadworthy.errors import InputError
+from roadworthy.errors import InputError, Problem, RowsError
 from roadworthy.prepare.plan import FeaturePlan
 from roadworthy.prepare.rows import RowEncoder, compile_rows
 
@@ -52,11 +52,15 @@ class Engine:
         self.run_one = self._bind()
 
     def decode(self, body: bytes) -> Any:
-        """The record of one row of JSON that keeps the contract."""
+        """The record of one row of JSON; RowsError when it breaks the contract."""
         try:
             return self._decode(body)
         except msgspec.ValidationError:  # a column whose name the fast decoder cannot look for
-            return self.rows.make(*self.contract.read_row(msgspec.json.decode(body), []))
+            problems: list[Problem] = []
+            values = self.contract.read_row(msgspec.json.decode(body), problems)
+            if problems:
+                raise RowsError(problems) from None
+            return self.rows.record(*values)
 
     def _bind(self) -> Callable[[Sequence[float]], list[float]]:
         vector = np.zeros((1, self.plan.width))

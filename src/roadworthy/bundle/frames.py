@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from roadworthy.contract import Column, Contract, json_level
+from roadworthy.cells import json_level
+from roadworthy.contract import Column, Contract
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import DataSection
 from roadworthy.table.conform import conform

@@ -19,15 +19,17 @@ from sklearn.pipeline import Pipeline
 
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
-from roadworthy.contract import Column
+from roadworthy.contract import Column, Contract
 from roadworthy.errors import CheckFailed
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.reference import reference_frame, reference_transformer
+from roadworthy.table.conform import POLARS_TYPES
 from roadworthy.train import TrainedModel
 from roadworthy.train.scoring import model_scores
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability; of a regression relative to the prediction, or to 1."""
+"""Largest difference of a probability; of a regression relative to the prediction, or to the
+standard deviation of the target where that is larger."""
 _TIE = 1e-12
 _CELLS = 4_000_000
 _MAX_ROWS = 20_000
@@ -44,7 +46,8 @@ class WayEvidence(msgspec.Struct, frozen=True, kw_only=True):
         rows: Rows compared.
         different_labels: Rows whose class differs; 0, or there is no bundle.
         ties: Rows whose two best classes are equal to within 1e-12, where either is right.
-        largest_difference: Of probabilities, or of regressions relative to the prediction.
+        largest_difference: Of probabilities, or of regressions relative to the prediction or the
+            target's standard deviation, whichever is larger.
     """
 
     rows: int
@@ -92,7 +95,7 @@ def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
     """
     held = model.table.holdout.frame
     most = min(_MAX_ROWS, max(1000, _CELLS // model.plan.width))
-    held = held.select(model.contract.names).head(most)
+    held = accepted(held, model.contract).head(most)
     generated = generated_rows(held, model.contract.columns)
     rows = pl.concat([held.cast(_schema(model.contract.columns)), generated])
     pipeline = reference_pipeline(model)
@@ -100,22 +103,20 @@ def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
         wanted = model_scores(pipeline, reference_frame(rows, model.contract), engine.classes)  # type: ignore[arg-type]
     matrix = encode_columns(rows, model.plan)
     _check_vectors(model, pipeline, rows, matrix)
-    by_row = _by_row(model, engine, rows, matrix)
+    compared = {
+        "plan and core, batch": (wanted, engine.run_many(matrix)),
+        "plan and core, one row of JSON": (wanted, _by_row(model, engine, rows, matrix)),
+    }
     edges = _edges(core, matrix)
-    with np.errstate(all="ignore"):
-        on_edges = model_scores(model.estimator, edges, engine.classes)
+    if len(edges):
+        with np.errstate(all="ignore"):
+            right = model_scores(model.estimator, edges, engine.classes)
+        compared["core, on the thresholds of its trees"] = (right, engine.run_many(edges))
     return Parity(
         tolerance=TOLERANCE,
         holdout_rows=held.height,
         generated_rows=generated.height,
-        ways={
-            way: _compare(model, way, right, given)
-            for way, right, given in (
-                ("plan and core, batch", wanted, engine.run_many(matrix)),
-                ("plan and core, one row of JSON", wanted, by_row),
-                ("core, on the thresholds of its trees", on_edges, engine.run_many(edges)),
-            )
-        },
+        ways={way: _compare(model, way, *pair) for way, pair in compared.items()},
     )
 
 
@@ -126,7 +127,7 @@ def _edges(core: bytes, matrix: Floats) -> Floats:
     table seldom lie there.
     """
     random = np.random.default_rng(0)
-    parts = [matrix[:1]]
+    parts = [matrix[:0]]
     for node in onnx.load_from_string(core).graph.node:
         if node.op_type != "TreeEnsemble":
             continue
@@ -173,7 +174,8 @@ def _check_vectors(
 
 def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayEvidence:
     if model.table.task == "regression":
-        difference = np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))
+        scale = model.contract.target.scale
+        difference = np.abs(got - wanted) / np.maximum(scale, np.abs(wanted))
         flipped = ties = np.zeros(len(wanted), dtype=bool)
     else:
         difference = np.abs(got - wanted).max(axis=1)
@@ -198,6 +200,29 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
     )
 
 
+def accepted(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """The rows that the contract does not refuse, with its columns only.
+
+    Raises:
+        CheckFailed: It refuses every row.
+    """
+    keep = pl.lit(value=True)
+    for column in contract.columns:
+        cells = pl.col(column.name)
+        if column.on_blank == "error":
+            keep &= cells.is_not_null()
+        if column.on_unseen == "error" and column.kind == "category":
+            keep &= cells.is_null() | cells.is_in(list(column.categories))
+    rows = frame.select(contract.names).filter(keep)
+    if not rows.height:
+        raise CheckFailed(
+            "the contract refuses every held-out row: nothing can be compared",
+            where="[data.columns] blank, unseen",
+            fix="leave out blank = 'error' or unseen = 'error' where such cells are usual",
+        )
+    return rows
+
+
 def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
     """Hostile rows: typical rows of the holdout with some cells, or all, made extreme.
 
@@ -206,8 +231,9 @@ def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFr
         columns: The contract's columns.
 
     Returns:
-        Rows in which each column takes each of its variants, blank first, one column a row; in a
-        wide table several columns share a row.
+        Rows in which each column takes its variants, the most telling first (blank, far out of
+        range, unseen), as many as some thousand rows hold; in a wide table several columns share
+        a row.
     """
     schema = _schema(columns)
     variants = {column.name: _variants(column) for column in columns}
@@ -215,7 +241,7 @@ def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFr
     turns = min(len(columns), _TURNS)
     each = max(3, min(_GENERATED, _CELLS // 2 // len(columns)) // turns)
     names = list(variants)
-    rows = [dict.fromkeys(names)]
+    rows: list[dict[str, Any]] = []
     for turn in range(turns):
         sharing = names[turn::turns]
         count = max(len(variants[name]) for name in sharing)
@@ -225,7 +251,7 @@ def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFr
                 row[name] = variants[name][number % len(variants[name])]
             rows.append(row)
     longest = max(len(values) for values in variants.values())
-    rows += [  # all columns extreme at once
+    rows += [  # all columns at once: all blank, then all extreme
         {name: values[number % len(values)] for name, values in variants.items()}
         for number in range(min(longest, 50))
     ]
@@ -233,17 +259,18 @@ def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFr
 
 
 def _schema(columns: tuple[Column, ...]) -> Any:
-    types = {
-        "number": pl.Float64,
-        "boolean": pl.Boolean,
-        "date": pl.Datetime("us"),
-        "category": pl.String,
-    }
-    return {column.name: types[column.kind] for column in columns}
+    return {column.name: POLARS_TYPES[column.kind] for column in columns}
 
 
 def _variants(column: Column) -> list[Any]:
-    """Cells to try, the most telling first."""
+    """Cells to try that the contract takes, the most telling first."""
+    cells = _cells(column)
+    if column.on_unseen == "error" and column.kind == "category":
+        cells = [cell for cell in cells if cell is None or cell in column.categories]
+    return cells if column.on_blank == "impute" else cells[1:]
+
+
+def _cells(column: Column) -> list[Any]:
     low, high = column.minimum or 0.0, column.maximum or 0.0
     if column.kind == "number":
         span = max(high - low, 1.0)

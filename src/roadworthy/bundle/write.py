@@ -27,10 +27,12 @@ from roadworthy.bundle.manifest import (
     content_version,
     digest,
     to_json,
+    verify,
 )
-from roadworthy.bundle.parity import check_parity, reference_pipeline
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
+from roadworthy.errors import CheckFailed, InputError, OutsideError
 from roadworthy.evaluate import Report
+from roadworthy.project import NAME, NAME_RULE
 from roadworthy.train import TrainedModel
 
 FORMATS = ("onnx", "joblib")
@@ -68,6 +70,8 @@ def package(
             where="[package] formats",
             fix=f"choose from {', '.join(FORMATS)}",
         )
+    if not NAME.fullmatch(model.name):
+        raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
     core = EXPORTERS[model.family](model.estimator, model.plan.width)
     engine = Engine(model.contract, model.plan, core)
     parity = check_parity(model, engine, core)
@@ -107,7 +111,7 @@ def _write(directory: Path, manifest: Manifest, files: dict[str, bytes]) -> Path
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # the same content was packaged before
-            return final
+            return _whole(final)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
         try:
             for name, content in files.items():
@@ -126,17 +130,27 @@ def _write(directory: Path, manifest: Manifest, files: dict[str, bytes]) -> Path
     return final
 
 
+def _whole(folder: Path) -> Path:
+    try:
+        verify(folder)
+    except (CheckFailed, InputError) as error:
+        raise OutsideError(
+            f"a damaged bundle is in the way: {error.what}",
+            where=str(folder),
+            fix="delete this folder and package again",
+        ) from None
+    return folder
+
+
 def _golden(model: TrainedModel, engine: Engine) -> bytes:
     """Rows of the holdout, evenly spread, with the answers that the model must give."""
-    held = model.table.holdout.frame.select(model.contract.names)
-    rows = json_rows(
-        held.gather_every(max(1, held.height // GOLDEN_ROWS)).head(GOLDEN_ROWS), model.contract
-    )
+    held = accepted(model.table.holdout.frame, model.contract)
+    chosen = held.gather_every(max(1, held.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
     lines = []
-    for row in rows:
-        values = model.contract.read_row(row, [])
-        scores = engine.run_one(engine.rows.encode(engine.rows.make(*values))[0])
-        lines.append({"row": row, "expected": answer(model.contract.target, scores)})
+    for row in json_rows(chosen, model.contract):
+        vector, _ = engine.rows.encode(engine.decode(msgspec.json.encode(row)))
+        expected = answer(model.contract.target, engine.run_one(vector))
+        lines.append({"row": row, "expected": expected})
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
@@ -160,9 +174,8 @@ def _environment() -> dict[str, str]:
 
 def _microseconds(engine: Engine, model: TrainedModel) -> float:
     """Wall time of one row from JSON bytes to scores: the median over rows of the holdout."""
-    rows = json_rows(
-        model.table.holdout.frame.select(model.contract.names).head(500), model.contract
-    )
+    held = accepted(model.table.holdout.frame, model.contract)
+    rows = json_rows(held.head(500), model.contract)
     bodies = [msgspec.json.encode(row) for row in rows]
     decode, encode = engine.decode, engine.rows.encode
     taken = []

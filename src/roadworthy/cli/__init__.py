@@ -73,7 +73,7 @@ def main() -> None:
         if "ROADWORTHY_DEBUG" in os.environ:
             raise
         fault = OutsideError(
-            f"a fault in Roadworthy itself: {type(error).__name__}: {error}",
+            f"a fault in Roadworthy itself: {type(error).__name__}",
             fix="run again with ROADWORTHY_DEBUG=1 and report what it prints",
         )
         print_error(fault, as_json="--json" in sys.argv)

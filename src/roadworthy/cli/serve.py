@@ -48,8 +48,7 @@ def serve(
 def _print_ready(bundle: Bundle, address: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     name = f"{bundle.manifest.name}:{bundle.manifest.short_version}"
-    row = bundle.golden[0].row if bundle.golden else bundle.contract.example()
-    body = msgspec.json.encode(row).decode()
+    body = msgspec.json.encode(bundle.contract.example()).decode()
     console.print(f"\n[bold green]{escape(name)} is live[/] at [bold]{address}[/]")
     console.print(f"  try it:  {address}/docs\n  or paste:")
     console.print(

@@ -1,8 +1,8 @@
 """The plan as stock scikit-learn transformers.
 
 This is the plan's second, independent reading: the parity check compares the served vectors with
-what `SimpleImputer` and `OrdinalEncoder` make, and the joblib format carries it, so that
-a packaged pipeline opens without Roadworthy's own code on the path of a row.
+what `SimpleImputer` and `OrdinalEncoder` make, and the joblib format carries it. Only the parts of
+dates are Roadworthy's own.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from roadworthy.contract import CellError, Column, Contract
+from roadworthy.cells import CellError
+from roadworthy.contract import Column, Contract
 from roadworthy.prepare.plan import Feature, FeaturePlan, date_part
 
 BLANK, UNSEEN, RANGE = "blank", "unseen", "out_of_range"
@@ -37,20 +38,15 @@ class RowEncoder(NamedTuple):
 
     Attributes:
         record: The msgspec type of one row as a client sends it; unknown columns are refused.
-        columns: The msgspec type of many rows, one list a column.
+            Called with one checked value a column it makes a record of them.
         encode: Record -> (vector of `width` floats, what was noticed or None). Raises CellError
             for a cell that its column cannot take.
-        make: Builds a record from one checked value a column, in the contract's order.
         texts: Strings in a record of JSON with no blanks: 1 for each column sent as text.
-        is_text: For each column whether it is sent as text.
     """
 
     record: type[msgspec.Struct]
-    columns: type[msgspec.Struct]
     encode: Encode
-    make: Callable[..., Any]
     texts: int
-    is_text: tuple[bool, ...]
 
 
 def compile_rows(
@@ -63,26 +59,15 @@ def compile_rows(
         plan: The vector.
         absent: Whether a column that is not in a row is an error or a blank.
     """
-    record, columns = _record_types(contract, absent)
-    is_text = tuple(
+    texts = sum(
         column.kind == "date" or (column.kind == "category" and column.dtype == "string")
         for column in contract.columns
     )
-    return RowEncoder(
-        record=record,
-        columns=columns,
-        encode=_compile(contract, plan),
-        make=record,
-        texts=sum(is_text),
-        is_text=is_text,
-    )
+    return RowEncoder(_record_type(contract, absent), _compile(contract, plan), texts)
 
 
-def _record_types(
-    contract: Contract, absent: Literal["error", "blank"]
-) -> tuple[type[msgspec.Struct], type[msgspec.Struct]]:
-    row_fields: list[Any] = []
-    list_fields: list[Any] = []
+def _record_type(contract: Contract, absent: Literal["error", "blank"]) -> type[msgspec.Struct]:
+    fields: list[Any] = []
     rename = {}
     for position, column in enumerate(contract.columns):
         name = f"c{position}"
@@ -91,16 +76,12 @@ def _record_types(
         if column.on_blank == "impute":
             kind = kind | None
         optional = absent == "blank" and column.on_blank == "impute"
-        row_fields.append((name, kind, None) if optional else (name, kind))
-        list_fields.append((name, list[kind]))
-    spare: list[Any] = []
+        fields.append((name, kind, None) if optional else (name, kind))
     for position, ignored in enumerate((*contract.ignored, contract.target.name)):
         rename[f"i{position}"] = _field_name(ignored, contract)
-        spare.append((f"i{position}", msgspec.Raw, msgspec.Raw(b"")))
+        fields.append((f"i{position}", msgspec.Raw, msgspec.Raw(b"")))
     options: Any = {"rename": rename, "forbid_unknown_fields": True, "gc": False}
-    record = msgspec.defstruct("Row", row_fields + spare, **options)
-    columns = msgspec.defstruct("Columns", list_fields + spare, **options)
-    return record, columns
+    return msgspec.defstruct("Row", fields, **options)
 
 
 def _field_name(name: str, contract: Contract) -> str:
@@ -176,7 +157,6 @@ def _category(
             return feature.blank, _note(notes, BLANK, position)
         if level in codes:
             return codes[str(level)], notes
-        column.check_unseen()
         return feature.unseen, _note(notes, UNSEEN, position)
 
     names[f"get{position}"] = codes.get

@@ -11,12 +11,14 @@ import itertools
 import logging
 import re
 import secrets
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from roadworthy.bundle import Bundle
 from roadworthy.contract import Contract
@@ -24,7 +26,7 @@ from roadworthy.project import ServeSection
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.pages import docs_page
-from roadworthy.serve.predictions import Predictor
+from roadworthy.serve.predictions import Counts, Predictor
 from roadworthy.serve.problems import MEDIA_TYPE, RequestProblem
 
 log = logging.getLogger("roadworthy.serve")
@@ -59,9 +61,9 @@ class App:
     """
 
     def __init__(self, bundle: Bundle, options: ServeSection, share: Path | None = None) -> None:
-        bundle.check_golden()
         self.bundle = bundle
         self.predictor = Predictor(bundle, options.max_rows)
+        self._check_golden()
         self.metrics = ServerMetrics(bundle, self.predictor.counts, share)
         self.max_body = int(options.max_body_mb * 1_000_000)
         self._ids = map("{}-{:x}".format, itertools.repeat(secrets.token_hex(6)), itertools.count())
@@ -72,13 +74,25 @@ class App:
             "/metadata": Page(_JSON, _constant(_metadata(bundle))),
             "/contract": Page(_JSON, _constant(_contract(bundle.contract, bundle.absent))),
             "/openapi.json": Page(_JSON, _constant(description)),
-            "/metrics": Page("text/plain; version=1.0.0; charset=utf-8", self.metrics.render),
+            "/metrics": Page(CONTENT_TYPE_LATEST, self.metrics.render),
             "/docs": Page(
                 "text/html; charset=utf-8",
                 lambda: docs_page(bundle),
                 (("content-security-policy", _PAGE_POLICY), ("x-content-type-options", "nosniff")),
             ),
         }
+
+    def _check_golden(self) -> None:
+        """Ask for the golden rows by the very way that requests take, alone and together."""
+        rows = [golden.row for golden in self.bundle.golden]
+        alone = [self.predictor(msgspec.json.encode(row), "golden") for row in rows]
+        answers = [msgspec.json.decode(answer) for answer in alone]
+        if rows:
+            together = msgspec.json.decode(self.predictor(msgspec.json.encode(rows), "golden"))
+            answers += together["predictions"]
+        self.bundle.check_answers(answers[: len(rows)])
+        self.bundle.check_answers(answers[len(rows) :])
+        self.predictor.counts = Counts()  # these were not a client's
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls this when a worker starts."""
@@ -115,7 +129,10 @@ class App:
         except Exception as error:  # the last line of defence: no traceback leaves the process
             if type(error).__name__ == "RSGIProtocolClosed":
                 return  # the client went away
-            log.error("request %s failed: %s", request_id, type(error).__name__)
+            # where, but not what: the message may hold the caller's data
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{frame.filename}:{frame.lineno}"
+            log.error("request %s failed: %s at %s", request_id, type(error).__name__, place)
             fault = RequestProblem(500, "an internal error; give the request id to the operator")
             status, answer = 500, fault.document(request_id)
             reply = [_PROBLEM_HEADER, ("x-request-id", request_id)]
@@ -195,8 +212,11 @@ def _metadata(bundle: Bundle) -> dict[str, Any]:
 
 
 def _contract(contract: Contract, absent: Any) -> dict[str, Any]:
+    content = msgspec.to_builtins(contract)
+    for column in content["columns"]:  # how often a level stood in the table is nobody's business
+        column["categories"] = list(column["categories"])
     return {
-        **msgspec.to_builtins(contract),
+        **content,
         "example": contract.example(),
         "schema": contract.json_schema(absent),
     }

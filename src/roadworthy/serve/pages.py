@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from roadworthy.bundle import Bundle
-from roadworthy.contract import Column, describe, json_level
+from roadworthy.cells import json_level
+from roadworthy.contract import Column, describe
 
 _MAX_OPTIONS = 200
 
@@ -35,9 +36,8 @@ def docs_page(bundle: Bundle) -> bytes:
 
 def _form(bundle: Bundle) -> dict[str, Any]:
     contract = bundle.contract
-    example = bundle.golden[0].row if bundle.golden else contract.example()
     return {
-        "example": example,
+        "example": contract.example(),  # a typical row, not one of the table's
         "columns": [_field(column) for column in contract.columns],
         "metrics": bundle.report["metrics"],
         "holdout": bundle.report["rows"],

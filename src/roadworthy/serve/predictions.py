@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,15 +19,17 @@ from msgspec import UNSET, UnsetType
 
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.answers import best_class
-from roadworthy.contract import CellError, Target
+from roadworthy.cells import CellError
+from roadworthy.contract import Target
 from roadworthy.errors import Problem
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.problems import RequestProblem
 
 _MAX_PROBLEMS = 50
+_MAX_WARNINGS = 1000
 _MESSAGES = {
     BLANK: "blank: answered with the value that stands for a blank",
-    UNSEEN: "not among the levels of the training table: answered as an unknown level",
+    UNSEEN: "not a level that the model knows: answered as an unknown level",
     RANGE: "outside the range of the training table",
     "unknown": "not a column of the model: ignored",
 }
@@ -99,7 +101,6 @@ class Predictor:
         self._many = msgspec.json.Decoder(list[self.rows.record]).decode  # type: ignore[name-defined]
         self._any = msgspec.json.Decoder().decode
         self._quotes = 2 * (len(self.contract.columns) + self.rows.texts)
-        self._is_text = self.rows.is_text
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.contract.target.classes
         self._probabilities = _probability_type(self.contract.target)
@@ -133,8 +134,8 @@ class Predictor:
 
     def _answer_one(self, body: bytes, request_id: str) -> bytes:
         vector, notes = self.rows.encode(self._one(body))
-        if body.count(b'"') != self._quotes:
-            self._check_keys(body, 1, notes or ())
+        if notes or body.count(b'"') != self._quotes:
+            _check_keys(body)
         self.counts.rows += 1
         warnings = self._warnings(notes) if notes else ()
         prediction, probabilities = self._answer(self.engine.run_one(vector))
@@ -151,7 +152,8 @@ class Predictor:
             vectors.append(vector)
             if notes:
                 noted.append((number, notes))
-        self._check_keys(body, len(rows), [note for _, notes in noted for note in notes])
+        if noted or body.count(b'"') != self._quotes * len(rows):
+            _check_keys(body)
         return self._batch(vectors, noted, [], request_id)
 
     def _batch(
@@ -165,8 +167,9 @@ class Predictor:
         answers = [Answer(*self._answer(row)) for row in scores.tolist()]
         self.counts.rows += len(vectors)
         for number, notes in noted:
-            warnings += self._warnings(notes, number)
-        return self._encode(Many(answers, *self._model, request_id, warnings))
+            found = self._warnings(notes, number)
+            warnings += found if len(warnings) < _MAX_WARNINGS else []
+        return self._encode(Many(answers, *self._model, request_id, warnings[:_MAX_WARNINGS]))
 
     def _answer(self, scores: Sequence[float]) -> tuple[Any, Any]:
         """The prediction and the probabilities, as they are encoded."""
@@ -189,23 +192,6 @@ class Predictor:
                 413, f"{rows} rows are more than {self.max_rows}: send them in several requests"
             )
 
-    def _check_keys(self, body: bytes, rows: int, notes: Sequence[Note]) -> None:
-        """Refuse a key that stands twice in one object.
-
-        The quotation marks of a request without one are known: two a column and two a text cell.
-        Only where there are more (a repeated or ignored column, an escaped quote) is the body
-        looked at in full.
-        """
-        blanks = sum(1 for code, place in notes if code == BLANK and self._is_text[place])
-        if body.count(b'"') == self._quotes * rows - 2 * blanks:
-            return
-        try:
-            json.loads(body, object_pairs_hook=_unique_keys)
-        except _RepeatedKey:
-            raise RequestProblem(400, "a column stands twice in one row: send each once") from None
-        except (ValueError, RecursionError):
-            raise RequestProblem(400, "the body is nested too deeply") from None
-
     def _slowly(self, body: bytes, request_id: str, refusal: Exception) -> bytes:
         """Read a body that the generated decoder refused, cell by cell."""
         try:
@@ -220,9 +206,9 @@ class Predictor:
         single = isinstance(content, dict) and not _is_columns(content)
         rows = self._rows_of(content)
         self._check_count(len(rows))
-        self._check_keys(body, len(rows), ())
+        _check_keys(body)
         problems: list[Problem] = []
-        warnings: list[Warning] = []
+        unknown: dict[str, None] = {}
         noted: list[tuple[int, list[Note]]] = []
         vectors: list[tuple[float, ...]] = []
         for number, row in enumerate(rows):
@@ -233,13 +219,9 @@ class Predictor:
                 values = self.contract.read_row(
                     row, problems, number=place, absent=self.bundle.absent
                 )
-                extra = self.contract.unknown_columns(row)
-                warnings += [
-                    Warning(name, "unknown", _MESSAGES["unknown"], UNSET if single else number)
-                    for name in extra
-                ]
+                unknown.update(dict.fromkeys(self.contract.unknown_columns(row)))
                 if not problems:
-                    vector, notes = self.rows.encode(self.rows.make(*values))
+                    vector, notes = self.rows.encode(self.rows.record(*values))
                     vectors.append(vector)
                     if notes:
                         noted.append((number, notes))
@@ -247,6 +229,8 @@ class Predictor:
                 break
         if problems:
             raise RequestProblem(422, _summary(problems), problems[:_MAX_PROBLEMS])
+        # a column that is not the model's is told once, however many rows have it
+        warnings = [Warning(name, "unknown", _MESSAGES["unknown"]) for name in unknown]
         if not single:
             return self._batch(vectors, noted, warnings, request_id)
         self.counts.rows += 1
@@ -272,6 +256,21 @@ class Predictor:
         ]
 
 
+def _check_keys(body: bytes) -> None:
+    """Refuse a key that stands twice in one object, which decoders take for its last value.
+
+    The quotation marks of a row in which every column is there, known and not blank are counted
+    beforehand: two a column and two a text cell. A repeated key only adds to them, so that the
+    short way looks at the body in full only where there are more, or where it noticed something.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_unique_keys)
+    except _RepeatedKey:
+        raise RequestProblem(400, "a column stands twice in one row: send each once") from None
+    except (ValueError, RecursionError):
+        raise RequestProblem(400, "the body is nested too deeply") from None
+
+
 class _RepeatedKey(Exception):  # noqa: N818 (a signal within this file)
     pass
 
@@ -285,13 +284,16 @@ def _is_columns(content: dict[str, Any]) -> bool:
     return bool(content) and all(isinstance(cells, list) for cells in content.values())
 
 
-def _probability_type(target: Target) -> type[msgspec.Struct]:
-    """A type whose fields are the classes by name: encoded faster than a dict."""
+def _probability_type(target: Target) -> Callable[..., Any]:
+    """What makes probabilities by class name of scores, in a form that encodes fast."""
     names = target.class_names
     rename = {f"p{place}": name for place, name in enumerate(names)}
-    return msgspec.defstruct(
-        "Probabilities", [(field, float) for field in rename], rename=rename, gc=False
-    )
+    try:
+        return msgspec.defstruct(
+            "Probabilities", [(field, float) for field in rename], rename=rename, gc=False
+        )
+    except ValueError:  # a name with a quotation mark or the like: a dict takes any
+        return lambda *scores: dict(zip(names, scores, strict=True))
 
 
 def _place(refusal: Exception) -> tuple[str | None, int | None]:

@@ -17,7 +17,6 @@ TITLES = {
     415: "The request body has an unsupported type",
     422: "The rows break the model's contract",
     500: "The server failed on this request",
-    503: "The server is not ready",
 }
 MEDIA_TYPE = "application/problem+json"
 

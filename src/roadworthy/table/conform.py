@@ -6,11 +6,19 @@ from typing import Any, Literal
 
 import polars as pl
 
-from roadworthy.contract import CellError, Column, Contract
+from roadworthy.cells import CellError
+from roadworthy.contract import Column, Contract
 from roadworthy.errors import Problem, RowsError
 from roadworthy.table.kinds import level_text
 
 _MAX_PROBLEMS = 100
+POLARS_TYPES: dict[str, Any] = {
+    "number": pl.Float64,
+    "boolean": pl.Boolean,
+    "date": pl.Datetime("us"),
+    "category": pl.String,
+}
+"""The type of a conformed column, by its kind."""
 
 
 def conform(
@@ -42,20 +50,11 @@ def conform(
         else:
             if absent == "error" or column.on_blank == "error":
                 problems.append(Problem("is absent", column.name))
-            blank = pl.Series(column.name, [None] * frame.height, dtype=_dtype(column))
+            blank = pl.Series(column.name, [None] * frame.height, dtype=POLARS_TYPES[column.kind])
             columns.append(blank)
     if problems:
         raise RowsError(problems[:_MAX_PROBLEMS])
     return pl.DataFrame(columns)
-
-
-def _dtype(column: Column) -> Any:
-    return {
-        "number": pl.Float64,
-        "boolean": pl.Boolean,
-        "date": pl.Datetime("us"),
-        "category": pl.String,
-    }[column.kind]
 
 
 def _conform(
@@ -86,7 +85,7 @@ def _fast(series: pl.Series, column: Column) -> pl.Series | None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return series.cast(pl.Datetime("us"))
     if column.kind == "category" and column.dtype != "string" and series.dtype.is_numeric():
-        return level_text(series, series)
+        return level_text(series)
     return None
 
 
@@ -96,7 +95,7 @@ def _by_value(
     """Read each distinct cell once, the way a request's cell is read."""
     if series.dtype.is_nested():
         problems.append(Problem(f"cells of type {series.dtype} cannot be read", column.name))
-        return pl.Series(series.name, [None] * len(series), dtype=_dtype(column))
+        return pl.Series(series.name, [None] * len(series), dtype=POLARS_TYPES[column.kind])
     read = column.read_text if text else column.read_value
     codes = series.rank("dense")
     distinct = pl.DataFrame({"cell": series, "code": codes}).unique("code", maintain_order=True)
@@ -117,4 +116,4 @@ def _by_value(
     if column.kind == "date":
         micros = [None if value is None else round(value * 1e6) for value in cells]
         return pl.Series(series.name, micros, dtype=pl.Int64).cast(pl.Datetime("us"))
-    return pl.Series(series.name, cells, dtype=_dtype(column))
+    return pl.Series(series.name, cells, dtype=POLARS_TYPES[column.kind])

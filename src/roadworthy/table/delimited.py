@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from roadworthy.contract import WHITE_SPACE
+from roadworthy.cells import WHITE_SPACE
 from roadworthy.errors import InputError
 from roadworthy.project import DataSection
 

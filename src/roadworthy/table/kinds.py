@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from roadworthy.contract import FALSE_WORDS, TRUE_WORDS, NumberFormat, canonical_text
+from roadworthy.cells import FALSE_WORDS, TRUE_WORDS, NumberFormat, canonical_text
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, Kind
 
@@ -114,10 +114,12 @@ def _type(series: pl.Series, text: bool, semicolons: bool, options: ColumnOption
 
 
 def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
+    infinite = 0
     if series.dtype.is_integer() and not series.dtype.is_unsigned_integer():
         number = series.cast(pl.Int64)
     else:
         number = series.cast(pl.Float64)
+        infinite = int((~number.is_finite()).sum() or 0)
         number = number.set(~number.is_finite(), None)
         if number.null_count() == len(number):
             return Typed(number, "constant", "number", "every cell is blank")
@@ -131,7 +133,8 @@ def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
         if reason := _identifier_numbers(number):
             return Typed(number, "identifier", dtype, reason, written)
     marks = "" if written == NumberFormat() else f", decimal mark {written.decimal!r}"
-    return Typed(number, "number", dtype, f"{dtype}s{marks}", written)
+    lost = f", {infinite:,} infinite or NaN cells count as blank" if infinite else ""
+    return Typed(number, "number", dtype, f"{dtype}s{marks}{lost}", written)
 
 
 def _identifier_numbers(number: pl.Series) -> str | None:
@@ -265,7 +268,9 @@ def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
     if kind in ("identifier", "constant", "text"):
         return typed._replace(kind=kind, reason=reason)
     if kind == "category":
-        return Typed(level_text(typed.series, series), "category", _level_dtype(typed), reason)
+        dtype = typed.dtype if typed.dtype in ("integer", "number") else "string"
+        levels = series.cast(pl.String) if dtype == "string" else level_text(typed.series)
+        return Typed(levels, "category", dtype, reason, typed.number_format)
     numeric = typed.series.dtype.is_numeric() or typed.series.dtype == pl.Boolean
     if kind == "number" and numeric:
         number = typed.series.cast(pl.Int64) if typed.series.dtype == pl.Boolean else typed.series
@@ -273,7 +278,9 @@ def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
         return Typed(number, "number", dtype, reason, typed.number_format)
     fits_boolean = set(typed.series.drop_nulls().unique().head(3)) <= {0, 1}
     if kind == "boolean" and numeric and fits_boolean:
-        return Typed(typed.series.cast(pl.Boolean), "boolean", "integer", reason)
+        return Typed(
+            typed.series.cast(pl.Boolean), "boolean", "integer", reason, typed.number_format
+        )
     if kind == "date" and typed.series.dtype.is_temporal():
         return typed._replace(kind="date", reason=reason)
     raise InputError(
@@ -283,16 +290,10 @@ def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
     )
 
 
-def _level_dtype(typed: Typed) -> str:
-    return typed.dtype if typed.dtype in ("integer", "number") else "string"
-
-
-def level_text(typed: pl.Series, original: pl.Series) -> pl.Series:
-    """The levels of a category as text; 3 and 3.0 are the level `3` (`canonical_text`)."""
-    if typed.dtype.is_integer() or (typed.dtype == pl.Boolean and original.dtype.is_integer()):
-        return typed.cast(pl.Int64).cast(pl.String)
-    if typed.dtype.is_float():
-        levels = typed.drop_nulls().unique()
-        texts = pl.Series([canonical_text(level) for level in levels], dtype=pl.String)
-        return typed.replace_strict(levels, texts, default=None, return_dtype=pl.String)
-    return original.cast(pl.String)
+def level_text(numbers: pl.Series) -> pl.Series:
+    """The levels of a category of numbers as text; 3 and 3.0 are the level `3`."""
+    if not numbers.dtype.is_float():
+        return numbers.cast(pl.Int64).cast(pl.String)
+    levels = numbers.drop_nulls().unique()
+    texts = pl.Series([canonical_text(level) for level in levels], dtype=pl.String)
+    return numbers.replace_strict(levels, texts, default=None, return_dtype=pl.String)

@@ -57,9 +57,11 @@ def read_table(
     typed = _infer_columns(frame, raw_target, options, text, semicolons)
     del frame
     task, classes, labels = _target(typed.pop(wanted), raw_target.drop_nulls(), options.task)
-    split = _split(typed, labels, task, options, seed)
     if task != "regression":
         _check_classes(labels, classes)
+    split = _split(typed, labels, task, options, seed)
+    if task != "regression":
+        _check_trained_classes(labels[split.train], classes, split.policy)
     roles = {column for column in (options.group,) if column}
     profiles = tuple(_profile(column, cells, options, roles) for column, cells in typed.items())
     used = [profile.name for profile in profiles if profile.used]
@@ -70,7 +72,7 @@ def read_table(
             fix="; ".join(f"{p.name}: {p.why_not}" for p in profiles[:5]) or "add columns",
         )
     contract = Contract(
-        target=Target(name=wanted, task=task, classes=classes),
+        target=Target(name=wanted, task=task, classes=classes, scale=_scale(labels, split, task)),
         columns=tuple(
             _learn(typed[column], options.columns.get(column, ColumnOptions()), split.train)
             for column in used
@@ -268,8 +270,10 @@ def _classes(goal: Typed, raw: pl.Series) -> tuple[tuple[ClassValue, ...], NDArr
             values = raw if goal.dtype == "string" else values.cast(pl.Int64)
         elif raw.dtype.is_numeric():
             values = values.cast(pl.Int64)
+    elif values.dtype.is_float():
+        values = level_text(values)
     elif not values.dtype.is_integer():
-        values = level_text(values, raw)
+        values = raw.cast(pl.String)
     classes = tuple(sorted(values.unique().to_list()))
     codes = values.replace_strict(
         pl.Series(list(classes), dtype=values.dtype),
@@ -290,6 +294,25 @@ def _check_classes(labels: NDArray[np.float64], classes: tuple[ClassValue, ...])
         )
 
 
+def _check_trained_classes(
+    labels: NDArray[np.float64], classes: tuple[ClassValue, ...], policy: str
+) -> None:
+    missing = sorted(set(range(len(classes))) - set(labels.astype(int).tolist()))
+    if missing:
+        names = ", ".join(repr(classes[code]) for code in missing[:10])
+        raise InputError(
+            f"classes that only the holdout has cannot be trained: {names} ({policy})",
+            where="target column",
+            fix="leave out group or time, hold out less ([data] holdout), or drop these rows",
+        )
+
+
+def _scale(labels: NDArray[np.float64], split: Split, task: Task) -> float:
+    if task != "regression":
+        return 1.0
+    return float(labels[split.train].std()) or 1.0
+
+
 def _split(
     typed: dict[str, Typed],
     labels: NDArray[np.float64],
@@ -297,6 +320,12 @@ def _split(
     options: DataSection,
     seed: int,
 ) -> Split:
+    if options.group and options.time:
+        raise InputError(
+            "group and time cannot both decide the holdout: the newest rows tear groups apart",
+            where="[data] group, time",
+            fix="name one of them",
+        )
     return split_rows(
         len(labels),
         options.holdout,

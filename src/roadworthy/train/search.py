@@ -52,7 +52,7 @@ class Running:
 
     def trial(self) -> Trial:
         """The record of it."""
-        scores = list(self.scores.values())
+        scores = [self.scores[fold] for fold in sorted(self.scores)]
         return Trial(
             family=self.candidate.family,
             config=self.config,
@@ -62,6 +62,16 @@ class Running:
             rounds=round(float(np.mean(self.rounds))) if self.rounds else None,
             note=self.note or (None if self.complete else "cut short by the budget"),
         )
+
+
+class Fit(NamedTuple):
+    """What one fit came to; `note` says why when it came to nothing."""
+
+    score: float = np.nan
+    seconds: float = 0.0
+    rounds: int | None = None
+    complete: bool = True
+    note: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -137,7 +147,7 @@ class Search:
         ranking = self._final(tried)
         late = [r for r in [*leaders, *others] if not r.scores and r.note is None]
         whole = all(len(r.scores) == len(self.folds) for r in contenders)
-        return Outcome(ranking, not late and whole and all(r.complete for r in ranking[:1]))
+        return Outcome(ranking, not late and whole and all(r.complete for r in tried))
 
     def _problem(self, plan: FeaturePlan) -> Problem:
         classes = len(self.table.classes)
@@ -147,6 +157,9 @@ class Search:
         if number not in self.data:
             fold = self.folds[number]
             train, valid = self.table.take(fold.train), self.table.take(fold.valid)
+            if self.table.classes:  # groups or time may keep a class out of a training part
+                known = np.isin(valid.labels, train.labels)
+                valid = valid if known.all() else valid.take(np.flatnonzero(known))
             plan = fit_plan(train.frame, train.labels, self.table.contract, self.options)
             self.data[number] = FoldRows(
                 plan,
@@ -161,17 +174,19 @@ class Search:
             if number == 0 or time.monotonic() < self.deadline:
                 self._fold(number)
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            list(pool.map(self._fit, units))
+            # merged here in the order of the units, whichever ends first
+            for unit, fit in zip(units, pool.map(self._fit, units), strict=True):
+                if fit is not None:
+                    self._merge(*unit, fit)
 
-    def _fit(self, unit: tuple[Running, int]) -> None:
+    def _fit(self, unit: tuple[Running, int]) -> Fit | None:
         running, number = unit
         expected = 0.6 * max(running.seconds, default=0.0)
-        first = not any(r.scores for family in self.running for r in family)
         if number not in self.data or running.note is not None:
-            return
-        if not first and time.monotonic() + expected > self.deadline:
-            return
-        data = self._fold(number)
+            return None
+        if self.done and time.monotonic() + expected > self.deadline:
+            return None
+        data = self.data[number]
         start = time.monotonic()
         try:
             fitted = running.candidate.fit(
@@ -181,15 +196,20 @@ class Search:
             value = score(self.metric, data.valid.y, scores)
         except Exception as error:  # whatever a library raises: the search goes on without it
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            running.note = f"set aside: {first_line[:200]}"
-            return
-        running.seconds.append(time.monotonic() - start)
-        if np.isfinite(value):
-            running.scores[number] = value
-        if fitted.rounds is not None:
-            running.rounds.append(fitted.rounds)
-        running.complete &= fitted.complete
+            return Fit(note=f"set aside: {first_line[:200]}")
+        return Fit(value, time.monotonic() - start, fitted.rounds, fitted.complete)
+
+    def _merge(self, running: Running, number: int, fit: Fit) -> None:
         self.done += 1
+        if fit.note is not None:
+            running.note = fit.note
+            return
+        running.seconds.append(fit.seconds)
+        running.complete &= fit.complete
+        if np.isfinite(fit.score):
+            running.scores[number] = fit.score
+        if fit.rounds is not None:
+            running.rounds.append(fit.rounds)
         self.report(
             Progress(
                 "search",
@@ -205,7 +225,7 @@ class Search:
         tried = [r for family in self.running for r in family if r.scores]
         if not tried:
             return None
-        means = [float(np.mean(list(r.scores.values()))) for r in tried]
+        means = [float(np.mean([r.scores[fold] for fold in sorted(r.scores)])) for r in tried]
         return max(means) if GREATER_IS_BETTER[self.metric] else min(means)
 
     def _rank(self, running: list[Running], folds: list[int]) -> list[Running]:

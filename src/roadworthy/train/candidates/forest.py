@@ -12,7 +12,7 @@ from sklearn.ensemble import (
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from roadworthy.train.candidates._base import Config, Fitted, Matrix, Problem, Rows
+from roadworthy.train.candidates._base import Config, Fitted, Problem, Rows
 
 TREES = 60
 _STEP = 6
@@ -57,7 +57,9 @@ class Forest:
             warm_start=True,
             n_estimators=_STEP,
         )
-        X = clip_float32(train.X)
+        # the range in which scikit-learn's trees compare; beyond it they refuse to predict
+        clip = FunctionTransformer(np.clip, kw_args={"a_min": -_FLOAT32_MAX, "a_max": _FLOAT32_MAX})
+        X = clip.transform(train.X)
         while True:
             before = problem.seconds_left
             forest.fit(X, train.y)
@@ -67,11 +69,5 @@ class Forest:
             forest.n_estimators += _STEP
         forest.n_jobs = 1  # sums in a fixed order: the same bits on every run
         forest.warm_start = False
-        clip = FunctionTransformer(clip_float32)
         pipeline = Pipeline([("clip", clip), ("model", forest)])
         return Fitted(pipeline, forest.n_estimators, forest.n_estimators >= TREES)
-
-
-def clip_float32(X: Matrix) -> Matrix:
-    """Bring numbers into float32's range, the one in which scikit-learn's trees compare."""
-    return np.clip(X, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float64)
