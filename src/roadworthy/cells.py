@@ -6,9 +6,10 @@ hold none of the caller's data.
 
 from __future__ import annotations
 
-import contextlib
 import math
+import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -29,6 +30,14 @@ class CellError(ValueError):
     """A cell that its column cannot take; the message holds none of the caller's data."""
 
 
+class TextOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the user said of a text file; None is found out anew for each file."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+
+
 class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How numbers are written in text.
 
@@ -39,6 +48,13 @@ class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     decimal: str = "."
     thousands: str = ""
+
+
+NUMBER_SHAPES = {
+    ",": r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?",
+    ".": r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?",
+}
+"""What numbers look like, by their mark between thousands: 1,5 is no 15 where commas part them."""
 
 
 def canonical_text(value: float) -> str:
@@ -62,10 +78,11 @@ def parse_number(text: str, written: NumberFormat) -> float:
         CellError: The text is not a number in this format, or beyond float64.
     """
     plain = text.strip(WHITE_SPACE)
-    if written.thousands:
-        plain = plain.replace(written.thousands, "")
-    if written.decimal != ".":
-        plain = plain.replace(written.decimal, ".")
+    if (shape := NUMBER_SHAPES.get(written.thousands)) is not None:
+        if re.fullmatch(shape, plain) is None:
+            like = "1.234,5" if written.decimal == "," else "1,234.5"
+            raise CellError(f"expected a number written like {like}")
+        plain = plain.replace(written.thousands, "").replace(written.decimal, ".")
     try:
         number = float(plain) if "_" not in plain else math.nan
     except ValueError:
@@ -83,17 +100,21 @@ def parse_date(text: str, written: str | None) -> float:
         written: strptime format, or None.
 
     Raises:
-        CellError: The text is not a date.
+        CellError: The text is not a date of the years 1 to 9999.
     """
     plain = text.strip(WHITE_SPACE)
+    readers = [datetime.fromisoformat]
     if written is not None:
-        with contextlib.suppress(ValueError):
-            return epoch_seconds(datetime.strptime(plain, written))
-    try:
-        moment = datetime.fromisoformat(plain)
-    except ValueError:
-        raise CellError("expected a date, for example 2026-01-31") from None
-    return epoch_seconds(moment)
+        readers.append(lambda text: datetime.strptime(text, written))
+        if not written.startswith("%Y-"):
+            readers.reverse()
+    for read in readers:
+        try:
+            moment = read(plain)
+        except ValueError:
+            continue
+        return epoch_seconds(moment)
+    raise CellError("expected a date, for example 2026-01-31")
 
 
 def epoch_seconds(moment: datetime) -> float:
@@ -120,7 +141,7 @@ def iso_date(seconds: float) -> str:
 
 def read_number(value: Any) -> float:
     """A finite float from a JSON or Python number; CellError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise CellError("expected a number")
     try:
         number = float(value)

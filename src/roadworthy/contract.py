@@ -20,6 +20,7 @@ from roadworthy.cells import (
     WHITE_SPACE,
     CellError,
     NumberFormat,
+    TextOptions,
     canonical_text,
     epoch_seconds,
     iso_date,
@@ -88,7 +89,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             CellError: The value is of the wrong type or out of float64's range.
         """
         if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-            value = value.item()  # a NumPy scalar
+            try:
+                value = value.item()  # a NumPy scalar
+            except ValueError:
+                raise CellError("expected one value") from None
         is_nan = isinstance(value, float) and math.isnan(value)
         if value is None or is_nan or type(value).__name__ in _BLANK_TYPES:
             self.check_blank()
@@ -217,6 +221,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ignored: Columns of the training table that are accepted and not used.
         blanks: Lower-case texts that mean a blank in CSV.
         rows: Rows the contract was learned from.
+        text: What the user said of the text file; holds for files to predict too.
     """
 
     target: Target
@@ -224,6 +229,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ignored: tuple[str, ...] = ()
     blanks: tuple[str, ...] = ("",)
     rows: int = 0
+    text: TextOptions = TextOptions()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -275,9 +275,9 @@ def _check_ranges(project: Project, source: str) -> None:
         (project.serve.max_body_mb > 0, "serve.max_body_mb", "above 0"),
         (project.serve.max_rows >= 1, "serve.max_rows", "1 or more"),
         (
-            project.data.delimiter is None or len(project.data.delimiter) == 1,
+            project.data.delimiter is None or len(project.data.delimiter.encode()) == 1,
             "data.delimiter",
-            "one character",
+            "one ASCII character",
         ),
     ]
     for good, key, rule in checks:

@@ -302,3 +302,42 @@ def test_memory_stays_where_it_is(server: Server, bundles: dict[str, Trained]) -
     for _ in range(12):
         storm(ask)
     assert server.worker_memory() - before < 12e6
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    repeated=st.sampled_from(sorted(ROW)),
+    blank=st.sets(st.sampled_from(sorted(ROW)), max_size=6),
+    extra=st.sampled_from(["", "income", "stranger"]),
+    shape=st.sampled_from(["one", "many"]),
+)
+def test_no_repeated_key_slips_through(
+    server: Server, repeated: str, blank: set[str], extra: str, shape: str
+) -> None:
+    row = {name: None if name in blank else cell for name, cell in ROW.items()}
+    if extra:
+        row[extra] = 1
+    text = json.dumps(row)[:-1] + f", {json.dumps(repeated)}: {json.dumps(ROW[repeated])}}}"
+    body = text if shape == "one" else f"[{json.dumps(row)}, {text}]"
+    status, problem = server.predict(body.encode())
+    assert status == 400
+    assert "twice" in problem["detail"]
+
+
+def test_no_repeated_key_slips_through_in_columns(server: Server) -> None:
+    columns = {name: [cell, cell] for name, cell in ROW.items()}
+    text = json.dumps(columns)[:-1]
+    for first in ROW:
+        body = f"{text}, {json.dumps(first)}: [null, null]}}"
+        assert server.predict(body.encode())[0] == 400
+
+
+def test_an_answer_is_not_many_times_the_request(server: Server) -> None:
+    strange = {f"k{i}": 1 for i in range(60)}
+    body = json.dumps([{**ROW, **strange, "age": None}] * 3000).encode()
+    status, _, content = server.request("POST", "/predict", body, Content_Type="application/json")
+    assert status == 200
+    assert len(content) < len(body)
+    assert len(json.loads(content)["warnings"]) <= 1000

@@ -94,7 +94,7 @@ def test_blank_unseen_and_out_of_range_are_answered_with_a_warning(
     }  # fmt: skip
     assert "astronaut" not in json.dumps(answer)
     status, answer = server.predict([row, odd])
-    assert {w["row"] for w in answer["warnings"]} == {1}
+    assert {w.get("row") for w in answer["warnings"]} == {1, None}  # "colour" is told once
     assert close(answer["predictions"][0], server.predict(row)[1])
 
 
@@ -266,3 +266,34 @@ def test_absent_columns_are_blanks_where_the_project_says_so(
         assert status == 200
         assert [w["column"] for w in answer["warnings"]] == ["age"]
         assert server.predict([row] * 4)[0] == 413
+
+
+def test_classes_and_dates_of_every_sort_are_served(tmp_path) -> None:
+    import numpy as np
+    import polars as pl
+
+    import roadworthy as rw
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    classes = ['5" pipe', "back\\slash", "new\nline"]
+    frame = pl.DataFrame(
+        {
+            "x": x,
+            "when": pl.Series(random.integers(0, 2**31, 300)).cast(pl.Datetime("ms")),
+            "y": [classes[k] for k in np.digitize(x, [-0.5, 0.5])],
+        }
+    )
+    table = rw.read_table(frame, "y", name="odd")
+    model = rw.train(table, "20s")
+    bundle = rw.package(model, rw.test(model, table.holdout), directory=tmp_path)
+    with serving(bundle.path) as server:
+        status, answer = server.predict({"x": 3.0, "when": "2020-01-31"})
+        assert (status, set(answer["probabilities"])) == (200, set(classes))
+        for text in ("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59.999999", "0000-01-01", "x"):
+            for rows in ({"x": 1, "when": text}, [{"x": 1, "when": text}]):
+                status, answer = server.predict(rows)
+                assert status == 422
+                assert answer["errors"][0]["column"] == "when"
+        for text in ("0001-01-01", "9999-12-31", "2020-02-29T12:00:00Z", "2020-02-29 12:00"):
+            assert server.predict({"x": 1, "when": text})[0] == 200

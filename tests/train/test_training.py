@@ -150,3 +150,27 @@ def test_progress_names_the_step_and_the_best_score() -> None:
     assert all(p.done <= p.total for p in seen)
     assert seen[-2].best is not None
     assert seen[-2].metric == "rmse"
+
+
+@pytest.mark.parametrize("few", [2, 3, 4, 8])
+def test_a_handful_of_rows_of_a_class_is_enough(few: int) -> None:
+    x = np.random.default_rng(0).normal(size=300)
+    table = read_table(pl.DataFrame({"x": x, "y": ["rare"] * few + ["usual"] * (300 - few)}), "y")
+    model = train(table, project=SMALL)
+    assert model.search.metric == "log_loss"
+    assert model.scores(table.holdout.frame).shape[1] == 2
+
+
+def test_more_folds_than_rows_are_cut_down() -> None:
+    frame = pl.DataFrame({"x": np.arange(20.0) ** 2, "y": np.arange(20.0)})
+    model = train(read_table(frame, "y"), project=SMALL.override("train", folds=20))
+    assert model.search.folds == 8
+    thin = Project().override("data", holdout=0.9)
+    with pytest.raises(InputError, match="too few to validate"):
+        train(read_table(frame, "y", project=thin), project=SMALL)
+
+
+def test_a_target_beyond_squares_is_told_for_what_it_is() -> None:
+    frame = pl.DataFrame({"x": np.arange(60.0) / 3, "y": np.linspace(-1e300, 1e300, 60)})
+    with pytest.raises(InputError, match=r"finite rmse|set aside"):
+        train(read_table(frame, "y"), project=SMALL)

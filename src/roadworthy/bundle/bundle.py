@@ -122,6 +122,7 @@ class Bundle:
             if not isinstance(row, Mapping):
                 problems.append(Problem("a row must be a mapping of column: value", None, number))
                 continue
+            row = {str(name): cell for name, cell in row.items()}  # pandas may number its columns
             values = self.contract.read_row(row, problems, number=number, absent=self.absent)
             if len(problems) >= _MAX_PROBLEMS:
                 break

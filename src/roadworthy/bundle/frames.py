@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
 
 from roadworthy.cells import json_level
@@ -11,7 +12,7 @@ from roadworthy.contract import Column, Contract
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import DataSection
 from roadworthy.table.conform import conform
-from roadworthy.table.reading import read_frame
+from roadworthy.table.sources import read_frame
 
 if TYPE_CHECKING:
     from roadworthy.bundle.bundle import Bundle
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
     """Predict a file or a data frame; see `Bundle.predict`."""
     contract = bundle.contract
-    frame, _, _, text, _ = read_frame(data, DataSection(blanks=contract.blanks))
-    typed = conform(frame, contract, text=text, absent=bundle.absent)
+    said = msgspec.structs.asdict(contract.text)
+    source = read_frame(data, DataSection(blanks=contract.blanks, **said))
+    typed = conform(source.frame, contract, text=source.text, absent=bundle.absent)
     scores = bundle.engine.run_many(encode_columns(typed, bundle.plan))
     target = contract.target
     if target.task == "regression":

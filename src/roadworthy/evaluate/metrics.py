@@ -42,12 +42,15 @@ class Estimate(msgspec.Struct, frozen=True):
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
-def class_metrics(codes: NDArray[np.int64], probabilities: Floats) -> Metrics:
+def class_metrics(
+    codes: NDArray[np.int64], probabilities: Floats, *, areas: bool = True
+) -> Metrics:
     """Metrics of a classification.
 
     Args:
         codes: True class positions `[N]`.
         probabilities: `[N, K]`.
+        areas: Whether to compute the areas under the ROC curves, by far the most costly part.
 
     Returns:
         A function of row weights `[N]` that gives each metric; NaN where it is undefined.
@@ -61,7 +64,7 @@ def class_metrics(codes: NDArray[np.int64], probabilities: Floats) -> Metrics:
     hits[rows, codes] = 1.0
     squares = ((probabilities - hits) ** 2).sum(axis=1)
     brier = squares / 2 if count == 2 else squares
-    ranked = [1] if count == 2 else range(count)
+    ranked = ([1] if count == 2 else range(count)) if areas else ()
     rankings = [_Ranking(codes == code, probabilities[:, code]) for code in ranked]
 
     def metrics(weights: Floats) -> dict[str, float]:
@@ -69,8 +72,8 @@ def class_metrics(codes: NDArray[np.int64], probabilities: Floats) -> Metrics:
         sums = np.bincount(cells, weights, minlength=count * count).astype(np.float64)
         confusion = sums.reshape(count, count)
         values = confusion_metrics(confusion)
-        areas = [ranking.area(weights) for ranking in rankings]
-        known = [area for area in areas if not math.isnan(area)]
+        found = [ranking.area(weights) for ranking in rankings] if areas else []
+        known = [area for area in found if not math.isnan(area)]
         values["roc_auc"] = float(np.mean(known)) if known else math.nan
         values["log_loss"] = float(weights @ loss / total)
         values["brier"] = float(weights @ brier / total)
@@ -143,20 +146,24 @@ class _Ranking:
         return float(np.trapezoid(hits, alarms) / hits[-1] / alarms[-1])
 
 
-def bootstrap(metrics: Metrics, rows: int, seed: int) -> dict[str, Estimate]:
+def bootstrap(
+    metrics: Metrics, rows: int, seed: int, resampled: Metrics | None = None
+) -> dict[str, Estimate]:
     """Point estimates and 95 % percentile intervals.
 
     Args:
         metrics: From `class_metrics` or `number_metrics`.
         rows: Rows of the holdout.
         seed: Seed of the resampling.
+        resampled: The same metrics for the replicates, where some cost too much to be repeated;
+            those get no interval.
     """
     points = metrics(np.ones(rows))
     random = np.random.default_rng(seed)
     replicates: dict[str, list[float]] = {name: [] for name in points}
     for _ in range(int(np.clip(4_000_000 // rows, 100, 500))):
         weights = np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
-        for name, value in metrics(weights).items():
+        for name, value in (resampled or metrics)(weights).items():
             replicates[name].append(value)
     return {name: _estimate(value, replicates[name]) for name, value in points.items()}
 

@@ -19,6 +19,9 @@ from roadworthy.evaluate.slices import Slice, slice_report
 from roadworthy.table import ColumnProfile, Table
 from roadworthy.train import SearchRecord, TrainedModel
 
+_COSTLY = 400_000
+"""Rows x classes above which the area under the ROC curve gets no interval: it would take long."""
+
 
 class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
     """One class on the holdout."""
@@ -91,17 +94,20 @@ def test(model: TrainedModel, holdout: Table) -> Report:
     seed = model.search.seed
     classes: tuple[ClassReport, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    resampled = None
     if holdout.task == "regression":
         metrics = number_metrics(holdout.labels, scores)
     else:
         codes = holdout.labels.astype(np.int64)
         metrics = class_metrics(codes, scores)
+        if scores.shape[1] > 2 and scores.size > _COSTLY:
+            resampled = class_metrics(codes, scores, areas=False)
         classes, confusion = _class_reports(model.contract.target.class_names, codes, scores)
     return Report(
         task=holdout.task,
         rows=len(holdout),
         policy=model.search.policy,
-        metrics=bootstrap(metrics, len(holdout), seed),
+        metrics=bootstrap(metrics, len(holdout), seed, resampled),
         baseline=_baseline(holdout),
         classes=classes,
         confusion=confusion,

@@ -26,7 +26,7 @@ from roadworthy.project import ServeSection
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.pages import docs_page
-from roadworthy.serve.predictions import Counts, Predictor
+from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import MEDIA_TYPE, RequestProblem
 
 log = logging.getLogger("roadworthy.serve")
@@ -85,14 +85,13 @@ class App:
     def _check_golden(self) -> None:
         """Ask for the golden rows by the very way that requests take, alone and together."""
         rows = [golden.row for golden in self.bundle.golden]
-        alone = [self.predictor(msgspec.json.encode(row), "golden") for row in rows]
-        answers = [msgspec.json.decode(answer) for answer in alone]
+        ask = Predictor(self.bundle, len(rows))
+        self.bundle.check_answers(
+            [msgspec.json.decode(ask(msgspec.json.encode(row), "golden")) for row in rows]
+        )
         if rows:
-            together = msgspec.json.decode(self.predictor(msgspec.json.encode(rows), "golden"))
-            answers += together["predictions"]
-        self.bundle.check_answers(answers[: len(rows)])
-        self.bundle.check_answers(answers[len(rows) :])
-        self.predictor.counts = Counts()  # these were not a client's
+            together = msgspec.json.decode(ask(msgspec.json.encode(rows), "golden"))
+            self.bundle.check_answers(together["predictions"])
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls this when a worker starts."""

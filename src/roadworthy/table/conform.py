@@ -9,7 +9,7 @@ import polars as pl
 from roadworthy.cells import CellError
 from roadworthy.contract import Column, Contract
 from roadworthy.errors import Problem, RowsError
-from roadworthy.table.kinds import level_text
+from roadworthy.table.kinds import level_text, naive_utc, out_of_calendar
 
 _MAX_PROBLEMS = 100
 POLARS_TYPES: dict[str, Any] = {
@@ -65,6 +65,17 @@ def _conform(
     typed = None if text else _fast(series, column)
     if typed is None:
         typed = _by_value(series, column, contract, text, problems)
+    if column.kind == "date":
+        beyond = out_of_calendar(typed).arg_true()[:5]
+        reason = "is a date outside the years 1 to 9999"
+        problems += [Problem(reason, column.name, row) for row in beyond]
+    if column.kind == "category" and column.on_unseen == "error":
+        strange = (~typed.is_in(list(column.categories))).fill_null(value=False).arg_true()[:5]
+        reason = "is not one of the levels that the contract lists"
+        known = {(problem.row, problem.column) for problem in problems}
+        problems += [
+            Problem(reason, column.name, row) for row in strange if (row, column.name) not in known
+        ]
     if column.on_blank == "error" and typed.null_count():
         rows = typed.is_null().arg_true()[:5]
         problems += [Problem("may not be blank", column.name, row) for row in rows]
@@ -79,11 +90,10 @@ def _fast(series: pl.Series, column: Column) -> pl.Series | None:
     if column.kind == "boolean" and series.dtype == pl.Boolean:
         return series
     if column.kind == "date" and series.dtype == pl.Date:
-        return series.cast(pl.Datetime("us"))
+        days = series.cast(pl.Int32)  # days that no microseconds can hold are told as out of range
+        return days.clip(-800_000, 3_000_000).cast(pl.Date).cast(pl.Datetime("us"))
     if column.kind == "date" and isinstance(series.dtype, pl.Datetime):
-        if series.dtype.time_zone is not None:
-            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return series.cast(pl.Datetime("us"))
+        return naive_utc(series)
     if column.kind == "category" and column.dtype != "string" and series.dtype.is_numeric():
         return level_text(series)
     return None

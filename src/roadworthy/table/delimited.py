@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -23,6 +24,7 @@ from roadworthy.errors import InputError
 from roadworthy.project import DataSection
 
 _HEAD_BYTES = 1 << 18
+_ZLIB = ("x^", "x\x01")
 _DELIMITERS = ",;\t|"
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -58,10 +60,18 @@ def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dial
     with _plain_file(path) as plain:
         encoding = options.encoding or _detect_encoding(plain, path)
         with _utf8_file(plain, encoding, path) as utf8:
-            with utf8.open("rb") as stream:
-                head = stream.read(_HEAD_BYTES).decode("utf-8", "ignore").removeprefix("\ufeff")
+            head = _read_head(utf8)
             dialect = _sniff(head, encoding, options, path)
             return _parse(utf8, dialect, head, path), dialect
+
+
+def _read_head(utf8: Path) -> str:
+    """The beginning of a file: at least its first three lines, however long they are."""
+    with utf8.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+        while head.count(b"\n") < 3 and (more := stream.read(len(head))):
+            head += more
+    return head.decode("utf-8", "ignore").removeprefix("\ufeff")
 
 
 @contextmanager
@@ -121,6 +131,7 @@ def _guess_encoding(plain: Path, offset: int) -> str:
 def _utf8_file(plain: Path, encoding: str, path: Path) -> Iterator[Path]:
     try:
         name = codecs.lookup(encoding).name
+        "".encode(encoding)
     except LookupError:
         raise InputError(f"unknown encoding {encoding!r}", where=str(path)) from None
     if name in ("utf-8", "ascii"):
@@ -173,7 +184,7 @@ def check_names(names: tuple[str, ...], where: str) -> None:
 def _first_rows(head: str, delimiter: str, limit: int) -> list[list[str]]:
     rows: list[list[str]] = []
     text = head.replace("\r\n", "\n").replace("\r", "\n")
-    if len(head) * 4 > _HEAD_BYTES and "\n" in text:
+    if len(head) * 4 > _HEAD_BYTES and text.count("\n") > 2:
         text = text[: text.rindex("\n")]  # the last line may be cut
     try:
         for row in csv.reader(io.StringIO(text), delimiter=delimiter):
@@ -199,11 +210,15 @@ def _sniff_delimiter(head: str) -> str:
 
 
 def _looks_like_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names columns: none of its cells is a number."""
+    """Whether the first row names columns: no number, or a text above a column of numbers."""
     first, body = [cell.strip() for cell in rows[0]], rows[1:]
-    if not body:
+    if not body or not any(_is_data(cell) for cell in first):
         return True
-    return not any(_is_data(cell) for cell in first)
+    for place, cell in enumerate(first):
+        below = [row[place].strip() for row in body if len(row) > place and row[place].strip()]
+        if cell and not _is_data(cell) and below and all(_is_data(other) for other in below):
+            return True
+    return False
 
 
 def _is_data(cell: str) -> bool:
@@ -211,24 +226,43 @@ def _is_data(cell: str) -> bool:
         float(cell.replace(",", "."))
     except ValueError:
         return False
-    return True
+    return any(letter.isdigit() for letter in cell)  # nan and inf may be names
 
 
 def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
     line_end = "\r" if "\r" in head and "\n" not in head else "\n"
-    lead = head[: len(head) - len(head.lstrip())].count(line_end)  # blank lines before the header
+    lead = _lines_before(head, dialect.delimiter)
     try:
         frame = pl.read_csv(
-            utf8,
+            _not_packed(utf8, head),
             separator=dialect.delimiter,
             has_header=False,
-            skip_lines=lead,
+            skip_lines=lead + head.startswith(_ZLIB),
             schema=dict.fromkeys(dialect.names, pl.String),
             eol_char=line_end,
         )
     except pl.exceptions.PolarsError as error:
         raise _unreadable(utf8, dialect, path, error) from None
     return frame.slice(1) if dialect.header else frame
+
+
+def _lines_before(head: str, delimiter: str) -> int:
+    """Lines before the first row that holds anything: blank ones, or delimiters alone."""
+    reader = csv.reader(
+        io.StringIO(head.replace("\r\n", "\n").replace("\r", "\n")), delimiter=delimiter
+    )
+    passed = 0
+    with contextlib.suppress(csv.Error):
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                break
+            passed = reader.line_num
+    return passed
+
+
+def _not_packed(utf8: Path, head: str) -> Any:
+    """The file, or its content behind a line break where it begins as zlib's format does."""
+    return io.BytesIO(b"\n" + utf8.read_bytes()) if head.startswith(_ZLIB) else utf8
 
 
 def _unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:
@@ -250,4 +284,8 @@ def _unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> I
                 fix="close the quotation mark",
             )
     first_line = str(error).splitlines()[0]
-    return InputError(f"the file cannot be read as CSV: {first_line}", where=str(path))
+    return InputError(
+        f"the file cannot be read as CSV: {first_line}",
+        where=str(path),
+        fix="double a quotation mark inside a cell and quote the cell; check [data] encoding",
+    )

@@ -12,7 +12,17 @@ from typing import NamedTuple
 
 import polars as pl
 
-from roadworthy.cells import FALSE_WORDS, TRUE_WORDS, NumberFormat, canonical_text
+from roadworthy.cells import (
+    END_SECOND,
+    FALSE_WORDS,
+    FIRST_SECOND,
+    NUMBER_SHAPES,
+    TRUE_WORDS,
+    CellError,
+    NumberFormat,
+    canonical_text,
+    parse_date,
+)
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, Kind
 
@@ -44,9 +54,8 @@ DATE_FORMATS = (
     "%b %d, %Y",
     "%d-%b-%Y",
 )
-_THOUSANDS_COMMA = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$|^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
-_DECIMAL_COMMA = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$|^[+-]?\d*,?\d+([eE][+-]?\d+)?$"
 _ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|key|index|rownames?|record|nr|no|number)$", re.I)
+_TIME_MARKS = ("%H", "%I", "%p", "%M", "%S", "%T", "%R", "%r", "%X", "%c")
 _TEXT_WORDS = 5.0  # a column of sentences, in mean words a cell
 _MANY = 50  # distinct values below which a column is never taken for an identifier
 
@@ -101,7 +110,7 @@ def _type(series: pl.Series, text: bool, semicolons: bool, options: ColumnOption
         typed = _from_text(series, text, semicolons, options)
     elif series.dtype == pl.Boolean:
         typed = Typed(series, "boolean", "boolean", "booleans")
-    elif series.dtype.is_temporal():
+    elif series.dtype == pl.Date or isinstance(series.dtype, pl.Datetime):
         typed = _from_temporal(series)
     elif series.dtype.is_numeric():
         typed = _from_number(series, NumberFormat())
@@ -115,7 +124,7 @@ def _type(series: pl.Series, text: bool, semicolons: bool, options: ColumnOption
 
 def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
     infinite = 0
-    if series.dtype.is_integer() and not series.dtype.is_unsigned_integer():
+    if series.dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64):
         number = series.cast(pl.Int64)
     else:
         number = series.cast(pl.Float64)
@@ -152,15 +161,29 @@ def _identifier_numbers(number: pl.Series) -> str | None:
 
 def _from_temporal(series: pl.Series) -> Typed:
     if series.dtype == pl.Date:
-        return Typed(series.cast(pl.Datetime("us")), "date", "date", "dates")
-    if isinstance(series.dtype, pl.Datetime):
-        moment = series
-        if series.dtype.time_zone is not None:
-            moment = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return Typed(moment.cast(pl.Datetime("us")), "date", "datetime", "dates with a time")
-    micros = series.cast(pl.Duration("us") if series.dtype == pl.Duration else pl.Time)
-    seconds = micros.cast(pl.Int64) / (1e6 if series.dtype == pl.Duration else 1e9)
-    return Typed(seconds, "number", "number", f"seconds of a {series.dtype}")
+        return _bounded(Typed(series.cast(pl.Datetime("us")), "date", "date", "dates"))
+    return _bounded(Typed(naive_utc(series), "date", "datetime", "dates with a time"))
+
+
+def naive_utc(moments: pl.Series) -> pl.Series:
+    """Datetimes in microseconds without a time zone, those with one brought to UTC."""
+    if getattr(moments.dtype, "time_zone", None) is not None:
+        moments = moments.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return moments.cast(pl.Datetime("us"))
+
+
+def out_of_calendar(moments: pl.Series) -> pl.Series:
+    """Which datetimes lie outside the years 1 to 9999, beyond which no client can write a date."""
+    seconds = moments.cast(pl.Int64).cast(pl.Float64) / 1e6
+    return ~seconds.is_between(FIRST_SECOND, END_SECOND, closed="left")
+
+
+def _bounded(typed: Typed) -> Typed:
+    beyond = out_of_calendar(typed.series).fill_null(value=False)
+    if not beyond.any():
+        return typed
+    lost = f"{typed.reason}; {int(beyond.sum()):,} outside the years 1 to 9999 count as blank"
+    return typed._replace(series=typed.series.set(beyond, None), reason=lost)
 
 
 def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
@@ -173,10 +196,11 @@ def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnO
         truth = series.str.to_lowercase().is_in(list(TRUE_WORDS))
         reason = f"only {' and '.join(sorted(values.unique().head(4)))}"
         return Typed(truth, "boolean", "string", reason)
-    if text and (found := _numbers(series, values, semicolons)) is not None:
+    said = options.date_format
+    if text and said is None and (found := _numbers(series, values, semicolons)) is not None:
         return _from_number(found[0], found[1])
-    if (dated := _dates(series, values, options.date_format)) is not None:
-        return dated
+    if (dated := _dates(series, values, said)) is not None:
+        return _bounded(dated)
     return _words(series, values)
 
 
@@ -200,7 +224,7 @@ def _numbers(
 
 def _cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:
     if written != NumberFormat():
-        shape = _THOUSANDS_COMMA if written.thousands == "," else _DECIMAL_COMMA
+        shape = f"^(?:{NUMBER_SHAPES[written.thousands]})$"
         if not bool(series.drop_nulls().str.contains(shape).all()):
             return None
         series = series.str.replace_all(written.thousands, "", literal=True)
@@ -219,11 +243,17 @@ def _dates(series: pl.Series, values: pl.Series, said: str | None) -> Typed | No
     fitting = [
         form for form in ((said,) if said else DATE_FORMATS) if _strptime(head, form) is not None
     ]
-    parsed = [(form, date) for form in fitting if (date := _strptime(series, form)) is not None]
+    parsed = [
+        (form, date)
+        for form in fitting
+        if (date := _strptime(series, form)) is not None and _read_alike(series, date, form)
+    ]
     if not parsed:
         if said:
             raise InputError(
-                f"cells do not fit date_format {said!r}", where=f"column {series.name!r}"
+                f"cells do not fit date_format {said!r}, or it is read in more than one way",
+                where=f"column {series.name!r}",
+                fix="use Python's strptime directives, with a four-digit year",
             )
         return None
     form, moment = parsed[0]
@@ -231,15 +261,32 @@ def _dates(series: pl.Series, values: pl.Series, said: str | None) -> Typed | No
         also = f"; could also be {parsed[1][0]}: set date_format in [data.columns]"
     else:
         also = ""
-    dtype = "datetime" if "%H" in form else "date"
-    iso = form.startswith("%Y-%m-%d")
+    dtype = "datetime" if any(mark in form for mark in _TIME_MARKS) else "date"
     return Typed(
         moment,
         "date",
         dtype,
         f"dates written {form}{also}",
-        date_format=None if iso else form,
+        date_format=_python_format(form),
     )
+
+
+def _python_format(form: str) -> str | None:
+    """The same for Python's strptime; None for fractions, which ISO 8601 reads."""
+    return None if "%.f" in form else form
+
+
+def _read_alike(series: pl.Series, moments: pl.Series, form: str) -> bool:
+    """Whether requests, which Python reads, will be read as this table was."""
+    sample = pl.DataFrame({"text": series, "moment": moments}).drop_nulls().unique("text").head(200)
+    for text, micros in sample.with_columns(pl.col("moment").cast(pl.Int64)).iter_rows():
+        try:
+            if parse_date(text, _python_format(form)) != micros / 1e6:
+                return False
+        except CellError:
+            if FIRST_SECOND <= micros / 1e6 < END_SECOND:
+                return False
+    return True
 
 
 def _strptime(series: pl.Series, form: str) -> pl.Series | None:
@@ -265,26 +312,30 @@ def _words(series: pl.Series, values: pl.Series) -> Typed:
 
 def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
     reason = "said in the project file"
+    cells, text = typed.series, series.dtype == pl.String
+    zero_one = cells.dtype == pl.Boolean and typed.dtype == "integer"
     if kind in ("identifier", "constant", "text"):
         return typed._replace(kind=kind, reason=reason)
-    if kind == "category":
-        dtype = typed.dtype if typed.dtype in ("integer", "number") else "string"
-        levels = series.cast(pl.String) if dtype == "string" else level_text(typed.series)
-        return Typed(levels, "category", dtype, reason, typed.number_format)
-    numeric = typed.series.dtype.is_numeric() or typed.series.dtype == pl.Boolean
-    if kind == "number" and numeric:
-        number = typed.series.cast(pl.Int64) if typed.series.dtype == pl.Boolean else typed.series
-        dtype = "integer" if number.dtype == pl.Int64 else "number"
-        return Typed(number, "number", dtype, reason, typed.number_format)
-    fits_boolean = set(typed.series.drop_nulls().unique().head(3)) <= {0, 1}
-    if kind == "boolean" and numeric and fits_boolean:
-        return Typed(
-            typed.series.cast(pl.Boolean), "boolean", "integer", reason, typed.number_format
-        )
-    if kind == "date" and typed.series.dtype.is_temporal():
-        return typed._replace(kind="date", reason=reason)
+    if kind == "category" and (text or cells.dtype.is_numeric() or zero_one):
+        if text and typed.dtype not in ("integer", "number"):
+            return Typed(series, "category", "string", reason)
+        large = cells.dtype.is_float() and (cells.abs().max() or 0.0) >= 2**53  # type: ignore[operator]
+        if not large:
+            levels = level_text(cells)
+            return Typed(levels, "category", typed.dtype, reason, typed.number_format)
+    if kind == "number" and (cells.dtype.is_numeric() or zero_one):
+        number = cells.cast(pl.Int64) if zero_one else cells
+        return Typed(number, "number", typed.dtype, reason, typed.number_format)
+    if (
+        kind == "boolean"
+        and cells.dtype.is_numeric()
+        and set(cells.drop_nulls().unique().head(3)) <= {0, 1}
+    ):
+        truth = cells.cast(pl.Boolean)
+        return Typed(truth, "boolean", "integer", reason, typed.number_format)
     raise InputError(
-        f"the cells are not of kind {kind!r}: they look like {typed.kind} ({typed.reason})",
+        f"the cells cannot be taken for kind {kind!r}: they look like {typed.kind} "
+        f"({typed.reason})",
         where=f"column {series.name!r}",
         fix="leave out kind in [data.columns], or clean the column (date_format for dates)",
     )

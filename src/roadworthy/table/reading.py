@@ -13,17 +13,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from roadworthy.cells import TextOptions
 from roadworthy.contract import ClassValue, Column, Contract, Target, Task
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, DataSection, Project
-from roadworthy.table.delimited import check_names, read_delimited
 from roadworthy.table.kinds import Typed, infer, level_text
+from roadworthy.table.sources import Source, read_frame, trim
 from roadworthy.table.split import Split, split_rows
 from roadworthy.table.table import ColumnProfile, Table
 
 MIN_ROWS = 20
 MAX_CLASSES = 200
-_PARQUET = (".parquet", ".pq")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -47,15 +47,16 @@ def read_table(
     """
     options = (project or Project()).data
     seed = (project or Project()).train.seed
-    frame, source, notes, text, semicolons = read_frame(data, options)
+    source = read_frame(data, options)
+    frame, origin, notes = source.frame, source.origin, list(source.notes)
     wanted = target or options.target
     if wanted is None:
         raise InputError("no target column is named", fix="give --target or [data] target")
     _check_columns_exist(frame, wanted, options)
     raw_target, dropped = _read_target(frame[wanted], options.blanks)
     notes += dropped
-    typed = _infer_columns(frame, raw_target, options, text, semicolons)
-    del frame
+    typed = _infer_columns(source, raw_target, options)
+    del source, frame
     task, classes, labels = _target(typed.pop(wanted), raw_target.drop_nulls(), options.task)
     if task != "regression":
         _check_classes(labels, classes)
@@ -68,7 +69,7 @@ def read_table(
     if not used:
         raise InputError(
             "no column is left to predict from",
-            where=source,
+            where=origin,
             fix="; ".join(f"{p.name}: {p.why_not}" for p in profiles[:5]) or "add columns",
         )
     contract = Contract(
@@ -80,11 +81,12 @@ def read_table(
         ignored=tuple(profile.name for profile in profiles if not profile.used),
         blanks=tuple(blank.lower() for blank in options.blanks),
         rows=len(split.train),
+        text=TextOptions(options.delimiter, options.encoding, options.header),
     )
     typed_frame = pl.DataFrame([cells.series.alias(column) for column, cells in typed.items()])
     return Table(
         name=name or _short_name(data),
-        source=source,
+        source=origin,
         frame=typed_frame,
         labels=labels,
         target=wanted,
@@ -96,69 +98,6 @@ def read_table(
         notes=(*notes, *_time_note(profiles, options)),
         groups=_codes(typed[options.group].series) if options.group else None,
         times=_times(typed, options.time) if options.time else None,
-    )
-
-
-def read_frame(data: Any, options: DataSection) -> tuple[pl.DataFrame, str, list[str], bool, bool]:
-    """The raw frame of a file or a data frame object.
-
-    Returns:
-        The frame, where it came from, notes, whether its cells are all texts, and whether the
-        text was cut at semicolons.
-
-    Raises:
-        InputError: The data cannot be read.
-    """
-    if isinstance(data, (str, os.PathLike)):
-        return _read_file(Path(data), options)
-    if isinstance(data, pl.DataFrame):
-        frame = data
-    elif isinstance(data, pl.LazyFrame):
-        frame = data.collect()
-    else:
-        frame = _from_object(data)
-    check_names(tuple(frame.columns), "the data frame")
-    return frame, "a data frame", [], False, False
-
-
-def _read_file(path: Path, options: DataSection) -> tuple[pl.DataFrame, str, list[str], bool, bool]:
-    if not path.exists():
-        raise InputError("the file does not exist", where=str(path))
-    if path.is_dir():
-        raise InputError("a folder, not a file", where=str(path), fix="name one file")
-    if path.suffix.lower() in _PARQUET:
-        try:
-            return pl.read_parquet(path), str(path), ["Parquet"], False, False
-        except (pl.exceptions.PolarsError, OSError) as error:
-            first_line = str(error).splitlines()[0]
-            raise InputError(f"not a Parquet file: {first_line}", where=str(path)) from None
-    try:
-        frame, dialect = read_delimited(path, options)
-    except OSError as error:
-        raise InputError(
-            f"the file cannot be read: {error.strerror or error}", where=str(path)
-        ) from None
-    return frame, str(path), [dialect.describe()], True, dialect.delimiter == ";"
-
-
-def _from_object(data: Any) -> pl.DataFrame:
-    try:
-        if hasattr(data, "__arrow_c_stream__"):
-            # pyarrow calls its names column_names, and its arrays columns
-            names = getattr(data, "column_names", None) or getattr(data, "columns", [])
-            check_names(tuple(str(name) for name in names), "the data frame")
-            frame = pl.DataFrame(data)
-            return frame.drop([c for c in frame.columns if c.startswith("__index_level_")])
-        if type(data).__module__.startswith("pandas"):
-            return pl.from_pandas(data, nan_to_null=True)
-        if isinstance(data, dict) or (isinstance(data, list) and data):
-            return pl.DataFrame(data, infer_schema_length=None, strict=False)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, ImportError) as error:
-        first_line = (str(error).splitlines() or ["unknown reason"])[0]
-        raise InputError(f"the data frame cannot be read: {first_line}") from None
-    raise InputError(
-        f"cannot read a table from {type(data).__name__}",
-        fix="give a file name, a pandas or Polars frame, or an Arrow table",
     )
 
 
@@ -176,6 +115,8 @@ def _check_columns_exist(frame: pl.DataFrame, target: str, options: DataSection)
                 lower = {name.lower(): name for name in frame.columns}
                 near = [lower[n] for n in difflib.get_close_matches(column.lower(), lower, n=1)]
                 shown = ", ".join(frame.columns[:20]) + (" …" if frame.width > 20 else "")
+                if frame.columns[0] == "column_1":
+                    shown += " (no header line was found: [data] header = true if there is one)"
                 hint = f"did you mean {near[0]!r}?" if near else f"the columns are: {shown}"
                 raise InputError(f"there is no column {column!r}", where=key, fix=hint)
             if column is not None and column == target and key != "target":
@@ -184,45 +125,30 @@ def _check_columns_exist(frame: pl.DataFrame, target: str, options: DataSection)
                 raise InputError(f"column {column!r} is the target", where=key)
 
 
-def _infer_columns(
-    frame: pl.DataFrame, target: pl.Series, options: DataSection, text: bool, semicolons: bool
-) -> dict[str, Typed]:
+def _infer_columns(source: Source, target: pl.Series, options: DataSection) -> dict[str, Typed]:
     """Type the columns one by one, letting go of each raw one: a wide text is not held twice."""
-    raw = frame.clone()
+    raw = source.frame.clone()
     keep = target.is_not_null()
     typed = {}
-    for name in frame.columns:
+    for name in source.frame.columns:
         series = raw.drop_in_place(name)
         series = target if name == target.name else trim(series, options.blanks)
         typed[name] = infer(
             series if keep.all() else series.filter(keep),
-            text=text,
-            semicolons=semicolons,
+            text=source.text,
+            semicolons=source.semicolons,
             options=options.columns.get(name, ColumnOptions()),
         )
     return typed
-
-
-def trim(series: pl.Series, blanks: Sequence[str]) -> pl.Series:
-    """Trim text cells and turn those that mean a blank into nulls."""
-    if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
-        series = series.cast(pl.String)
-    if series.dtype != pl.String:
-        return series
-    series = series.str.strip_chars()
-    longest = max((len(blank) for blank in blanks), default=0)
-    lower = {blank.lower() for blank in blanks}
-    short = series.filter(series.str.len_bytes() <= longest).unique()
-    found = [cell for cell in short if cell is not None and cell.lower() in lower]
-    return series.set(series.is_in(found), None) if found else series
 
 
 def _read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, list[str]]:
     if not len(series):
         raise InputError("the table has a header and no rows")
     series = trim(series, blanks)
-    if series.dtype.is_float():
-        series = series.set(~series.is_finite(), None)
+    numbers = series.cast(pl.Float64, strict=False) if series.dtype == pl.String else series
+    if numbers.dtype.is_float() and numbers.null_count() == series.null_count():
+        series = series.set((~numbers.is_finite()).fill_null(value=False), None)
     missing = series.null_count()
     if missing == len(series):
         raise InputError("every cell of the target is blank", where=f"column {series.name!r}")
@@ -238,6 +164,8 @@ def _target(
     goal: Typed, raw: pl.Series, wanted: str
 ) -> tuple[Task, tuple[ClassValue, ...], NDArray[np.float64]]:
     series = goal.series
+    if raw.dtype.is_nested() or raw.dtype in (pl.Binary, pl.Object, pl.Duration, pl.Time):
+        raise InputError(f"{goal.reason}", where=f"target column {raw.name!r}")
     where = f"target column {raw.name!r}"
     if series.drop_nulls().n_unique() < 2:
         raise InputError(

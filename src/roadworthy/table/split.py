@@ -60,7 +60,7 @@ def split_rows(
     if strata is None:
         chosen, policy = order[:wanted], "random"
     else:
-        chosen, policy = _stratified(strata[order], order, wanted / rows), "stratified by class"
+        chosen, policy = _stratified(strata[order], order, wanted), "stratified by class"
     return _make(rows, chosen, policy)
 
 
@@ -70,11 +70,15 @@ def _make(rows: int, chosen: Index, policy: str) -> Split:
     return Split(np.flatnonzero(~held), np.flatnonzero(held), policy)
 
 
-def _stratified(codes: Index, order: Index, share: float) -> Index:
-    chosen = []
-    for code in np.unique(codes):
-        members = order[codes == code]
-        chosen.append(members[: min(round(len(members) * share), len(members) - 1)])
+def _stratified(codes: Index, order: Index, wanted: int) -> Index:
+    """Rows of every class by its share, the remainder to the largest fractions."""
+    classes, counts = np.unique(codes, return_counts=True)
+    exact = counts * (wanted / len(codes))
+    take = np.minimum(np.floor(exact).astype(int), counts - 1)
+    for place in np.argsort(take - exact, kind="stable"):
+        if take.sum() < wanted and take[place] < counts[place] - 1:
+            take[place] += 1
+    chosen = [order[codes == code][:some] for code, some in zip(classes, take, strict=True)]
     return np.concatenate(chosen)
 
 

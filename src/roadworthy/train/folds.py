@@ -36,6 +36,13 @@ def make_folds(table: Table, folds: int, seed: int) -> list[Fold]:
         InputError: There are fewer groups than two.
     """
     rows = np.arange(len(table))
+    if len(rows) < 4:
+        raise InputError(
+            f"{len(rows)} training rows are too few to validate on",
+            where="[data] holdout",
+            fix="hold out less, or add rows",
+        )
+    folds = min(folds, len(rows) // 2)
     if table.times is not None:
         order = np.argsort(table.times, kind="stable")
         return [Fold(order[a], order[b]) for a, b in TimeSeriesSplit(folds).split(rows)]

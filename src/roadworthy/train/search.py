@@ -140,9 +140,11 @@ class Search:
         self._round([(r, fold) for fold in every[1:] for r in contenders if fold not in r.scores])
         tried = [running for running in [*leaders, *others] if running.scores]
         if not tried:
-            reasons = "; ".join(r.note for r in leaders if r.note) or "the budget is too short"
+            reasons = "; ".join(r.note for r in leaders if r.note)
+            undefined = f"no validation part has a finite {self.metric}"
             raise InputError(
-                f"no candidate could be fitted: {reasons}", fix="give a larger --budget"
+                f"no candidate could be fitted: {reasons or undefined}",
+                fix="" if reasons else "choose another [train] metric, or look at the target",
             )
         ranking = self._final(tried)
         late = [r for r in [*leaders, *others] if not r.scores and r.note is None]

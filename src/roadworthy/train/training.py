@@ -110,6 +110,10 @@ def train(
     )
 
 
+_RARE = 10
+"""Rows of a class below which some validation part may have none of it."""
+
+
 def _share(share: float, seconds: float, table: Table) -> float:
     packaging = _PACKAGE_SECONDS + len(table.contract.columns) / 800
     return max(0.5 * seconds, share * seconds - packaging)
@@ -118,7 +122,10 @@ def _share(share: float, seconds: float, table: Table) -> float:
 def _metric(wanted: str, table: Table) -> str:
     fitting = metrics_for(table.task)
     if wanted == "auto":
-        return fitting[0]
+        rarest = np.bincount(table.training.labels.astype(int)).min() if table.classes else 0
+        few = table.task == "binary" and rarest < _RARE
+        # an area needs both classes in every validation part
+        return "log_loss" if few else fitting[0]
     if wanted not in fitting:
         raise InputError(
             f"metric {wanted!r} does not fit a {table.task} task",

@@ -1,0 +1,115 @@
+"""Where tables come from: text files, Parquet, data frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from roadworthy.errors import InputError
+from roadworthy.project import DataSection
+from roadworthy.table.delimited import check_names, read_delimited
+
+_PARQUET = (".parquet", ".pq")
+
+
+class Source(NamedTuple):
+    """A table as it was found.
+
+    Attributes:
+        frame: The raw columns.
+        origin: Where it came from, for people.
+        notes: How it is written, for people.
+        text: Whether its cells are all texts, numbers too.
+        semicolons: Whether the text is cut at semicolons, as files with decimal commas are.
+    """
+
+    frame: pl.DataFrame
+    origin: str
+    notes: tuple[str, ...] = ()
+    text: bool = False
+    semicolons: bool = False
+
+
+def read_frame(data: Any, options: DataSection) -> Source:
+    """The raw frame of a file or a data frame object.
+
+    Raises:
+        InputError: The data cannot be read.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return _read_file(Path(data), options)
+    if isinstance(data, pl.DataFrame):
+        frame = data
+    elif isinstance(data, pl.LazyFrame):
+        frame = data.collect()
+    else:
+        frame = _from_object(data)
+    if "" in frame.columns:
+        frame = frame.rename({"": f"column_{frame.columns.index('') + 1}"})
+    check_names(tuple(frame.columns), "the data frame")
+    return Source(frame, "a data frame")
+
+
+def _read_file(path: Path, options: DataSection) -> Source:
+    if not path.exists():
+        raise InputError("the file does not exist", where=str(path))
+    if path.is_dir():
+        raise InputError("a folder, not a file", where=str(path), fix="name one file")
+    if path.suffix.lower() in _PARQUET:
+        try:
+            return Source(pl.read_parquet(path), str(path), ("Parquet",))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            first_line = str(error).splitlines()[0]
+            raise InputError(f"not a Parquet file: {first_line}", where=str(path)) from None
+    try:
+        frame, dialect = read_delimited(path, options)
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror or error}", where=str(path)
+        ) from None
+    return Source(frame, str(path), (dialect.describe(),), True, dialect.delimiter == ";")
+
+
+def _from_object(data: Any) -> pl.DataFrame:
+    try:
+        if hasattr(data, "__arrow_c_stream__"):
+            # pyarrow calls its names column_names, and its arrays columns
+            names = getattr(data, "column_names", None) or getattr(data, "columns", [])
+            check_names(tuple(str(name) for name in names), "the data frame")
+            frame = pl.DataFrame(data)
+            return frame.drop([c for c in frame.columns if c.startswith("__index_level_")])
+        if type(data).__module__.startswith("pandas"):
+            return pl.from_pandas(data, nan_to_null=True)
+        if isinstance(data, dict) or (isinstance(data, list) and data):
+            return pl.DataFrame(data, infer_schema_length=None, strict=False)
+    except (
+        pl.exceptions.PolarsError,
+        TypeError,
+        ValueError,
+        ImportError,
+        NotImplementedError,
+    ) as error:
+        first_line = (str(error).splitlines() or ["unknown reason"])[0]
+        raise InputError(f"the data frame cannot be read: {first_line}") from None
+    raise InputError(
+        f"cannot read a table from {type(data).__name__}",
+        fix="give a file name, a pandas or Polars frame, or an Arrow table",
+    )
+
+
+def trim(series: pl.Series, blanks: Sequence[str]) -> pl.Series:
+    """Trim text cells and turn those that mean a blank into nulls."""
+    if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
+        series = series.cast(pl.String)
+    if series.dtype != pl.String:
+        return series
+    series = series.str.strip_chars()
+    longest = max((len(blank.encode()) for blank in blanks), default=0)
+    lower = {blank.lower() for blank in blanks}
+    short = series.filter(series.str.len_bytes() <= longest).unique()
+    found = [cell for cell in short if cell is not None and cell.lower() in lower]
+    return series.set(series.is_in(found), None) if found else series
