@@ -59,7 +59,9 @@ def main() -> None:
         try:
             for port in ports.values():
                 wait(port)
-            show(measure(ports, script, options.seconds, options.rounds))
+            found = measure(ports, script, options.seconds, options.rounds)
+            show(found)
+            judge(found)
         finally:
             for server in servers:
                 server.terminate()
@@ -98,6 +100,14 @@ def show(found: dict[tuple[int, str], Load]) -> None:
                 f"{connections:>11}  {name:<14}{load.rate:>11,.0f}{load.p50:>9.2f}{load.p99:>9.2f}"
                 f"  {ratio}"
             )
+
+
+def judge(found: dict[tuple[int, str], Load]) -> None:
+    """End with an error where the claim does not hold at 8 connections."""
+    ours = found[8, "roadworthy"].rate
+    plain, empty = ours / found[8, "plain way"].rate, ours / found[8, "empty handler"].rate
+    if plain < 30 or empty < 0.5:
+        raise SystemExit("the claim does not hold: 30 x the plain way, half the empty handler")
 
 
 def wrk(port: int, connections: int, seconds: int, script: Path) -> Load:

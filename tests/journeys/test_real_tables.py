@@ -57,8 +57,12 @@ def test_a_real_table_becomes_a_service_that_answers_as_its_bundle(
         for number in range(0, len(rows), max(1, len(rows) // 300)):  # one by one as well
             status, answer = server.predict(rows[number])
             assert status == 200
-            given, expected = answer["prediction"], wanted[number]["prediction"]
-            assert given == (expected if bundle.manifest.classes else pytest.approx(expected))
+            expected = wanted[number]
+            if not bundle.manifest.classes:
+                assert answer["prediction"] == pytest.approx(expected["prediction"], rel=1e-12)
+                continue
+            assert answer["prediction"] == expected["prediction"]
+            assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-12)
 
 
 def planted(rows: int, columns: int, seed: int = 0) -> pl.DataFrame:

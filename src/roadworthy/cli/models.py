@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from roadworthy.cli.options import Json
 from roadworthy.cli.output import print_json
+from roadworthy.contract import Contract, describe
 
 app = typer.Typer(help="Show and verify bundles.", no_args_is_help=True)
 Folder = Annotated[str, typer.Argument(help="Folder of a bundle.")]
@@ -34,7 +35,7 @@ def verify(model: Folder, json: Json = False) -> None:
 
 @app.command()
 def show(model: Folder, json: Json = False) -> None:
-    """Show what a bundle is: task, columns, metrics, parity.
+    """Show what a bundle is: task, columns, metrics, parity, files.
 
     Example: `roadworthy models show bundles/adult/3f2a9c017d55`
     """
@@ -54,5 +55,14 @@ def show(model: Folder, json: Json = False) -> None:
             low, high = estimate.get("low"), estimate.get("high")
             interval = f"  [{low:.4g}, {high:.4g}]" if low is not None and high is not None else ""
             console.print(f"    {name}: {estimate['value']:.4g}{escape(interval)}")
+    contract = msgspec.json.decode(contents["contract.json"], type=Contract)
+    console.print(f"  predicts {escape(contract.target.name)} from:")
+    for column in contract.columns:
+        console.print(f"    {escape(column.name)}: {describe(column)}")
+    parity = msgspec.json.decode(contents["parity.json"])
+    console.print("  parity with scikit-learn:")
+    for way, found in parity["ways"].items():
+        worst = f"{found['largest_difference']:.1g}"
+        console.print(f"    {way}: {found['rows']:,} rows, largest difference {worst}")
     for name, entry in sorted(manifest.files.items()):
         console.print(f"  {entry.sha256[:12]}  {entry.size:>10,}  {name}")
