@@ -132,6 +132,11 @@ def test_a_bad_body_is_refused_with_its_reason(server: Server, name: str) -> Non
         assert problem["errors"][0]["column"] in ROW
 
 
+@pytest.mark.parametrize("raw", ["9" * 6000, "1e999", "[[1], {}]", "null", '"text"'])
+def test_an_unused_column_may_hold_anything(server: Server, raw: str) -> None:
+    assert server.predict(TEXT[:-1].encode() + b', "income": ' + raw.encode() + b"}")[0] == 200
+
+
 def test_all_problems_of_many_rows_are_placed(server: Server) -> None:
     rows = [ROW, {**ROW, "age": "x"}, {**ROW, "sex": 1, "race": 2}]
     problem = server.predict(rows)[1]

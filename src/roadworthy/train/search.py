@@ -189,6 +189,8 @@ class Search:
         if self.done and time.monotonic() + expected > self.deadline:
             return None
         data = self.data[number]
+        if not len(data.valid.y):
+            return None  # every row is of a class that the training part lacks
         start = time.monotonic()
         try:
             fitted = running.candidate.fit(

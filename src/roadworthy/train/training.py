@@ -22,9 +22,8 @@ from roadworthy.train.model import SearchRecord, TrainedModel
 from roadworthy.train.scoring import metrics_for
 from roadworthy.train.search import Running, Search, dummy_trial
 
-_SEARCH_SHARE, _REFIT_SHARE, _PACKAGE_SECONDS = 0.75, 0.92, 1.2
-"""Shares of the budget at which the search and the refit must be over, less what packaging takes
-of any budget: the rest is for the holdout, the parity check and the bundle."""
+_SEARCH_SHARE = 0.75
+"""Share of what is left after reading that the search may take; the refit has the rest."""
 _CELLS_PER_SECOND = 25_000
 """Search rows x features that a second of budget buys on two cores."""
 
@@ -62,6 +61,8 @@ def train(
     n_jobs = options.train.n_jobs or os.cpu_count() or 1
     training = table.training
     sample = _search_sample(training, seconds, n_jobs, options.train.seed)
+    end = start + seconds - _packaging_seconds(table)
+    began = time.monotonic()
     search = Search(
         sample,
         make_folds(sample, _fold_count(options.train.folds, sample, seconds), options.train.seed),
@@ -70,7 +71,7 @@ def train(
         options.prepare,
         options.train.seed,
         n_jobs,
-        max(start + _share(_SEARCH_SHARE, seconds, table), time.monotonic() + 0.1 * seconds),
+        began + max(0.1 * seconds, _SEARCH_SHARE * (end - began)),
         report,
     )
     with warnings.catch_warnings():
@@ -82,7 +83,7 @@ def train(
     report(Progress("refit", f"{best.candidate.family} on {len(training):,} rows"))
     del search.data
     # A budget that reading has eaten still ends in a model: a tenth of it is always left.
-    until = max(start + _share(_REFIT_SHARE, seconds, table), searched + 0.1 * seconds)
+    until = max(end, searched + 0.1 * seconds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, plan, complete = _refit(best, training, options, n_jobs, until)
@@ -114,9 +115,10 @@ _RARE = 10
 """Rows of a class below which some validation part may have none of it."""
 
 
-def _share(share: float, seconds: float, table: Table) -> float:
-    packaging = _PACKAGE_SECONDS + len(table.contract.columns) / 800
-    return max(0.5 * seconds, share * seconds - packaging)
+def _packaging_seconds(table: Table) -> float:
+    """What test, parity check and bundle take of any budget, from what they were seen to take."""
+    held = len(table) - len(table.training)
+    return 1.3 + len(table.contract.columns) / 800 + held * max(1, len(table.classes)) / 60_000
 
 
 def _metric(wanted: str, table: Table) -> str:
