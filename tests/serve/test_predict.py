@@ -226,6 +226,8 @@ def test_the_small_pages(server: Server, bundles: dict[str, Trained]) -> None:
     assert [c["name"] for c in contract["columns"]] == list(bundle.contract.names)
     assert server.predict(contract["example"])[0] == 200
     assert server.request("HEAD", "/readyz")[::2] == (200, b"")
+    status, headers, _ = server.get("/")
+    assert (status, headers["location"]) == (307, "/docs")
 
 
 def test_answers_in_flight_are_finished_on_sigterm(bundles: dict[str, Trained]) -> None:

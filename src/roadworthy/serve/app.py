@@ -117,6 +117,8 @@ class App:
                 answer = self.predictor(body, request_id)
                 self.metrics.observe(perf_counter() - start)
                 reply = [_JSON_HEADER, ("x-request-id", request_id)]
+            elif path == "/" and method in ("GET", "HEAD"):
+                status, answer, reply = 307, b"", [("location", "/docs")]
             else:
                 page = self._page(path, method)
                 answer = b"" if method == "HEAD" else page.content()
@@ -139,8 +141,6 @@ class App:
         protocol.response_bytes(status, reply, answer)
 
     def _page(self, path: str, method: str) -> Page:
-        if path == "/":
-            raise RequestProblem(404, "see /docs for a page and /openapi.json for the interface")
         if path == "/predict":
             raise RequestProblem(405, "send rows by POST", headers=(("allow", "POST"),))
         page = self.pages.get(path)

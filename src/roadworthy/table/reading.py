@@ -238,7 +238,9 @@ def _check_trained_classes(
 def _scale(labels: NDArray[np.float64], split: Split, task: Task) -> float:
     if task != "regression":
         return 1.0
-    return float(labels[split.train].std()) or 1.0
+    with np.errstate(over="ignore"):  # a target whose squares are beyond float64
+        spread = float(labels[split.train].std())
+    return spread if 0.0 < spread < np.inf else 1.0
 
 
 def _split(
