@@ -25,6 +25,7 @@ test: setup system           ## every test
 	$(RUN) pytest
 
 lint: setup                  ## format, lint, types
+	$(UV) lock --check --quiet
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
