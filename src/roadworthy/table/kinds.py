@@ -188,6 +188,10 @@ def _bounded(typed: Typed) -> Typed:
 
 def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
     values = series.drop_nulls()
+    plain = NumberFormat()
+    cast = _cast_number(series, plain) if text and options.date_format is None else None
+    if cast is not None and not _has_codes(values):
+        return _from_number(cast, plain)
     words = (set(TRUE_WORDS) | set(FALSE_WORDS)) - {"0", "1"}
     levels = set(values.head(1000).str.to_lowercase().unique())
     if levels <= words:
@@ -208,10 +212,10 @@ def _numbers(
     series: pl.Series, values: pl.Series, semicolons: bool
 ) -> tuple[pl.Series, NumberFormat] | None:
     head = values.head(2000)
-    if bool(head.str.contains(r"^0\d+$").any()):
-        return None  # 0123 is a code, not a number
+    if _has_codes(values):
+        return None
     orders = (NumberFormat(",", "."), NumberFormat(".", ","))
-    for written in (NumberFormat(), *(orders if semicolons else orders[::-1])):
+    for written in orders if semicolons else orders[::-1]:
         for part in (head, series):
             cast = _cast_number(part, written)
             if cast is None:
@@ -220,6 +224,11 @@ def _numbers(
             assert cast is not None
             return cast, written
     return None
+
+
+def _has_codes(values: pl.Series) -> bool:
+    """Whether there are cells like 0123, which are codes and not numbers."""
+    return bool(values.head(2000).str.contains(r"^0\d+$").any())
 
 
 def _cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:

@@ -107,6 +107,8 @@ def trim(series: pl.Series, blanks: Sequence[str]) -> pl.Series:
         series = series.cast(pl.String)
     if series.dtype != pl.String:
         return series
+    if series.cast(pl.Float64, strict=False).null_count() == series.null_count():
+        return series  # numbers throughout: nothing to trim, and NaN is a blank to them anyway
     series = series.str.strip_chars()
     longest = max((len(blank.encode()) for blank in blanks), default=0)
     lower = {blank.lower() for blank in blanks}
