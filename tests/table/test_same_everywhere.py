@@ -216,9 +216,6 @@ def test_blanks_of_the_users_own_spelling(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_a_file_holds_for_files_to_predict(tmp_path: Path) -> None:
-    from roadworthy.bundle.frames import predict_frame
-
-    assert predict_frame
     text = "farbe:x:y\n" + "".join(f"{'éöß'[i % 3]}:{i}.5:{'ab'[i % 2]}\n" for i in range(60))
     (tmp_path / "t.csv").write_bytes(text.encode("cp1250"))
     project = Project().override("data", delimiter=":", encoding="cp1250", header=True)
