@@ -49,7 +49,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         minimum: Smallest training value (numbers; dates in seconds since 1970).
         maximum: Largest training value.
         quantiles: The 5, 25, 50, 75 and 95 % quantiles of the training values.
-        categories: Level -> count in the training table, most frequent first.
+        categories: Level -> count in the training table, in no order to rely on.
         on_blank: `impute` answers with a warning, `error` refuses.
         on_unseen: `warn` answers and says so, `error` refuses a level not in `categories`.
         number_format: How numbers are written in CSV.
@@ -73,6 +73,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def nullable(self) -> bool:
         """Whether the training table had a blank in this column."""
         return self.blank_share > 0
+
+    def levels(self) -> list[str]:
+        """The levels of a category, the most frequent first."""
+        return sorted(self.categories, key=lambda level: (-self.categories[level], level))
 
     def read_value(self, value: Any, blanks: Sequence[str]) -> float | str | bool | None:
         """Check a JSON or Python value.
@@ -337,7 +341,7 @@ def class_name(value: ClassValue) -> str:
 
 def _example(column: Column) -> Any:
     if column.kind == "category":
-        level = next(iter(column.categories), None)
+        level = next(iter(column.levels()), None)
         return level if level is None or column.dtype == "string" else json_level(level)
     if column.kind == "boolean":
         return True

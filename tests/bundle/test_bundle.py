@@ -374,3 +374,15 @@ def test_tiny_regressions_are_measured_on_their_own_scale() -> None:
 
     assert not same_answer({"prediction": 5e-7}, {"prediction": -5e-7}, scale=1e-7)
     assert same_answer({"prediction": 1e-9}, {"prediction": 1.0000001e-9}, scale=1e-7)
+
+
+def test_the_typical_row_is_typical_after_reading_a_bundle_back(
+    bundles: dict[str, Trained],
+) -> None:
+    trained = bundles["binary"]
+    example = Bundle(trained.bundle.path).contract.example()
+    assert example == trained.table.contract.example()
+    training = trained.table.training.frame
+    for name in ("workclass", "race", "native-country"):
+        counts = training[name].drop_nulls().value_counts(sort=True)
+        assert example[name] == counts[name][0]

@@ -26,7 +26,7 @@ def run(*words: object, cwd: Path, **options: object) -> subprocess.CompletedPro
         cwd=cwd,
         timeout=120,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120"},
-        **options,  # type: ignore[call-overload]
+        **options,
     )
 
 

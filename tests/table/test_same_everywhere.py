@@ -90,7 +90,7 @@ def test_a_number_written_otherwise_is_refused_and_not_read_as_ten_times_as_much
 
 
 def options(**said: object) -> Project:
-    return Project(data=DataSection(columns={"v": ColumnOptions(**said)}))  # type: ignore[arg-type]
+    return Project(data=DataSection(columns={"v": ColumnOptions(**said)}))
 
 
 def test_a_date_format_that_is_said_goes_before_numbers(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def _form(bundle: Bundle) -> dict[str, Any]:
 
 
 def _field(column: Column) -> dict[str, Any]:
-    levels = list(column.categories)[:_MAX_OPTIONS]
+    levels = column.levels()[:_MAX_OPTIONS]
     return {
         "name": column.name,
         "kind": column.kind,

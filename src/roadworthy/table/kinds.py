@@ -69,7 +69,8 @@ class Typed(NamedTuple):
         dtype: How its values are written, as in `contract.Column`.
         reason: Why it is taken for that.
         number_format: How numbers were written in the text.
-        date_format: How dates were written in the text (strptime), if not ISO 8601.
+        date_format: How dates were written in the text, for Python's strptime; None where only
+            ISO 8601 reads them.
     """
 
     series: pl.Series
@@ -117,7 +118,7 @@ def _type(series: pl.Series, text: bool, semicolons: bool, options: ColumnOption
     else:
         blank = pl.Series(series.name, [None] * len(series), dtype=pl.String)
         return Typed(blank, "constant", "string", f"cells of type {series.dtype} are not used")
-    if typed.series.drop_nulls().n_unique() == 1 and typed.kind not in ("text",):
+    if typed.series.drop_nulls().n_unique() == 1 and typed.kind != "text":
         return typed._replace(kind="constant", reason="one value in every row")
     return typed
 
@@ -133,7 +134,7 @@ def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
         if number.null_count() == len(number):
             return Typed(number, "constant", "number", "every cell is blank")
         whole = bool((number.drop_nulls() % 1 == 0).all())
-        if whole and number.abs().max() < 2**53:  # type: ignore[operator]
+        if whole and bool((number.abs() < 2**53).all()):
             number = number.cast(pl.Int64)
     dtype = "integer" if number.dtype == pl.Int64 else "number"
     if dtype == "integer":
@@ -328,7 +329,7 @@ def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
     if kind == "category" and (text or cells.dtype.is_numeric() or zero_one):
         if text and typed.dtype not in ("integer", "number"):
             return Typed(series, "category", "string", reason)
-        large = cells.dtype.is_float() and (cells.abs().max() or 0.0) >= 2**53  # type: ignore[operator]
+        large = cells.dtype.is_float() and bool((cells.abs() >= 2**53).any())
         if not large:
             levels = level_text(cells)
             return Typed(levels, "category", typed.dtype, reason, typed.number_format)
