@@ -55,7 +55,8 @@ def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dial
         A frame of strings (an empty cell is an empty string or null), and how it was written.
 
     Raises:
-        InputError: The file is empty, not text, or has rows that do not fit its header.
+        InputError: The file is empty, not text, or has a row longer than its header. A shorter
+            row is filled up with blanks.
     """
     with _plain_file(path) as plain:
         encoding = options.encoding or _detect_encoding(plain, path)
