@@ -51,7 +51,7 @@ def _encode(series: pl.Series, feature: Feature) -> pl.Series:
             default=feature.unseen,
             return_dtype=pl.Float64,
         )
-        return codes.set(series.is_null(), feature.blank)
+        return codes.set(series.is_null(), feature.fill)
     if feature.read == "date" and feature.part is not None:
         series = _PARTS[feature.part](series)
-    return series.cast(pl.Float64).fill_null(feature.blank)
+    return series.cast(pl.Float64).fill_null(feature.fill)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.contract import Column, Contract
+from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.plan import DatePart, Feature, FeaturePlan, date_part
 from roadworthy.project import PrepareSection
 
@@ -16,6 +19,37 @@ ORDERED_LEVELS = 30
 larger ones in the order of frequency, because means of rare levels would leak the target."""
 
 _DATE: tuple[DatePart, ...] = ("days", "year", "month", "day", "weekday", "yearday")
+
+
+class Prepared(NamedTuple):
+    """A plan and the matrix of the rows that it was learned from.
+
+    The matrix is what a model is fitted on. It is the plan's own, but for columns whose encoding
+    looks at the target: there each row is coded by what the other rows say (cross-fitting).
+    """
+
+    plan: FeaturePlan
+    matrix: NDArray[np.float64]
+
+
+def fit_encode(
+    frame: pl.DataFrame,
+    labels: NDArray[np.float64],
+    contract: Contract,
+    options: PrepareSection,
+    seed: int = 0,
+) -> Prepared:
+    """Learn a plan and encode the rows that it is learned from.
+
+    Args:
+        frame: Training rows, typed as `Table.frame`.
+        labels: The target of these rows, `[N]`: a class's position or a number.
+        contract: The columns to use.
+        options: `[prepare]`.
+        seed: Seed of the cross-fitting.
+    """
+    plan = fit_plan(frame, labels, contract, options)
+    return Prepared(plan, encode_columns(frame, plan))
 
 
 def fit_plan(
@@ -93,4 +127,5 @@ def _category(
         read="category",
         blank=float(names.index(most)),
         levels=tuple(names),
+        code=True,
     )

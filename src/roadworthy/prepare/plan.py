@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
@@ -23,29 +24,46 @@ DATE_PARTS: dict[DatePart, Callable[[datetime, float], float]] = {
 }
 
 
+Scale = Literal["none", "standard", "min_max", "robust", "quantile", "log", "power"]
+
+
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One number of the vector.
 
     Attributes:
         column: The column it is read from.
-        read: How: the number itself, a boolean as 0 or 1, a category's code, a part of a date.
-        blank: What a blank becomes.
+        read: How: the number itself, a boolean as 0 or 1, a category through a table of levels,
+            a part of a date.
+        blank: What a blank becomes; None leaves it blank (NaN) to the model, which decides:
+            trees send it the better way at each branch, linear models impute it.
         part: The date part, for dates.
-        levels: The category table: a level's code is its position.
-        unseen: The code of a level that is not in the table.
+        levels: The category table.
+        values: What each level becomes; when empty, its position.
+        unseen: What a level becomes that is not in the table.
+        code: Whether the number is a mere code, whose size means nothing: a linear model gives
+            each code a weight of its own.
+        scale: How a model that needs its numbers on one scale brings this one there.
     """
 
     column: str
     read: Literal["number", "boolean", "category", "date"]
-    blank: float
+    blank: float | None = None
     part: DatePart | None = None
     levels: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
     unseen: float = -1.0
+    code: bool = False
+    scale: Scale = "standard"
 
     @property
     def name(self) -> str:
         """The feature's name for people."""
         return f"{self.column}:{self.part}" if self.part else self.column
+
+    @property
+    def fill(self) -> float:
+        """What a blank becomes, as a float."""
+        return math.nan if self.blank is None else self.blank
 
 
 class FeaturePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -62,13 +62,13 @@ def reference_transformer(plan: FeaturePlan, contract: Contract) -> ColumnTransf
         part: object
         if kind == "numbers":
             part = SimpleImputer(strategy="most_frequent", keep_empty_features=True)
-            typical |= {feature.column: feature.blank for feature in features}
+            typical |= {feature.column: feature.fill for feature in features}
         elif kind == "levels":
             part = _levels(features)
-            typical |= {f.column: f.levels[int(f.blank)] for f in features}
+            typical |= {f.column: f.levels[int(f.fill)] for f in features}
         else:
             parts = [feature.part for feature in features]
-            blank = [feature.blank for feature in features]
+            blank = [feature.fill for feature in features]
             part = FunctionTransformer(date_parts, kw_args={"parts": parts, "blank": blank})
             typical[features[0].column] = 0.0
         steps.append((f"{len(steps)}", part, list(columns)))

@@ -131,9 +131,10 @@ def _number(
 ) -> list[str]:
     v = f"v{position}_0"
     names["note"] = _note
+    names[f"blank{position}"] = features[0].fill
     lines = [
         f" {v} = r.c{position}",
-        f" if {v} is None: {v} = {features[0].blank!r}; w = note(w, 'blank', {position})",
+        f" if {v} is None: {v} = blank{position}; w = note(w, 'blank', {position})",
     ]
     if column.minimum is not None and column.maximum is not None:
         inside = f"{float(column.minimum)!r} <= {v} <= {float(column.maximum)!r}"
@@ -154,7 +155,7 @@ def _category(
     def miss(value: Any, notes: list[Note] | None) -> tuple[float, list[Note] | None]:
         level = column.read_value(value, contract.blanks)
         if level is None:
-            return feature.blank, _note(notes, BLANK, position)
+            return feature.fill, _note(notes, BLANK, position)
         if level in codes:
             return codes[str(level)], notes
         return feature.unseen, _note(notes, UNSEEN, position)
@@ -178,7 +179,7 @@ def _boolean(
     def miss(value: Any, notes: list[Note] | None) -> tuple[float, list[Note] | None]:
         truth = column.read_value(value, contract.blanks)
         if truth is None:
-            return features[0].blank, _note(notes, BLANK, position)
+            return features[0].fill, _note(notes, BLANK, position)
         return float(truth), notes
 
     names[f"get{position}"] = {True: 1.0, False: 0.0}.get
@@ -198,7 +199,7 @@ def _date(
     contract: Contract,
 ) -> list[str]:
     parts = [feature.part for feature in features]
-    blank = tuple(feature.blank for feature in features)
+    blank = tuple(feature.fill for feature in features)
     low, high = column.minimum or 0.0, column.maximum or 0.0
 
     def read(value: Any, notes: list[Note] | None) -> tuple[tuple[float, ...], list[Note] | None]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.columns import encode_columns
-from roadworthy.prepare.fit import fit_plan
+from roadworthy.prepare.fit import fit_encode, fit_plan
 from roadworthy.prepare.plan import FeaturePlan
 from roadworthy.progress import Progress, Report
 from roadworthy.project import PrepareSection
@@ -162,10 +162,12 @@ class Search:
             if self.table.classes:  # groups or time may keep a class out of a training part
                 known = np.isin(valid.labels, train.labels)
                 valid = valid if known.all() else valid.take(np.flatnonzero(known))
-            plan = fit_plan(train.frame, train.labels, self.table.contract, self.options)
+            plan, matrix = fit_encode(
+                train.frame, train.labels, self.table.contract, self.options, self.seed
+            )
             self.data[number] = FoldRows(
                 plan,
-                Rows(encode_columns(train.frame, plan), train.labels),
+                Rows(matrix, train.labels),
                 Rows(encode_columns(valid.frame, plan), valid.labels),
             )
         return self.data[number]

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from roadworthy.errors import InputError
-from roadworthy.prepare.columns import encode_columns
-from roadworthy.prepare.fit import fit_plan
+from roadworthy.prepare.fit import fit_encode
 from roadworthy.prepare.plan import FeaturePlan
 from roadworthy.progress import Progress, Report
 from roadworthy.project import Project, parse_duration
@@ -180,8 +179,10 @@ def _refit(
     n_jobs: int,
     deadline: float,
 ) -> tuple[Any, FeaturePlan, bool]:
-    plan = fit_plan(training.frame, training.labels, training.contract, options.prepare)
-    rows = Rows(encode_columns(training.frame, plan), training.labels)
+    plan, matrix = fit_encode(
+        training.frame, training.labels, training.contract, options.prepare, options.train.seed
+    )
+    rows = Rows(matrix, training.labels)
     problem = Problem(
         training.task, len(training.classes), plan, options.train.seed, n_jobs, deadline
     )

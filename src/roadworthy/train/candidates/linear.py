@@ -40,8 +40,8 @@ class Linear:
         rounds: int | None = None,
     ) -> Fitted:
         """Fit on all rows, or on a sample where the deadline asks for one."""
-        levels = [i for i, f in enumerate(problem.plan.features) if f.read == "category"]
-        numbers = [i for i, f in enumerate(problem.plan.features) if f.read != "category"]
+        levels = [i for i, f in enumerate(problem.plan.features) if f.code]
+        numbers = [i for i, f in enumerate(problem.plan.features) if not f.code]
         scale = Pipeline(
             [
                 ("bound", FunctionTransformer(np.clip, kw_args={"a_min": -BOUND, "a_max": BOUND})),

@@ -11,95 +11,19 @@ import difflib
 import os
 import re
 import tomllib
+import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from roadworthy.errors import InputError, ProjectError
+from roadworthy.project.data import DataSection, ProjectSection
+from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.serve import PackageSection, ServeSection
+from roadworthy.project.train import TrainSection
 
 FILE_NAME = "roadworthy.toml"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAME_RULE = "letters, digits, dots, dashes and underscores, at most 64, no dot or dash first"
-"""What a model may be called: it becomes a folder, a label and a part of addresses."""
-DEFAULT_BLANKS = ("", "na", "n/a", "nan", "null", "none", "?")
-
-Kind = Literal["number", "category", "boolean", "date", "text", "identifier", "constant"]
-
-
-class ColumnOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user says about one column (`[data.columns.NAME]`).
-
-    Attributes:
-        kind: The column's kind, in place of the inferred one.
-        blank: What a blank does at prediction time: `impute` (with a warning) or `error`.
-        unseen: What an unseen category does: `warn` (treated as no known level) or `error`.
-        date_format: A strptime format for dates that are ambiguous or unusual.
-    """
-
-    kind: Kind | None = None
-    blank: Literal["impute", "error"] = "impute"
-    unseen: Literal["warn", "error"] = "warn"
-    date_format: str | None = None
-
-
-class ProjectSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[project]`: what the model is called."""
-
-    name: str | None = None
-
-
-class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[data]`: the table and how to read and split it."""
-
-    path: str | None = None
-    target: str | None = None
-    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
-    delimiter: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    blanks: tuple[str, ...] = DEFAULT_BLANKS
-    drop: tuple[str, ...] = ()
-    columns: dict[str, ColumnOptions] = msgspec.field(default_factory=dict)
-    holdout: float = 0.2
-    group: str | None = None
-    time: str | None = None
-
-
-class PrepareSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[prepare]`: what a blank number becomes and how many levels a category keeps."""
-
-    number_blank: Literal["mean", "median"] = "mean"
-    max_levels: int = 10_000
-
-
-class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[train]`: budget, candidates and validation."""
-
-    budget: str | float = "60s"
-    candidates: tuple[str, ...] = ("linear", "forest", "boosting")
-    metric: Literal["auto", "roc_auc", "log_loss", "accuracy", "f1", "rmse", "mae"] = "auto"
-    folds: int = 5
-    seed: int = 0
-    n_jobs: int | None = None
-
-
-class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[package]`: where bundles go and which formats they hold."""
-
-    formats: tuple[Literal["onnx", "joblib"], ...] = ("onnx",)
-    directory: str = "bundles"
-
-
-class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[serve]`: the prediction server."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    absent: Literal["error", "blank"] = "error"
-    max_body_mb: float = 16.0
-    max_rows: int = 20_000
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,10 +153,12 @@ def _check_keys(
         kind = known[key]
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
             _check_keys(value, kind, (*path, key), source)
-        elif section is DataSection and key == "columns" and isinstance(value, dict):
-            for name, options in value.items():
-                if isinstance(options, dict):
-                    _check_keys(options, ColumnOptions, (*path, key, name), source)
+        elif typing.get_origin(kind) is dict and isinstance(value, dict):
+            entry = typing.get_args(kind)[1]
+            if isinstance(entry, type) and issubclass(entry, msgspec.Struct):
+                for name, options in value.items():
+                    if isinstance(options, dict):
+                        _check_keys(options, entry, (*path, key, name), source)
 
 
 def _from_environment(environment: Any) -> dict[str, Any]:
@@ -263,24 +189,10 @@ def _convert(values: dict[str, Any], source: str) -> Project:
 
 
 def _check_ranges(project: Project, source: str) -> None:
-    name = project.project.name
-    checks = [
-        (name is None or NAME.fullmatch(name) is not None, "project.name", NAME_RULE),
-        (0.01 <= project.data.holdout <= 0.9, "data.holdout", "a share between 0.01 and 0.9"),
-        (2 <= project.train.folds <= 20, "train.folds", "between 2 and 20"),
-        (project.train.n_jobs is None or project.train.n_jobs >= 1, "train.n_jobs", "1 or more"),
-        (2 <= project.prepare.max_levels <= 1_000_000, "prepare.max_levels", "2 to 1000000"),
-        (0 <= project.serve.port <= 65535, "serve.port", "between 0 and 65535"),
-        (1 <= project.serve.workers <= 256, "serve.workers", "between 1 and 256"),
-        (project.serve.max_body_mb > 0, "serve.max_body_mb", "above 0"),
-        (project.serve.max_rows >= 1, "serve.max_rows", "1 or more"),
-        (
-            project.data.delimiter is None or len(project.data.delimiter.encode()) == 1,
-            "data.delimiter",
-            "one ASCII character",
-        ),
-    ]
-    for good, key, rule in checks:
-        if not good:
-            raise ProjectError(f"{key} is not allowed", where=source, fix=f"it must be {rule}")
+    for name in _fields(Project):
+        for good, key, rule in getattr(project, name).ranges():
+            if not good:
+                raise ProjectError(
+                    f"{name}.{key} is not allowed", where=source, fix=f"it must be {rule}"
+                )
     parse_duration(project.train.budget, "train.budget")

@@ -1,0 +1,31 @@
+"""The project file: one typed section a file, and how they are read."""
+
+from roadworthy.project.data import (
+    NAME,
+    NAME_RULE,
+    ColumnOptions,
+    DataSection,
+    Kind,
+    ProjectSection,
+)
+from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
+from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.serve import PackageSection, ServeSection
+from roadworthy.project.train import TrainSection
+
+__all__ = [
+    "FILE_NAME",
+    "NAME",
+    "NAME_RULE",
+    "ColumnOptions",
+    "DataSection",
+    "Kind",
+    "PackageSection",
+    "PrepareSection",
+    "Project",
+    "ProjectSection",
+    "ServeSection",
+    "TrainSection",
+    "load_project",
+    "parse_duration",
+]

@@ -1,0 +1,40 @@
+"""`[package]` and `[serve]`: where bundles go, and the prediction server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from roadworthy.project._range import Range
+
+
+class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[package]`: where bundles go and which formats they hold."""
+
+    formats: tuple[Literal["onnx", "joblib"], ...] = ("onnx",)
+    directory: str = "bundles"
+
+    def ranges(self) -> list[Range]:
+        """What values are allowed, for messages."""
+        return []
+
+
+class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[serve]`: the prediction server."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    absent: Literal["error", "blank"] = "error"
+    max_body_mb: float = 16.0
+    max_rows: int = 20_000
+
+    def ranges(self) -> list[Range]:
+        """What values are allowed, for messages."""
+        return [
+            Range(0 <= self.port <= 65535, "port", "between 0 and 65535"),
+            Range(1 <= self.workers <= 256, "workers", "between 1 and 256"),
+            Range(self.max_body_mb > 0, "max_body_mb", "above 0"),
+            Range(self.max_rows >= 1, "max_rows", "1 or more"),
+        ]
