@@ -31,7 +31,7 @@ from roadworthy.cells import (
 )
 from roadworthy.errors import Problem
 
-ColumnKind = Literal["number", "category", "boolean", "date"]
+ColumnKind = Literal["number", "category", "boolean", "date", "text"]
 Task = Literal["binary", "multiclass", "regression"]
 ClassValue = bool | int | str
 
@@ -107,7 +107,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return self._boolean(value, blanks)
         if self.kind == "date":
             return self._date(value, blanks)
-        return self._level(value, blanks)
+        return self._text(value, blanks) if self.kind == "text" else self._level(value, blanks)
 
     def read_text(self, text: str | None, blanks: Sequence[str]) -> float | str | bool | None:
         """Check a CSV cell; arguments, result and errors as `read_value`."""
@@ -163,6 +163,15 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 return None
             return parse_date(value, self.date_format)
         raise CellError("expected a date as text, for example 2026-01-31 or 2026-01-31T08:30:00")
+
+    def _text(self, value: Any, blanks: Sequence[str]) -> str | None:
+        if not isinstance(value, str):
+            raise CellError("expected text")
+        text = value.strip(WHITE_SPACE)
+        if text.lower() in blanks:
+            self.check_blank()
+            return None
+        return text
 
     def _level(self, value: Any, blanks: Sequence[str]) -> str | None:
         if not isinstance(value, str):
@@ -305,6 +314,7 @@ def column_schema(column: Column) -> dict[str, Any]:
         "number": ["number"],
         "boolean": ["boolean"],
         "date": ["string"],
+        "text": ["string"],
         "category": ["string"] if column.dtype == "string" else [column.dtype, "string"],
     }
     nullable = column.on_blank == "impute"
@@ -326,7 +336,7 @@ def describe(column: Column) -> str:
     blank = f"{column.blank_share:.1%} blank" if column.nullable else "never blank"
     if column.kind == "category":
         return f"category, {len(column.categories)} levels, {blank} in training"
-    if column.kind == "boolean" or column.minimum is None or column.maximum is None:
+    if column.kind in ("boolean", "text") or column.minimum is None or column.maximum is None:
         return f"{column.kind}, {blank} in training"
     if column.kind == "date":
         low, high = iso_date(column.minimum), iso_date(column.maximum)
@@ -345,6 +355,8 @@ def _example(column: Column) -> Any:
         return level if level is None or column.dtype == "string" else json_level(level)
     if column.kind == "boolean":
         return True
+    if column.kind == "text":
+        return "a few words"
     if not column.quantiles:
         return None
     middle = column.quantiles[len(column.quantiles) // 2]

@@ -36,6 +36,10 @@ _MAX_ROWS = 20_000
 _GENERATED = 4000
 _TURNS = 150
 _EDGES = 1000
+_TEXTS = (
+    "never seen", "ünïcödé 🚗 STRASSE Straße İstanbul", "x" * 10_000, "a b", "the the THE",
+    "line\nbreak\ttab", "0 12 345", "don't stop", "\u200bzero width", "word " * 500,
+)  # fmt: skip
 Floats = NDArray[np.float64]
 
 
@@ -151,8 +155,9 @@ def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Flo
     scores = []
     for number, row in enumerate(json_rows(rows, model.contract)):
         vector, _ = engine.rows.encode(engine.decode(msgspec.json.encode(row)))
-        if (matrix[number] != vector).any():
-            position = int(np.flatnonzero(matrix[number] != vector)[0])
+        if not np.array_equal(matrix[number], vector, equal_nan=True):
+            same = (matrix[number] == vector) | np.isnan(vector)
+            position = int(np.flatnonzero(~same)[0]) if not same.all() else 0
             raise CheckFailed(
                 "one row of JSON is prepared differently from a batch: no bundle is made",
                 where=f"column {model.plan.features[position].column!r}, row {number}",
@@ -163,7 +168,8 @@ def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Flo
 
 def _check_vectors(model: TrainedModel, theirs: Floats, matrix: Floats) -> None:
     """The plan's vectors must be scikit-learn's, bit for bit; a difference has a column."""
-    different = np.argwhere(theirs != matrix)
+    same = (theirs == matrix) | (np.isnan(theirs) & np.isnan(matrix))
+    different = np.argwhere(~same)
     if len(different):
         row, position = different[0]
         raise CheckFailed(
@@ -291,5 +297,7 @@ def _cells(column: Column) -> list[Any]:
         return stamps.cast(pl.Datetime("us")).to_list()
     if column.dtype != "string":
         return [None, "987654321", *column.levels()[:200]]
+    if column.kind == "text":
+        return [None, *_TEXTS]
     odd = ["never seen", "ünïcödé 🚗", "x" * 10_000, 'quo"te\\', "0", "line\nbreak"]
     return [None, *odd, *column.levels()[:200]]

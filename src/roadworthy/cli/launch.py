@@ -40,6 +40,9 @@ def launch(
     time_column: Annotated[
         str | None, typer.Option("--time", help="Column of time: the newest rows are held out.")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="random, group or time; else as dates suggest.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Default 0.")] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after packaging.")] = False,
     project: ProjectFile = None,
@@ -55,7 +58,7 @@ def launch(
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
-        .override("data", target=target, group=group, time=time_column)
+        .override("data", target=target, group=group, time=time_column, split=split)
         .override("train", budget=budget, seed=seed)
         .override("package", directory=out)
         .override("serve", port=port, host=host)

@@ -9,7 +9,7 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
-from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
 from roadworthy.project.train import TrainSection
 
@@ -18,6 +18,7 @@ __all__ = [
     "NAME",
     "NAME_RULE",
     "ColumnOptions",
+    "ColumnPreparation",
     "DataSection",
     "Kind",
     "PackageSection",

@@ -57,6 +57,7 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     drop: tuple[str, ...] = ()
     columns: dict[str, ColumnOptions] = msgspec.field(default_factory=dict)
     holdout: float = 0.2
+    split: Literal["auto", "random", "group", "time"] = "auto"
     group: str | None = None
     time: str | None = None
 
