@@ -64,8 +64,9 @@ path = {path}
 target = {target}
 # task = "auto"              # auto, binary, multiclass, regression
 # holdout = 0.2              # share of rows that no choice looks at
+# split = "auto"             # a date column holds out the newest rows; or random, group, time
 # group = "customer_id"      # rows of one group stay together
-# time = "date"              # the newest rows are held out
+# time = "date"              # the column that orders the rows in time
 # drop = []                  # columns to leave out
 # delimiter = ","            # found out when left out; so are encoding and header
 # blanks = ["", "na", "n/a", "nan", "null", "none", "?"]
@@ -77,8 +78,25 @@ target = {target}
 {columns}
 
 [prepare]
-# number_blank = "mean"      # or median
+# number_impute = "auto"     # keep (left to the model), mean, median, most_frequent, drop_rows
+# category_impute = "auto"   # keep (a level of its own), most_frequent, drop_rows
+# indicator = false          # a further feature that says where a blank was
+# drop_columns_above = 1.0   # columns with a larger share of blanks are left out
+# encode = "auto"            # one_hot, ordinal, target, frequency, hash
+# rare_rows = 1              # levels in fewer rows than this share one entry
 # max_levels = 10000         # levels a category keeps; rarer ones count as unseen
+# buckets = 64               # of a hashed category
+# scale = "auto"             # none, standard, min_max, robust, quantile, log, power
+# date = "auto"              # parts, cyclic
+# text = "auto"              # tf_idf, hash, drop
+# text_features = 50         # words or hash buckets a text column becomes
+# For one column, for example:
+# [prepare.columns.age]
+# impute = "constant"        # as above, or constant with
+# fill = 0
+# [prepare.columns.size]
+# order = ["small", "medium", "large"]
+# `roadworthy prepare --explain` says what is done with each column, and why.
 
 [train]
 # budget = "60s"             # for the whole job
