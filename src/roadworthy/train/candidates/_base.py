@@ -123,9 +123,15 @@ Space = dict[str, Between | OneOf]
 
 
 class Candidate(Protocol):
-    """A family of models."""
+    """A family of models.
+
+    Attributes:
+        family: Its name.
+        settings: The library's own names of settings, which a grid may use.
+    """
 
     family: str
+    settings: frozenset[str]
 
     def configurations(self, problem: Problem) -> list[Config]:
         """The settings worth trying, the most promising first."""

@@ -16,6 +16,7 @@ class Boosting:
     """LightGBM with early stopping; every fit ends at its deadline with the trees it has."""
 
     family = "boosting"
+    settings = frozenset(lightgbm.LGBMClassifier().get_params())
 
     def configurations(self, problem: Problem) -> list[Config]:
         """From the default to larger, smoother and more random trees."""
@@ -53,18 +54,20 @@ class Boosting:
     ) -> Fitted:
         """Boost until the validation loss stops falling, `rounds` are done or time is over."""
         regression = problem.task == "regression"
-        settings = {"subsample": 0.9, **config}
-        model = (lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier)(
-            n_estimators=rounds or problem.rounds(MAX_ROUNDS),
-            learning_rate=_RATE * problem.rate,
-            subsample_freq=1,
-            random_state=problem.seed,
-            n_jobs=problem.threads,
-            deterministic=True,
-            force_row_wise=True,
-            verbosity=-1,
-            **settings,
-        )
+        settings = {
+            "n_estimators": problem.rounds(MAX_ROUNDS),
+            "learning_rate": _RATE * problem.rate,
+            "subsample": 0.9,
+            "subsample_freq": 1,
+            "random_state": problem.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+            **config,
+            **({"n_estimators": rounds} if rounds else {}),
+        }
+        family = lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier
+        model = family(**settings, n_jobs=problem.threads)
         cut: list[int] = []
 
         def stop_at_deadline(environment: Any) -> None:

@@ -14,6 +14,12 @@ class CatBoost:
     """CatBoost with early stopping; every fit ends at its deadline with the trees it has."""
 
     family = "catboost"
+    settings = frozenset(
+        {
+            "iterations", "learning_rate", "depth", "l2_leaf_reg", "subsample", "random_strength",
+            "border_count", "rsm", "leaf_estimation_iterations", "min_data_in_leaf",
+        }
+    )  # fmt: skip
 
     def configurations(self, problem: Problem) -> list[Config]:
         """The default depth, deeper and shallower."""
@@ -52,13 +58,17 @@ class CatBoost:
                 return not cut
 
         regression = problem.task == "regression"
-        settings = {"subsample": 0.8, **config}
+        settings = {
+            "iterations": problem.rounds(MAX_ROUNDS),
+            "learning_rate": _RATE * problem.rate,
+            "subsample": 0.8,
+            "border_count": 128,
+            **config,
+            **({"iterations": rounds} if rounds else {}),
+        }
         model = (catboost.CatBoostRegressor if regression else catboost.CatBoostClassifier)(
-            iterations=rounds or problem.rounds(MAX_ROUNDS),
-            learning_rate=_RATE * problem.rate,
             bootstrap_type="Bernoulli",
             boosting_type="Plain",
-            border_count=128,
             thread_count=problem.threads,
             random_seed=problem.seed,
             allow_writing_files=False,

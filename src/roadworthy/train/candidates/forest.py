@@ -36,6 +36,7 @@ class Forest:
     """Forests of 60 trees of at most a thousand leaves, fewer for many classes."""
 
     family = "forest"
+    settings = frozenset(RandomForestClassifier().get_params()) | {"trees"}
 
     def configurations(self, problem: Problem) -> list[Config]:
         """Random forest with few and many features a split, and extra trees."""
@@ -74,16 +75,15 @@ class Forest:
         if kind is not None:
             # the core holds every tree once a class
             leaves = 2 * LEAVES // max(2, problem.n_classes)
-            least = max(settings["min_samples_leaf"], len(train.y) // leaves)
+            least = max(settings.get("min_samples_leaf", 1), len(train.y) // leaves)
             settings["min_samples_leaf"] = least
         if problem.max_rounds is not None:
             wanted = min(wanted, problem.max_rounds)
         forest = _KINDS[kind or "random", problem.task == "regression"](
-            random_state=problem.seed,
+            **{"random_state": problem.seed, **settings},
             n_jobs=problem.threads,
             warm_start=True,
             n_estimators=min(_STEP, wanted),
-            **settings,
         )
         clip = clip_to_float32()
         X = clip.transform(train.X)

@@ -19,6 +19,7 @@ class Hist:
     """HistGradientBoosting, a few rounds at a time, so that the clock can stop it."""
 
     family = "hist"
+    settings = frozenset(HistGradientBoostingClassifier().get_params()) - {"warm_start"}
 
     def configurations(self, problem: Problem) -> list[Config]:
         """Trees of the default size with a little penalty."""
@@ -43,15 +44,17 @@ class Hist:
     ) -> Fitted:
         """Boost until the validation loss stops falling, `rounds` are done or time is over."""
         regression = problem.task == "regression"
-        most = rounds or problem.rounds(MAX_ROUNDS)
+        most = rounds or config.get("max_iter") or problem.rounds(MAX_ROUNDS)
         model = (HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier)(
-            learning_rate=_RATE * problem.rate,
-            max_iter=min(_STEP, most),
-            early_stopping=False,
-            warm_start=True,
-            categorical_features=None,
-            random_state=problem.seed,
-            **config,
+            **{
+                "learning_rate": _RATE * problem.rate,
+                "random_state": problem.seed,
+                "categorical_features": None,
+                **config,
+                "max_iter": min(_STEP, most),
+                "early_stopping": False,
+                "warm_start": True,
+            }
         )
         best, least, complete = 0, np.inf, True
         while True:

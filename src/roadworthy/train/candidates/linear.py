@@ -52,6 +52,7 @@ class Linear:
     """Logistic regression (classes), ridge or elastic net regression."""
 
     family = "linear"
+    settings = frozenset({"C", "alpha", "l1_ratio"})
 
     def configurations(self, problem: Problem) -> list[Config]:
         """Strengths of the squared penalty, then penalties that leave features out."""
@@ -95,9 +96,9 @@ class Linear:
 def _classifier(config: Config, problem: Problem) -> LogisticRegression:
     ratio = config.get("l1_ratio", 0.0)
     if not ratio:
-        return LogisticRegression(C=config["C"], max_iter=200, tol=1e-4)
+        return LogisticRegression(C=config.get("C", 1.0), max_iter=200, tol=1e-4)
     return LogisticRegression(
-        C=config["C"],
+        C=config.get("C", 1.0),
         l1_ratio=ratio,
         solver="saga",
         max_iter=100,
@@ -109,9 +110,9 @@ def _classifier(config: Config, problem: Problem) -> LogisticRegression:
 def _regressor(config: Config, y: NDArray[np.float64]) -> Ridge | ElasticNet:
     ratio = config.get("l1_ratio", 0.0)
     if not ratio:
-        return Ridge(alpha=config["alpha"])
+        return Ridge(alpha=config.get("alpha", 1.0))
     spread = float(np.std(y)) or 1.0
-    return ElasticNet(alpha=config["alpha"] * spread, l1_ratio=ratio, max_iter=500, tol=1e-3)
+    return ElasticNet(alpha=config.get("alpha", 1.0) * spread, l1_ratio=ratio, max_iter=500, tol=1e-3)
 
 
 def _expand(plan: FeaturePlan, X: NDArray[np.float64]) -> ColumnTransformer:

@@ -35,6 +35,7 @@ class Own:
     def __init__(self, path: str) -> None:
         self.family = path
         self.estimator = _make(path)
+        self.settings = frozenset(self.estimator.get_params())
         reason = why_not_servable(self.estimator)
         if reason:
             raise InputError(
@@ -60,7 +61,7 @@ class Own:
         rounds: int | None = None,
     ) -> Fitted:
         """Fit a copy of it; it can neither be stopped early nor at the deadline."""
-        estimator = clone(self.estimator)
+        estimator = clone(self.estimator).set_params(**config)
         if kind_of(estimator) in ("forest", "gradient", "xgboost"):
             estimator = Pipeline([("clip", clip_to_float32()), *_steps(estimator)])
         names = estimator.get_params()

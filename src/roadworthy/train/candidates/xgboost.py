@@ -24,6 +24,13 @@ class XGBoost:
     """XGBoost on histograms with early stopping; every fit ends at its deadline."""
 
     family = "xgboost"
+    settings = frozenset(
+        {
+            "n_estimators", "learning_rate", "max_depth", "max_leaves", "min_child_weight", "gamma",
+            "subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode", "reg_alpha",
+            "reg_lambda", "max_bin", "grow_policy", "max_delta_step", "scale_pos_weight",
+        }
+    )  # fmt: skip
 
     def configurations(self, problem: Problem) -> list[Config]:
         """Deep trees of few features, and shallow ones."""
@@ -62,10 +69,16 @@ class XGBoost:
                 return bool(cut)
 
         regression = problem.task == "regression"
-        settings = {"subsample": 0.9, "colsample_bytree": 0.8, "min_child_weight": 2, **config}
+        settings = {
+            "n_estimators": problem.rounds(MAX_ROUNDS),
+            "learning_rate": _RATE * problem.rate,
+            "subsample": 0.9,
+            "colsample_bytree": 0.8,
+            "min_child_weight": 2,
+            **config,
+            **({"n_estimators": rounds} if rounds else {}),
+        }
         model = (xgboost.XGBRegressor if regression else xgboost.XGBClassifier)(
-            n_estimators=rounds or problem.rounds(MAX_ROUNDS),
-            learning_rate=_RATE * problem.rate,
             tree_method="hist",
             random_state=problem.seed,
             n_jobs=problem.threads,
