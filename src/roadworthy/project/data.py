@@ -59,6 +59,7 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     holdout: float = 0.2
     group: str | None = None
     time: str | None = None
+    weight: str | None = None
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""

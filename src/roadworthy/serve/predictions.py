@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.answers import best_class
+from roadworthy.bundle.answers import class_chooser
 from roadworthy.cells import CellError
 from roadworthy.contract import Target
 from roadworthy.errors import Problem
@@ -46,10 +46,11 @@ class Warning(msgspec.Struct, gc=False):  # noqa: A001 (what the answer calls it
 
 
 class Answer(msgspec.Struct, gc=False):
-    """One row's answer; no probabilities for regression."""
+    """One row's answer: probabilities for classes, maybe an interval for regression."""
 
     prediction: Any
     probabilities: Any
+    interval: Any
 
 
 class One(msgspec.Struct, gc=False):
@@ -57,6 +58,7 @@ class One(msgspec.Struct, gc=False):
 
     prediction: Any
     probabilities: Any
+    interval: Any
     model: str
     version: str
     request_id: str
@@ -103,6 +105,8 @@ class Predictor:
         self._quotes = 2 * (len(self.contract.columns) + self.rows.texts)
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.contract.target.classes
+        self._interval = self.contract.target.interval
+        self._choose = class_chooser(self.contract.target)
         self._probabilities = _probability_type(self.contract.target)
         self._encode = msgspec.json.Encoder().encode
 
@@ -138,8 +142,8 @@ class Predictor:
             _check_keys(body)
         self.counts.rows += 1
         warnings = self._warnings(notes) if notes else ()
-        prediction, probabilities = self._answer(self.engine.run_one(vector))
-        return self._encode(One(prediction, probabilities, *self._model, request_id, warnings))
+        scores = self.engine.run_one(vector)
+        return self._encode(One(*self._answer(scores), *self._model, request_id, warnings))
 
     def _answer_many(self, body: bytes, request_id: str) -> bytes:
         rows = self._many(body)
@@ -171,13 +175,14 @@ class Predictor:
             warnings += found if len(warnings) < _MAX_WARNINGS else []
         return self._encode(Many(answers, *self._model, request_id, warnings[:_MAX_WARNINGS]))
 
-    def _answer(self, scores: Sequence[float]) -> tuple[Any, Any]:
-        """The prediction and the probabilities, as they are encoded."""
+    def _answer(self, scores: Sequence[float]) -> tuple[Any, Any, Any]:
+        """Prediction, probabilities and interval, as they are encoded."""
         if not self._classes:
-            return scores[0], UNSET
-        best = best_class(scores)
-        self.counts.classes[best] += 1
-        return self._classes[best], self._probabilities(*scores)
+            interval = self._interval
+            return scores[0], UNSET, UNSET if interval is None else interval.around(scores[0])
+        chosen = self._choose(scores)
+        self.counts.classes[chosen] += 1
+        return self._classes[chosen], self._probabilities(*scores), UNSET
 
     def _warnings(self, notes: Sequence[Note], row: int | UnsetType = UNSET) -> list[Warning]:
         self.counts.notes.update(notes)
@@ -236,8 +241,8 @@ class Predictor:
         self.counts.rows += 1
         for _, notes in noted:
             warnings += self._warnings(notes)
-        prediction, probabilities = self._answer(self.engine.run_one(vectors[0]))
-        return self._encode(One(prediction, probabilities, *self._model, request_id, warnings))
+        scores = self.engine.run_one(vectors[0])
+        return self._encode(One(*self._answer(scores), *self._model, request_id, warnings))
 
     def _rows_of(self, content: Any) -> list[Any]:
         if isinstance(content, list):
