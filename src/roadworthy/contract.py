@@ -270,10 +270,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             class, the first of equal ones.
         """
         if self.threshold is None:
-            return scores.argmax(axis=1)
+            best: NDArray[np.int64] = scores.argmax(axis=1)
+            return best
         code = self.positive_code
         reached = scores[:, code] >= self.threshold
-        return (reached == bool(code)).astype("int64")
+        codes: NDArray[np.int64] = (reached == bool(code)).astype("int64")
+        return codes
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ from roadworthy.table.kinds import Typed, infer, level_text
 from roadworthy.table.sources import Source, read_frame, trim
 from roadworthy.table.split import Split, split_rows
 from roadworthy.table.table import ColumnProfile, Table
+from roadworthy.table.weights import read_weights
 
 MIN_ROWS = 20
 MAX_CLASSES = 200
@@ -63,7 +64,14 @@ def read_table(
     split = _split(typed, labels, task, options, seed)
     if task != "regression":
         _check_trained_classes(labels[split.train], classes, split.policy)
-    roles = {column for column in (options.group,) if column}
+    roles = {
+        column: role
+        for column, role in (
+            (options.group, "says which rows belong together"),
+            (options.weight, "says how much a row weighs"),
+        )
+        if column
+    }
     profiles = tuple(_profile(column, cells, options, roles) for column, cells in typed.items())
     used = [profile.name for profile in profiles if profile.used]
     if not used:
@@ -98,6 +106,13 @@ def read_table(
         notes=(*notes, *_time_note(profiles, options)),
         groups=_codes(typed[options.group].series) if options.group else None,
         times=_times(typed, options.time) if options.time else None,
+        weights=(
+            read_weights(
+                typed[options.weight].series, raw_target.is_not_null().arg_true().to_numpy()
+            )
+            if options.weight
+            else None
+        ),
     )
 
 
@@ -106,6 +121,7 @@ def _check_columns_exist(frame: pl.DataFrame, target: str, options: DataSection)
         "target": (target,),
         "[data] group": (options.group,),
         "[data] time": (options.time,),
+        "[data] weight": (options.weight,),
         "[data] drop": options.drop,
         "[data.columns]": tuple(options.columns),
     }
@@ -283,12 +299,12 @@ def _times(typed: dict[str, Typed], column: str) -> NDArray[np.float64]:
     )
 
 
-def _profile(name: str, cells: Typed, options: DataSection, roles: set[str]) -> ColumnProfile:
+def _profile(name: str, cells: Typed, options: DataSection, roles: dict[str, str]) -> ColumnProfile:
     why_not = None
     if name in options.drop:
         why_not = "dropped by the project file"
     elif name in roles:
-        why_not = "says which rows belong together"
+        why_not = roles[name]
     elif cells.kind in ("text", "identifier", "constant"):
         why_not = f"{cells.kind}: {cells.reason}"
     return ColumnProfile(
