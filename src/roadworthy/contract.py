@@ -205,8 +205,8 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         level: Share of true values that it must hold, 0 to 1.
-        low: Distance from the prediction to the lower end, 0 or less.
-        high: Distance to the upper end, 0 or more.
+        low: Distance from the prediction to the lower end, below 0 as a rule.
+        high: Distance to the upper end, `low` or more.
         floor: None for a constant width. Else the distances are on the log scale, so that the
             width grows with the prediction, and smaller predictions count as this one (above 0).
     """
@@ -217,13 +217,13 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     floor: float | None = None
 
     def around(self, prediction: float) -> list[float]:
-        """Lower and upper end, both finite; the prediction lies between them."""
+        """Lower and upper end, both finite."""
         if self.floor is None:
             low, high = prediction + self.low, prediction + self.high
         else:
             base = max(prediction, self.floor)
             low, high = base * math.exp(self.low), base * math.exp(self.high)
-        return [max(min(low, prediction), -_LARGEST), min(max(high, prediction), _LARGEST)]
+        return [min(max(end, -_LARGEST), _LARGEST) for end in (low, high)]
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -132,8 +132,8 @@ def _draw(
         errors = np.log(y) - np.log(np.maximum(predictions, floor))
     low, high = _conformal_quantiles(errors, level, weights)
     if floor is not None:
-        low, high = max(low, -_LONGEST), min(high, _LONGEST)
-    return Interval(level=level, low=min(low, 0.0), high=max(high, 0.0), floor=floor)
+        low, high = np.clip((low, high), -_LONGEST, _LONGEST).tolist()
+    return Interval(level=level, low=low, high=high, floor=floor)
 
 
 def _conformal_quantiles(errors: Floats, level: float, weights: Floats) -> tuple[float, float]:
