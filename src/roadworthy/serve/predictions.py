@@ -46,11 +46,10 @@ class Warning(msgspec.Struct, gc=False):  # noqa: A001 (what the answer calls it
 
 
 class Answer(msgspec.Struct, gc=False):
-    """One row's answer: probabilities for classes, maybe an interval for regression."""
+    """One row's answer; no probabilities for regression."""
 
     prediction: Any
     probabilities: Any
-    interval: Any
 
 
 class One(msgspec.Struct, gc=False):
@@ -58,7 +57,24 @@ class One(msgspec.Struct, gc=False):
 
     prediction: Any
     probabilities: Any
-    interval: Any
+    model: str
+    version: str
+    request_id: str
+    warnings: Sequence[Warning]
+
+
+class AnswerWithInterval(msgspec.Struct, gc=False):
+    """One row's answer from a regression with prediction intervals."""
+
+    prediction: float
+    interval: list[float]
+
+
+class OneWithInterval(msgspec.Struct, gc=False):
+    """The answer to one row from a regression with prediction intervals."""
+
+    prediction: float
+    interval: list[float]
     model: str
     version: str
     request_id: str
@@ -68,7 +84,7 @@ class One(msgspec.Struct, gc=False):
 class Many(msgspec.Struct, gc=False):
     """The answer to many rows."""
 
-    predictions: list[Answer]
+    predictions: list[Answer] | list[AnswerWithInterval]
     model: str
     version: str
     request_id: str
@@ -106,6 +122,9 @@ class Predictor:
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.contract.target.classes
         self._interval = self.contract.target.interval
+        plain = self._interval is None
+        self._form: type[Any] = Answer if plain else AnswerWithInterval
+        self._one_form: type[Any] = One if plain else OneWithInterval
         self._choose = class_chooser(self.contract.target)
         self._probabilities = _probability_type(self.contract.target)
         self._encode = msgspec.json.Encoder().encode
@@ -142,8 +161,8 @@ class Predictor:
             _check_keys(body)
         self.counts.rows += 1
         warnings = self._warnings(notes) if notes else ()
-        scores = self.engine.run_one(vector)
-        return self._encode(One(*self._answer(scores), *self._model, request_id, warnings))
+        prediction, beside = self._answer(self.engine.run_one(vector))
+        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
 
     def _answer_many(self, body: bytes, request_id: str) -> bytes:
         rows = self._many(body)
@@ -168,21 +187,21 @@ class Predictor:
         request_id: str,
     ) -> bytes:
         scores = self.engine.run_many(np.array(vectors)).reshape(len(vectors), -1)
-        answers = [Answer(*self._answer(row)) for row in scores.tolist()]
+        answers = [self._form(*self._answer(row)) for row in scores.tolist()]
         self.counts.rows += len(vectors)
         for number, notes in noted:
             found = self._warnings(notes, number)
             warnings += found if len(warnings) < _MAX_WARNINGS else []
         return self._encode(Many(answers, *self._model, request_id, warnings[:_MAX_WARNINGS]))
 
-    def _answer(self, scores: Sequence[float]) -> tuple[Any, Any, Any]:
-        """Prediction, probabilities and interval, as they are encoded."""
+    def _answer(self, scores: Sequence[float]) -> tuple[Any, Any]:
+        """The prediction, and the probabilities or the interval, as they are encoded."""
         if not self._classes:
             interval = self._interval
-            return scores[0], UNSET, UNSET if interval is None else interval.around(scores[0])
+            return scores[0], UNSET if interval is None else interval.around(scores[0])
         chosen = self._choose(scores)
         self.counts.classes[chosen] += 1
-        return self._classes[chosen], self._probabilities(*scores), UNSET
+        return self._classes[chosen], self._probabilities(*scores)
 
     def _warnings(self, notes: Sequence[Note], row: int | UnsetType = UNSET) -> list[Warning]:
         self.counts.notes.update(notes)
@@ -241,8 +260,8 @@ class Predictor:
         self.counts.rows += 1
         for _, notes in noted:
             warnings += self._warnings(notes)
-        scores = self.engine.run_one(vectors[0])
-        return self._encode(One(*self._answer(scores), *self._model, request_id, warnings))
+        prediction, beside = self._answer(self.engine.run_one(vectors[0]))
+        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
 
     def _rows_of(self, content: Any) -> list[Any]:
         if isinstance(content, list):
