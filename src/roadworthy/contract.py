@@ -217,13 +217,24 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     floor: float | None = None
 
     def around(self, prediction: float) -> list[float]:
-        """Lower and upper end, both finite."""
+        """Lower and upper end around one prediction, both finite."""
         if self.floor is None:
             low, high = prediction + self.low, prediction + self.high
         else:
             base = max(prediction, self.floor)
             low, high = base * math.exp(self.low), base * math.exp(self.high)
         return [min(max(end, -_LARGEST), _LARGEST) for end in (low, high)]
+
+    def around_many(
+        self, predictions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper ends `[N]` around predictions `[N]`: the same bits as `around`."""
+        if self.floor is None:
+            low, high = predictions + self.low, predictions + self.high
+        else:
+            base = predictions.clip(self.floor)
+            low, high = base * math.exp(self.low), base * math.exp(self.high)
+        return low.clip(-_LARGEST, _LARGEST), high.clip(-_LARGEST, _LARGEST)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

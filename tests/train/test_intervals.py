@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.contract import Interval
@@ -84,6 +84,7 @@ def test_weights_count_as_rows() -> None:
     assert weighted.high == pytest.approx(repeated.high, abs=0.1)
 
 
+@settings(deadline=None)
 @given(
     st.floats(allow_nan=False, allow_infinity=False),
     st.floats(-1e308, 1e308),
@@ -94,7 +95,11 @@ def test_an_interval_is_finite_and_its_ends_are_in_order(prediction, low, width,
     high = min(low + width, 1e308)
     if floor is not None:
         low, high = sorted((math.fmod(low, 700), math.fmod(high, 700)))
-    found = Interval(level=0.9, low=low, high=high, floor=floor).around(prediction)
+    interval = Interval(level=0.9, low=low, high=high, floor=floor)
+    found = interval.around(prediction)
+    with np.errstate(over="ignore"):
+        many = interval.around_many(np.array([prediction]))
+    assert found == [many[0][0], many[1][0]]
     assert all(map(math.isfinite, found))
     assert found[0] <= found[1]
 

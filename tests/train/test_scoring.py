@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -89,6 +89,7 @@ def classified(draw, classes=None):
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(deadline=None)
 @given(classified(), st.integers(0, 1))
 def test_class_metrics_are_scikit_learns(data, positive) -> None:
     codes, scores, weights = data
@@ -104,6 +105,7 @@ def test_class_metrics_are_scikit_learns(data, positive) -> None:
         assert found == pytest.approx(wanted, abs=1e-12, nan_ok=True), name
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 1e6), st.floats(-10, 1e6), st.sampled_from([0.0, 0.5, 2.0])),

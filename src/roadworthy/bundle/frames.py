@@ -30,8 +30,8 @@ def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
     if target.task == "regression":
         answers = {"prediction": scores}
         if target.interval is not None:
-            ends = np.array([target.interval.around(score) for score in scores.tolist()])
-            answers["low"], answers["high"] = ends.reshape(-1, 2).T
+            with np.errstate(over="ignore"):  # what is beyond float64 ends at its largest number
+                answers["low"], answers["high"] = target.interval.around_many(scores)
         return pl.DataFrame(answers)
     classes = pl.Series(list(target.classes))
     columns = {"prediction": classes.gather(target.predicted_codes(scores))}

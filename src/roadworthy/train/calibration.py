@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.isotonic import IsotonicRegression
 
@@ -26,7 +26,10 @@ _ISOTONIC_RARE = 100
 """Rows, and rows of the rarer class, below which steps follow the noise."""
 _KNOT_DIGITS = 7
 _FOLDS = 5
-_MOST_ROWS = 100_000
+_MOST_CELLS = 100_000
+_ENOUGH_ROWS = 2000
+"""Rows x classes that are looked at, but never fewer rows than these: a handful of numbers is
+not told better from more."""
 _WHERE = "[train] calibrate"
 
 
@@ -173,8 +176,9 @@ def choose_calibration(
         raise InputError(
             f"calibrate = 'isotonic' needs {few}", where=_WHERE, fix="say 'sigmoid' or 'auto'"
         )
-    if len(y) > _MOST_ROWS:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:_MOST_ROWS])
+    most = max(_ENOUGH_ROWS, _MOST_CELLS // scores.shape[1])
+    if len(y) > most:
+        rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:most])
         scores, y = scores[rows], y[rows]
         weights = None if weights is None else weights[rows]
         groups = None if groups is None else groups[rows]
@@ -261,15 +265,20 @@ def _sigmoid(scores: Floats, y: Floats, weights: Floats) -> Calibration:
         logs = np.column_stack([np.zeros(len(y)), _logit(scores[:, 1])])
     else:
         logs = np.log(np.clip(scores, EDGE, 1.0))
-    hits = np.eye(count)[y.astype(np.int64)]
+    rows, codes = np.arange(len(y)), y.astype(np.int64)
     share = weights / weights.sum()
     strength = 1.0 / len(y)  # a class that is not there must not be shifted without end
 
     def loss(values: Floats) -> tuple[float, Floats]:
         slope, shifts = values[0], np.append(0.0, values[1:])
-        logged = log_softmax(slope * logs + shifts, axis=1)
-        missed = share[:, None] * (np.exp(logged) - hits)
-        value = -float(share @ (hits * logged).sum(axis=1))
+        margins = slope * logs + shifts
+        margins -= margins.max(axis=1, keepdims=True)
+        masses = np.exp(margins)
+        totals = masses.sum(axis=1)
+        # a sum and no dot product: threads of BLAS would wait for each other on busy cores
+        value = float((share * (np.log(totals) - margins[rows, codes])).sum())
+        missed = masses * (share / totals)[:, None]
+        missed[rows, codes] -= share
         slopes = np.append((missed * logs).sum(), missed.sum(axis=0)[1:] + strength * values[1:])
         return value + strength * float(values[1:] @ values[1:]) / 2, slopes
 

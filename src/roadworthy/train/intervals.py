@@ -163,8 +163,8 @@ def _left_out_ends(
     for number in range(_FOLDS):
         out = part == number
         drawn = _draw(predictions[~out], y[~out], level, weights[~out], floor)
-        ends = np.array([drawn.around(value) for value in predictions[out].tolist()])
-        low[out], high[out] = ends.T
+        with np.errstate(over="ignore"):
+            low[out], high[out] = drawn.around_many(predictions[out])
     return low, high
 
 
