@@ -16,6 +16,7 @@ from openapi_spec_validator import validate
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.write import package
+from roadworthy.cli.models import show
 from roadworthy.contract import Interval
 from roadworthy.errors import CheckFailed
 from roadworthy.evaluate import test as evaluate
@@ -179,3 +180,13 @@ def test_a_golden_row_whose_interval_changed_is_noticed(
     del answers[3]["interval"]
     with pytest.raises(CheckFailed, match="golden row 3"):
         bundle.check_answers(answers)
+
+
+def test_a_bundle_shows_how_it_decides(
+    bundles: dict[str, Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(str(decided(bundles["binary"], tmp_path, threshold=0.25).path))
+    assert "answers >50K where its probability is 0.25 or more" in capsys.readouterr().out
+    interval = Interval(level=0.9, low=-1.0, high=1.0)
+    show(str(decided(bundles["regression"], tmp_path, interval=interval).path))
+    assert "answers intervals that hold 0.9 of true values" in capsys.readouterr().out

@@ -7,7 +7,6 @@ constant) it is NaN, so that a validation part that cannot tell is left out.
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -294,8 +293,7 @@ def _number_measure(name: str, quantile: float) -> Measure:
             "mae": metrics.mean_absolute_error,
             "mape": metrics.mean_absolute_percentage_error,
         }[name]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # squares beyond float64: the value says it
+        with np.errstate(all="ignore"):  # squares beyond float64: the value says it
             return float(function(y, scores, sample_weight=weights))
 
     return measure
