@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
-from roadworthy.contract import Column, Contract
+from roadworthy.contract import Column, Contract, Target
 from roadworthy.errors import CheckFailed
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.reference import reference_frame, reference_transformer
@@ -49,7 +49,8 @@ class WayEvidence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rows: Rows compared.
         different_labels: Rows whose class differs; 0, or there is no bundle.
-        ties: Rows whose two best classes are equal to within 1e-12, where either is right.
+        ties: Rows whose two best classes are equal to within 1e-12, or whose probability is that
+            close to the decision threshold: either class is right.
         largest_difference: Of probabilities, or of regressions relative to the prediction or the
             target's standard deviation, whichever is larger.
     """
@@ -184,10 +185,10 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
         difference = np.abs(got - wanted) / np.maximum(scale, np.abs(wanted))
         flipped = ties = np.zeros(len(wanted), dtype=bool)
     else:
+        target = model.contract.target
         difference = np.abs(got - wanted).max(axis=1)
-        top = np.sort(wanted, axis=1)
-        ties = top[:, -1] - top[:, -2] <= _TIE
-        flipped = (got.argmax(axis=1) != wanted.argmax(axis=1)) & ~ties
+        ties = _distance_to_another_class(target, wanted) <= _TIE
+        flipped = (target.predicted_codes(got) != target.predicted_codes(wanted)) & ~ties
     difference = np.where(np.isfinite(difference), difference, np.inf)
     if flipped.any() or difference.max() > TOLERANCE:
         worst = int(np.argmax(flipped)) if flipped.any() else int(difference.argmax())
@@ -204,6 +205,14 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
         ties=int(ties.sum()),
         largest_difference=float(difference.max()),
     )
+
+
+def _distance_to_another_class(target: Target, scores: Floats) -> Floats:
+    """How much a probability has to change `[N]` for another class to be answered."""
+    if target.threshold is not None:
+        return np.abs(scores[:, target.positive_code] - target.threshold)
+    top = np.sort(scores, axis=1)
+    return top[:, -1] - top[:, -2]
 
 
 def accepted(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -67,6 +67,7 @@ target = {target}
 # split = "auto"             # a date column holds out the newest rows; or random, group, time
 # group = "customer_id"      # rows of one group stay together
 # time = "date"              # the column that orders the rows in time
+# weight = "weight"          # column of row weights; it is no feature
 # drop = []                  # columns to leave out
 # delimiter = ","            # found out when left out; so are encoding and header
 # blanks = ["", "na", "n/a", "nan", "null", "none", "?"]
@@ -101,10 +102,26 @@ target = {target}
 [train]
 # budget = "60s"             # for the whole job
 # candidates = ["linear", "forest", "boosting"]
-# metric = "auto"            # roc_auc, log_loss, accuracy, f1; rmse, mae
+# metric = "auto"            # roc_auc, log_loss, f1, rmse, mae, …, or package.module:function
 # folds = 5
 # seed = 0
 # n_jobs = 2                 # all cores when left out
+# validation = "auto"        # k_fold, stratified, group, time, repeated
+# repeats = 3                # of the folds, when repeated
+# gap = 0                    # rows left out between past and future, when time
+# nested = false             # also estimate the whole procedure by an outer loop
+# quantile = 0.5             # of the metric pinball
+# class_weight = "none"      # balanced, or {{ yes = 5.0 }}
+# calibrate = "auto"         # none, sigmoid, isotonic; auto only where it surely helps
+# interval = 0.0             # 0.9: serve 90 % prediction intervals (regression)
+
+[train.decision]             # two classes; without any, the more probable class is answered
+# positive = "yes"           # the second class when left out
+# threshold = "auto"         # a number, or what serves one of these aims best:
+# cost = {{ false_positive = 1.0, false_negative = 5.0 }}
+# recall_floor = 0.9
+# precision_floor = 0.9
+# maximise = "f1"            # balanced_accuracy, accuracy
 
 [package]
 # formats = ["onnx"]         # also joblib

@@ -12,7 +12,6 @@ from rich.table import Table as Grid
 from roadworthy.bundle import Bundle
 from roadworthy.evaluate import Estimate, Report
 from roadworthy.table import Table
-from roadworthy.train.scoring import GREATER_IS_BETTER
 
 _SHOWN_SLICES = 10
 _SHOWN_CLASSES = 12
@@ -92,10 +91,9 @@ def _print_model(console: Console, report: Report) -> None:
         f"{search.training_rows:,}"
     )
     best: dict[str, float] = {}
-    for trial in search.trials:
+    for trial in search.trials:  # the best first
         if trial.score is not None:
-            better = max if GREATER_IS_BETTER[search.metric] else min
-            best[trial.family] = better(best.get(trial.family, trial.score), trial.score)
+            best.setdefault(trial.family, trial.score)
     scores = ", ".join(f"{family} {score:.4g}" for family, score in best.items())
     console.print(f"  {search.metric}: {scores}")
     if not search.complete:

@@ -8,6 +8,7 @@ from roadworthy.project.data import (
     Kind,
     ProjectSection,
 )
+from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -20,6 +21,7 @@ __all__ = [
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
+    "DecisionOptions",
     "Kind",
     "PackageSection",
     "PrepareSection",
