@@ -59,6 +59,7 @@ def search_large(runner: Runner) -> SearchOutcome:
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
     started = runner.start(portfolio(runner.candidates, runner.sample, log=log))
     runner.round([(running, 0) for running in started])
+    started = runner.hurry(started)
     runner.setup = whole
     finalists = _finalists(runner, started)
     if not finalists:

@@ -40,7 +40,15 @@ _MORE_ROUNDS = 1.08
 """A model that sees more rows than its folds did can take a little more rounds."""
 _RARE = 10
 """Rows of a class below which some validation part may have none of it."""
-_STUDY_OPTIONS = ("candidates", "search", "grid", "folds", "max_members", "max_microseconds", "max_mb")
+_STUDY_OPTIONS = (
+    "candidates",
+    "search",
+    "grid",
+    "folds",
+    "max_members",
+    "max_microseconds",
+    "max_mb",
+)
 
 
 def train(
@@ -86,8 +94,8 @@ def train(
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric, digest)
-        setup = Setup(metric, options, n_jobs, deadline, report, stop, study)
-        outcome, dummy = search(sample, candidates, setup, end - deadline)
+        setup = Setup(metric, options, n_jobs, deadline, end, report, stop, study)
+        outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()

@@ -44,4 +44,3 @@ def fold_less(thresholds: NDArray[np.float64], *, clipped: bool) -> NDArray[np.f
     below = np.nextafter(np.asarray(thresholds, np.float32), np.float32(-np.inf))
     folded = fold_at_most(below.astype(np.float64), clipped=clipped)
     return np.where(np.asarray(thresholds) == -np.inf, -np.inf, folded)
-
