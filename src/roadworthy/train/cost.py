@@ -153,7 +153,8 @@ def _leaves(family: str, config: Config) -> int:
     if family == "catboost":
         return 1 << int(config.get("depth", 6))
     if family == "xgboost":  # most deep trees are not full
-        return int(2 ** (0.85 * config.get("max_depth", 6)))
+        full: float = 2.0 ** (0.85 * config.get("max_depth", 6))
+        return round(full)
     if family == "forest":
         return 1000
-    return int(config.get("num_leaves", config.get("max_leaf_nodes", 31)))
+    return int(config.get("num_leaves") or config.get("max_leaf_nodes") or 31)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.fit import fit_encode
@@ -90,7 +91,8 @@ def train(
     end = start + seconds - _packaging_seconds(table, seconds)
     began = time.monotonic()
     deadline = began + max(0.1 * seconds, _SEARCH_SHARE * (end - began))
-    with interruptible() as stop, warnings.catch_warnings():
+    # One thread a fit: the libraries' own would stand in each other's way.
+    with interruptible() as stop, warnings.catch_warnings(), threadpool_limits(1, "blas"):
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric, digest)
