@@ -177,19 +177,18 @@ def test_a_core_that_predicts_differently_is_not_packaged(
     bundles: dict[str, Trained], monkeypatch, tmp_path: Path
 ) -> None:
     from roadworthy.bundle import write
-    from roadworthy.bundle.core import boosting
+    from roadworthy.bundle.core import boosted, export_core
 
     trained = bundles["binary"]
     report = evaluate(trained.model, trained.table.holdout)
-    exporter = write.EXPORTERS["boosting"]
 
     def flip(threshold: float) -> float:
         return np.nextafter(threshold, -np.inf)  # x == threshold now goes the other way
 
     with monkeypatch.context() as patch:
-        patch.setattr(boosting, "_fold_zero", flip)
-        core_differs = exporter(trained.model.estimator, trained.model.plan.width)
-    monkeypatch.setitem(write.EXPORTERS, "boosting", lambda *_: core_differs)
+        patch.setattr(boosted, "fold_zero", flip)
+        core_differs = export_core(trained.model.estimator, trained.model.plan.width)
+    monkeypatch.setattr(write, "export_core", lambda *_: core_differs)
     with pytest.raises(CheckFailed) as caught:
         package(trained.model, report, directory=tmp_path)
     assert "LGBMClassifier" in caught.value.what

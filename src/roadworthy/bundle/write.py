@@ -92,7 +92,7 @@ def package(
         task=model.table.task,
         classes=model.table.classes,
         family=model.family,
-        environment=_environment(),
+        environment=_environment(model),
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         measured={
@@ -162,8 +162,9 @@ def _joblib(model: TrainedModel) -> bytes:
     return buffer.getvalue()
 
 
-def _environment() -> dict[str, str]:
+def _environment(model: TrainedModel) -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    versions |= model.search.versions
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -36,7 +37,8 @@ def is_large(runner: Runner) -> bool:
 
 
 def _first_fit(runner: Runner, rows: int) -> float:
-    classes = max(1, len(runner.table.classes) - 1)
+    # serving allows fewer rounds of more classes
+    classes = math.sqrt(max(1, len(runner.table.classes) - 1))
     return 0.02 + _CELL_SECONDS * rows * (len(runner.table.contract.columns) + 2) * classes
 
 
@@ -59,6 +61,7 @@ def search_large(runner: Runner) -> SearchOutcome:
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
     started = runner.start(portfolio(runner.candidates, runner.sample, log=log))
     runner.round([(running, 0) for running in started])
+    started = runner.hurry(started)
     runner.setup = whole
     finalists = _finalists(runner, started)
     if not finalists:

@@ -23,6 +23,8 @@ from roadworthy.train.scoring import score
 Floats = NDArray[np.float64]
 _CHOICES = 16
 """Configurations that a blend is chosen from."""
+_MORE_ROWS = 1.5
+"""What a refit on every row takes of the time of a fold's fit, with some slack."""
 _GROWTH = 1.15
 """What a refit costs more to serve than its folds' fits: more rounds of fuller trees."""
 
@@ -106,8 +108,7 @@ def choose(runner: Runner, *, blend: bool, refit_seconds: float) -> Chosen:
             return False
         if len(members) == 1:
             return True
-        taken = sum(r.seconds or 0.0 for r in chosen)
-        return taken * len(runner.folds) / max(1, len(runner.folds) - 1) * 1.3 <= refit_seconds
+        return _MORE_ROWS * sum(r.seconds or 0.0 for r in chosen) <= refit_seconds
 
     most = runner.setup.options.train.max_members if blend else 1
     choice = choose_blend(parts, _pooled_loss(runner, folds), affordable, most)
@@ -153,7 +154,7 @@ def ranking(runner: Runner) -> tuple[list[Running], list[int]]:
 
 def conclude(runner: Runner, chosen: Chosen, *, complete: bool) -> SearchOutcome:
     """The outcome of a search whose members are to be refitted on every row."""
-    ranked, folds = ranking(runner)
+    ranked, _ = ranking(runner)
     rest = [r for r in runner.every if r.fits and r not in ranked and r.note is None]
     failed = [r for r in runner.every if r.note is not None]
     ordered = [*ranked, *sorted(rest, key=lambda r: -len(r.fits)), *failed]
@@ -200,7 +201,10 @@ def _blend_trial(runner: Runner, chosen: Chosen, ordered: list[Running]) -> Tria
         folds=len(chosen.scores),
         microseconds=chosen.price.microseconds,
         megabytes=chosen.price.megabytes,
-        members={str(1 + ordered.index(r)): w for r, w in zip(chosen.running, chosen.weights, strict=True)},
+        members={
+            str(1 + ordered.index(r)): w
+            for r, w in zip(chosen.running, chosen.weights, strict=True)
+        },
     )
 
 
@@ -229,7 +233,9 @@ def _slices(runner: Runner, folds: list[int]) -> list[tuple[slice, Floats]]:
 def _fold_scores(runner: Runner, folds: list[int], margin: Floats) -> list[float]:
     classes = len(runner.table.classes)
     metric = runner.setup.metric
-    return [score(metric, y, to_scores(margin[part], classes)) for part, y in _slices(runner, folds)]
+    return [
+        score(metric, y, to_scores(margin[part], classes)) for part, y in _slices(runner, folds)
+    ]
 
 
 def _pooled_loss(runner: Runner, folds: list[int]) -> Callable[[Floats], float]:

@@ -24,8 +24,11 @@ from roadworthy.train.scoring import GREATER_IS_BETTER
 from roadworthy.train.study import Study
 
 Floats = NDArray[np.float64]
-_MEMBER_SHARE = 0.6
+_MEMBER_SHARE = 0.45
 """What one member of a blend may cost of what the whole may."""
+_FASTER, _FASTEST, _HURRIES = 2.0, 3.0, 3
+"""Factor, limit and number of the steps by which a family learns faster whose rounds end where
+serving more of them would cost too much."""
 _FIT_SHARE = 0.3
 """Share of the search's time that one fit may take."""
 
@@ -38,6 +41,7 @@ class Setup(NamedTuple):
         options: The project.
         n_jobs: Fits at a time, one thread each.
         deadline: `time.monotonic()` at which the search must be over.
+        end: `time.monotonic()` at which the refit must be over.
         report: Called with each step.
         stop: Set when the user ends the search.
         study: Where fits are kept, if anywhere.
@@ -47,6 +51,7 @@ class Setup(NamedTuple):
     options: Project
     n_jobs: int
     deadline: float
+    end: float
     report: Report
     stop: threading.Event
     study: Study | None = None
@@ -133,13 +138,14 @@ class Runner:
         return self.setup.options.train.seed
 
     def cut(self, count: int) -> None:
-        """Make do with fewer folds."""
-        self.folds = make_folds(self.table, count, self.seed)
-        self.data.clear()
+        """Validate on some of the folds only: each still trains on as many rows."""
+        first = len(self.folds) - count if self.table.times is not None else 0
+        self.folds = self.folds[first : first + count]
+        self.data = {n - first: data for n, data in self.data.items() if 0 <= n - first < count}
 
     def start(self, entries: list[Entry], rate: float | None = None) -> list[Running]:
         """Enter configurations; nothing is fitted yet."""
-        entered = [Running(entry, rate or self.rate) for entry in entries]
+        entered = [Running(entry, rate or entry.rate or self.rate) for entry in entries]
         self.every += entered
         return entered
 
@@ -161,6 +167,29 @@ class Runner:
             for unit, fit in zip(units, pool.map(self._fit, units), strict=True):
                 if fit is not None:
                     self._merge(*unit, fit)
+
+    def hurry(self, tried: list[Running]) -> list[Running]:
+        """Replace those that ran into the rounds that serving allows by faster learners."""
+        found = list(tried)
+        for _ in range(_HURRIES):
+            capped = [r for r in found if self._is_capped(r)]
+            if not capped or self.setup.seconds_left <= 0:
+                break
+            faster = self.start(
+                [r.entry._replace(rate=min(_FASTEST, _FASTER * r.rate)) for r in capped]
+            )
+            self.round([(running, 0) for running in faster])
+            for slow, fast in zip(capped, faster, strict=True):
+                if 0 in fast.fits:
+                    found[found.index(slow)] = fast
+        return found
+
+    def _is_capped(self, running: Running) -> bool:
+        fit = running.fits.get(0)
+        if fit is None or fit.rounds is None or not fit.complete or running.family == "forest":
+            return False
+        most = self.problem(running, self.fold(0)).max_rounds
+        return most is not None and fit.rounds >= 0.95 * most and running.rate < _FASTEST
 
     def problem(self, running: Running, data: FoldRows) -> Problem:
         """What one fit is to do."""

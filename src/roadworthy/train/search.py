@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,16 +25,13 @@ from roadworthy.train.scoring import score
 _REFIT_SHARE = 0.9
 
 
-def search(
-    table: Table, candidates: list[Candidate], setup: Setup, refit_seconds: float
-) -> tuple[SearchOutcome, Trial]:
+def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[SearchOutcome, Trial]:
     """Search one table.
 
     Args:
         table: The rows to search on.
         candidates: The families.
-        setup: Metric, options, workers, deadline.
-        refit_seconds: Wall time that is left for fitting the members once more.
+        setup: Metric, options, workers, deadlines.
 
     Returns:
         What was found, and the baseline's trial.
@@ -52,7 +50,8 @@ def search(
         complete = search_optuna(runner)
     else:
         complete = race(runner)
-    seconds = _REFIT_SHARE * refit_seconds * setup.n_jobs
+    left = max(0.0, setup.end - time.monotonic())
+    seconds = _REFIT_SHARE * left * setup.n_jobs
     chosen = choose(runner, blend=kind != "grid", refit_seconds=seconds)
     cut = any(not r.complete for r in runner.every) or setup.stop.is_set()
     outcome = conclude(runner, chosen, complete=complete and not cut)

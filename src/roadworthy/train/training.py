@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.fit import fit_encode
@@ -40,7 +41,15 @@ _MORE_ROUNDS = 1.08
 """A model that sees more rows than its folds did can take a little more rounds."""
 _RARE = 10
 """Rows of a class below which some validation part may have none of it."""
-_STUDY_OPTIONS = ("candidates", "search", "grid", "folds", "max_members", "max_microseconds", "max_mb")
+_STUDY_OPTIONS = (
+    "candidates",
+    "search",
+    "grid",
+    "folds",
+    "max_members",
+    "max_microseconds",
+    "max_mb",
+)
 
 
 def train(
@@ -82,12 +91,13 @@ def train(
     end = start + seconds - _packaging_seconds(table, seconds)
     began = time.monotonic()
     deadline = began + max(0.1 * seconds, _SEARCH_SHARE * (end - began))
-    with interruptible() as stop, warnings.catch_warnings():
+    # One thread a fit: the libraries' own would stand in each other's way.
+    with interruptible() as stop, warnings.catch_warnings(), threadpool_limits(1, "blas"):
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric, digest)
-        setup = Setup(metric, options, n_jobs, deadline, report, stop, study)
-        outcome, dummy = search(sample, candidates, setup, end - deadline)
+        setup = Setup(metric, options, n_jobs, deadline, end, report, stop, study)
+        outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()

@@ -93,7 +93,8 @@ def _lightgbm_reader(structure: dict[str, Any], slope: float) -> Callable[[int],
         # where no number was missing in training, LightGBM reads a missing one as 0
         left = entry["default_left"] if entry["missing_type"] == "NaN" else threshold >= 0.0
         feature = int(entry["split_feature"])
-        return Branch(feature, fold_zero(threshold), *children[number], missing_left=bool(left))
+        below, above = children[number]
+        return Branch(feature, fold_zero(threshold), below, above, bool(left))
 
     return node
 
@@ -188,12 +189,14 @@ def read_catboost(model: Any) -> Boosted:
     scale, bias = content["scale_and_bias"]
     base = [float(value) for value in np.atleast_1d(bias)]
     floats = content["features_info"].get("float_features", [])
-    trees = []
+    trees: list[tuple[int, Callable[[int], Node]]] = []
     for tree in content["oblivious_trees"]:
         leaves = float(scale) * np.array(tree["leaf_values"], dtype=np.float64)
         per_leaf = leaves.reshape(1 << len(tree["splits"] or []), -1)
-        for target in range(per_leaf.shape[1]):
-            trees.append((target, oblivious_reader(tree["splits"], per_leaf[:, target], floats)))
+        trees += [
+            (target, oblivious_reader(tree["splits"], own, floats))
+            for target, own in enumerate(per_leaf.T)
+        ]
     outputs = max(1, len(base), 1 + max((target for target, _ in trees), default=0))
     return Boosted(np.resize(base, outputs).tolist(), trees, links[loss])
 

@@ -39,9 +39,7 @@ class Scores(NamedTuple):
     width: int
 
 
-def export_core(
-    estimator: Any, features: FeaturePlan | int, classes: int | None = None
-) -> bytes:
+def export_core(estimator: Any, features: FeaturePlan | int, classes: int | None = None) -> bytes:
     """Export a fitted estimator as a core.
 
     Args:
@@ -237,14 +235,14 @@ def _outputs(blend: Any) -> int:
     return 1 if classes <= 2 else classes
 
 
-def _term(
-    graph: Graph, member: Any, kind: Kind | None, weight: float, regression: bool
-) -> str:
+def _term(graph: Graph, member: Any, kind: Kind | None, weight: float, regression: bool) -> str:
     """One member's weighted margin or prediction, where it is no plain sum of trees."""
     factor = graph.constant(weight)
     if kind == "logistic" and type(_split(member)[1]).__name__ != "SGDClassifier":
         return write_linear(graph, *_split(member), weight)
-    scores = _forest(graph, member, every_class=False) if kind == "forest" else _write(graph, member)
+    scores = (
+        _forest(graph, member, every_class=False) if kind == "forest" else _write(graph, member)
+    )
     if regression:
         return graph.add("Mul", scores.name, factor)
     from roadworthy.train.blend import LEAST_PROBABILITY

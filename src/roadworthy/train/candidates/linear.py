@@ -112,7 +112,9 @@ def _regressor(config: Config, y: NDArray[np.float64]) -> Ridge | ElasticNet:
     if not ratio:
         return Ridge(alpha=config.get("alpha", 1.0))
     spread = float(np.std(y)) or 1.0
-    return ElasticNet(alpha=config.get("alpha", 1.0) * spread, l1_ratio=ratio, max_iter=500, tol=1e-3)
+    return ElasticNet(
+        alpha=config.get("alpha", 1.0) * spread, l1_ratio=ratio, max_iter=500, tol=1e-3
+    )
 
 
 def _expand(plan: FeaturePlan, X: NDArray[np.float64]) -> ColumnTransformer:
@@ -154,9 +156,7 @@ def _scaling(scale: Scale, rows: int) -> Pipeline:
     return Pipeline([("bound", bound), ("impute", impute), *scalers[scale]])
 
 
-def _sample(
-    train: Rows, problem: Problem
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _sample(train: Rows, problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     seconds = max(0.2, problem.seconds_left)
     classes = max(1, problem.n_classes - 1)
     limit = int(seconds * _ROWS_PER_SECOND * 15 / (len(problem.plan.features) + 10) / classes)

@@ -62,7 +62,7 @@ class XGBoost:
 
         cut: list[int] = []
 
-        class StopAtDeadline(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+        class StopAtDeadline(xgboost.callback.TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
                 if problem.seconds_left < 0:
                     cut.append(epoch)
