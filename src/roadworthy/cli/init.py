@@ -76,6 +76,10 @@ target = {target}
 # date_format = "%d.%m.%Y"
 {columns}
 
+[guard]
+# checks = "all"             # or "off", or a list like ["leakage", "duplicates"]
+# acknowledge = []           # findings that are known, like ["leakage:boat", "duplicates"]
+
 [prepare]
 # number_blank = "mean"      # or median
 # max_levels = 10000         # levels a category keeps; rarer ones count as unseen

@@ -8,6 +8,7 @@ from roadworthy.project.data import (
     Kind,
     ProjectSection,
 )
+from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -19,6 +20,7 @@ __all__ = [
     "NAME_RULE",
     "ColumnOptions",
     "DataSection",
+    "GuardSection",
     "Kind",
     "PackageSection",
     "PrepareSection",
