@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from roadworthy.errors import FindingsError
-from roadworthy.guard.checks import CHECKS, Case, Check, Finding
+from roadworthy.guard.checks import CHECKS, Case, Check, Finding, quoted
 from roadworthy.project import GuardSection, Project, parse_duration
 from roadworthy.project.guard import CheckName
 from roadworthy.table import Table
@@ -157,9 +157,5 @@ def _error(stopping: list[Finding], project: Project) -> FindingsError:
         f"{count} serious finding{'s stop' if count > 1 else ' stops'} the job:\n{listed}",
         [msgspec.to_builtins(finding) for finding in stopping],
         fix=f"in roadworthy.toml\n{fixes}\n"
-        f"  to go on all the same: [guard] acknowledge = {_toml(names)}",
+        f"  to go on all the same: [guard] acknowledge = [{', '.join(map(quoted, names))}]",
     )
-
-
-def _toml(names: Iterable[str]) -> str:
-    return msgspec.json.format(msgspec.json.encode(list(names)), indent=0).decode()

@@ -1,6 +1,6 @@
 """The checks: one file each. To add one, write its file and name it here and in `CheckName`."""
 
-from roadworthy.guard.checks._base import Case, Check, Finding
+from roadworthy.guard.checks._base import Case, Check, Finding, quoted
 from roadworthy.guard.checks.columns import Columns
 from roadworthy.guard.checks.duplicates import Duplicates
 from roadworthy.guard.checks.identifiers import Identifiers
@@ -26,4 +26,4 @@ CHECKS: dict[str, Check] = {
     )
 }
 
-__all__ = ["CHECKS", "Case", "Check", "Finding"]
+__all__ = ["CHECKS", "Case", "Check", "Finding", "quoted"]

@@ -123,10 +123,10 @@ class Case:
 
     def numbers(self, rows: Index, columns: Iterable[str]) -> NDArray[np.float64]:
         """Columns as a matrix for trees `[N, columns]`: levels by frequency, NaN for blanks."""
-        frame = self.table.frame.select(list(columns))[rows]
+        frame = self.table.frame.select(list(columns))
         if not frame.width:
             return np.empty((len(rows), 0))
-        return np.column_stack([_as_number(series) for series in frame.get_columns()])
+        return np.column_stack([_as_number(series) for series in frame[rows].get_columns()])
 
     def _part(self, which: int) -> Index:
         if self.table.split is not None:
@@ -152,6 +152,21 @@ class Check(Protocol):
             case: The table and the rows to look at.
         """
         ...
+
+
+def quoted(name: str) -> str:
+    """A name as the project file writes it: a JSON string is one of TOML."""
+    return msgspec.json.encode(name).decode()
+
+
+def drop_line(name: str) -> str:
+    """The line of the project file that leaves a column out."""
+    return f"[data] drop = [{quoted(name)}]"
+
+
+def time_line(name: str) -> str:
+    """The line of the project file that holds out the newest rows."""
+    return f"[data] time = {quoted(name)}"
 
 
 FOLDS = 5

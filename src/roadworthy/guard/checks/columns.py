@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.guard.checks._base import Case, Finding
+from roadworthy.guard.checks._base import Case, Finding, drop_line
 from roadworthy.guard.codes import Coded
 from roadworthy.guard.units import mixed_units
 from roadworthy.table import ColumnProfile
@@ -38,7 +38,7 @@ class Columns:
 
     def _parts(self, profile: ColumnProfile, case: Case) -> Iterator[Finding]:
         training = case.table.training.frame[profile.name]
-        drop = f'[data] drop = ["{profile.name}"]'
+        drop = drop_line(profile.name)
         parts = {"training": training}
         if case.table.split is not None:
             parts["held-out"] = case.table.holdout.frame[profile.name]
@@ -120,7 +120,7 @@ class Columns:
                 f"column {profile.name!r} says the same as {original!r} in every row, at most in "
                 "other words or another unit",
                 {"copy_of": original, **case.sample},
-                f'[data] drop = ["{profile.name}"] saves callers a column',
+                f"{drop_line(profile.name)} saves callers a column",
             )
 
     def _agree(self, case: Case, one: str, other: str) -> bool:

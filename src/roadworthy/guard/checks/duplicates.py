@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from roadworthy.guard.checks._base import Case, Finding
+from roadworthy.guard.checks._base import Case, Finding, quoted
 from roadworthy.guard.repeats import Hashes, expected_twins, hash_rows, with_labels
 
 _SHARE = 0.01
@@ -40,7 +40,7 @@ class Duplicates:
         if not _surprising(share, len(twins), expected):
             return
         group = _binding_column(case)
-        named = f'"{group}"' if group else '"COLUMN"'
+        named = quoted(group or "COLUMN")
         assert case.table.split is not None
         yield Finding(
             check=self.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from roadworthy.guard.checks._base import Case, Finding
+from roadworthy.guard.checks._base import Case, Finding, drop_line, quoted
 from roadworthy.guard.codes import rank_correlation
 from roadworthy.table import ColumnProfile
 
@@ -89,6 +89,6 @@ class Identifiers:
             columns=(profile.name,),
             what=what,
             evidence=evidence,
-            fix=f'[data] drop = ["{profile.name}"], or say that it is none: '
-            f'[guard] acknowledge = ["{self.name}:{profile.name}"]',
+            fix=f"{drop_line(profile.name)}, or say that it is none: "
+            f"[guard] acknowledge = [{quoted(f'{self.name}:{profile.name}')}]",
         )

@@ -1,8 +1,8 @@
 """Hints of wrong labels: alike rows that disagree, and rows that a model contradicts.
 
-The second is the idea of confident learning (Northcutt, Jiang, Chuang 2021, JAIR 70): count the
-rows whose own class an out-of-fold model all but excludes, against how many a model that is as
-sure as this one would contradict by rights.
+The second is the idea of confident learning (Northcutt, Jiang, Chuang 2021, JAIR 70): the rows
+whose own class an out-of-fold model all but excludes, where the classes are told apart well enough
+that such a row stands out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from roadworthy.guard.model import cross_fit
 from roadworthy.guard.repeats import hash_rows
 
 _MIN_ROWS = 100
-_OWN = 0.03
-_OTHER = 0.95
-_SHARE = 0.005
+_OTHER = 0.9
+_SURER = 5.0
+_SURE = 0.75
+"""Share of rows that the model is sure of from which a contradicted one stands out."""
+_SHARE = 0.01
 _ROWS = 10
-_SURPRISE = 5.0
 _STRETCHES = 10
 _FAR = 12.0  # median absolute errors: beyond 8 standard deviations of normal noise
 _EXAMPLES = 10
@@ -95,10 +96,13 @@ class LabelNoise:
     ) -> Iterator[Finding]:
         own = answers[np.arange(len(labels)), labels]
         top = answers.max(axis=1)
-        contradicted = np.flatnonzero((own < _OWN) & (top > _OTHER))
-        expected = float((1 - top)[top > _OTHER].sum())
+        shares = np.bincount(labels, minlength=answers.shape[1]) / len(labels)
+        # In a class that nearly every row has, being sure takes more.
+        bar = np.maximum(_OTHER, 1 - (1 - shares[answers.argmax(axis=1)]) / _SURER)
+        sure = top > bar
+        contradicted = np.flatnonzero(sure & (own < 1 - bar))
         share = len(contradicted) / len(labels)
-        if len(contradicted) < max(_ROWS, _SURPRISE * expected) or share < _SHARE:
+        if sure.mean() < _SURE or len(contradicted) < _ROWS or share < _SHARE:
             return
         worst = contradicted[np.argsort(own[contradicted], kind="stable")][:_EXAMPLES]
         yield self._finding(
@@ -108,7 +112,7 @@ class LabelNoise:
             "looked at",
             {
                 "contradicted": len(contradicted),
-                "expected": round(expected, 1),
+                "sure_share": round(float(sure.mean()), 4),
                 "share": round(share, 4),
                 "model_rows": len(labels),
                 "model_columns": len(case.model_names),

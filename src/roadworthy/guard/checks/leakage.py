@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roadworthy.guard.checks._base import Case, Finding
+from roadworthy.guard.checks._base import Case, Finding, drop_line, time_line
 from roadworthy.guard.codes import (
     NOTHING,
     Alone,
@@ -90,10 +90,10 @@ class Leakage:
             "blank": f"whether column {profile.name!r} is blank tells the target",
         }[way]
         measure = "normalised Gini" if case.table.classes else "R²"
-        drop = f'[data] drop = ["{profile.name}"]'
+        drop = drop_line(profile.name)
         fix = f"if it is known only after the event or made from the target: {drop}"
         if date:
-            fix = f'hold out the newest rows: [data] time = "{profile.name}"; or {drop}'
+            fix = f"hold out the newest rows: {time_line(profile.name)}; or {drop}"
         return Finding(
             check=self.name,
             severity="serious" if serious and not date else "warning",
@@ -138,7 +138,7 @@ class Leakage:
                     "overall_share": round(float(shares[code]), 4),
                     **case.sample,
                 },
-                fix=f'if it is known only after the event: [data] drop = ["{profile.name}"]',
+                fix=f"if it is known only after the event: {drop_line(profile.name)}",
             )
             return
 
@@ -159,7 +159,7 @@ class Leakage:
                     what=f"column {profile.name!r} is not used, and would alone tell the target "
                     f"(score {alone.score:.3f}): the rows may be numbered or named by the outcome",
                     evidence={"way": "unused", "score": round(alone.score, 4), **case.sample},
-                    fix=f'nothing to do; [data] drop = ["{profile.name}"] says that it is known',
+                    fix=f"nothing to do; {drop_line(profile.name)} says that it is known",
                 )
 
 

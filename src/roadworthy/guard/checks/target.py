@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from roadworthy.guard.checks._base import Case, Finding
+from roadworthy.guard.checks._base import Case, Finding, quoted
 
 _HEAVY = 0.5
 _MIN_ROWS = 30
@@ -45,7 +45,7 @@ class Target:
             what=f"classes differ only in case, spaces or punctuation: {listed}",
             evidence={"classes": pairs, "count": len(case.table.classes)},
             fix="write each class in one way in the table, or acknowledge that they differ: "
-            f'[guard] acknowledge = ["{self.name}:{case.table.target}"]',
+            f"[guard] acknowledge = [{quoted(f'{self.name}:{case.table.target}')}]",
         )
 
     def _outliers(self, case: Case) -> Iterator[Finding]:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.guard.checks._base import Case, Finding
-from roadworthy.guard.codes import tame
+from roadworthy.guard.checks._base import Case, Finding, drop_line, time_line
+from roadworthy.guard.codes import rank_correlation, tame
 from roadworthy.table import Table
 
 _BIRTH = re.compile(r"birth|dob|born", re.I)
 _BACKWARD = 0.002
 """Share of steps that may go back in a column that still counts as a clock."""
+_ALONG = 0.9
 _LATE_SHARE = 0.01
 _LATE_ROWS = 5
 _DAY = 86_400e6  # microseconds
@@ -59,7 +60,7 @@ class Time:
             what=f"column {dates[0]!r} is a date and the split is not by time ({policy}): a model "
             "that must predict the future may score far worse than the report says",
             evidence={"dates": dates, "policy": policy},
-            fix=f'[data] time = "{dates[0]}" holds out the newest rows',
+            fix=f"{time_line(dates[0])} holds out the newest rows",
         )
 
     def _clocks(self, case: Case) -> Iterator[Finding]:
@@ -81,7 +82,7 @@ class Time:
                 what=f"feature {name!r} {'is the time itself' if own else direction}: future rows "
                 "lie beyond every value that the model was trained on",
                 evidence={"direction": direction, "is_time": own, **case.sample},
-                fix=f'[data] drop = ["{name}"], or use what repeats (month, weekday) in its place',
+                fix=f"{drop_line(name)}, or use what repeats (month, weekday) in its place",
             )
 
     def _future(self, case: Case) -> Iterator[Finding]:
@@ -116,7 +117,7 @@ class Time:
                     "median_days": round(days, 2),
                     **case.sample,
                 },
-                fix=f'if it is not known at prediction time: [data] drop = ["{profile.name}"]',
+                fix=f"if it is not known at prediction time: {drop_line(profile.name)}",
             )
 
     def _drift(self, case: Case) -> Iterator[Finding]:
@@ -160,7 +161,8 @@ def _clock(times: Floats, values: Floats) -> str | None:
     for word, sign in (("grows", 1.0), ("falls", -1.0)):
         order = np.lexsort((sign * values[known], times[known]))
         steps = np.diff(sign * values[known][order])
-        if (steps < 0).mean() <= _BACKWARD:
+        along = sign * rank_correlation(times[known], values[known])
+        if (steps < 0).mean() <= _BACKWARD and along > _ALONG:
             return f"{word} with time all the way"
     return None
 
