@@ -40,7 +40,7 @@ def test_serious_findings_stop_all_at_once_with_the_lines_that_go_on(leaking: Ta
         check(leaking)
     assert isinstance(caught.value, CheckFailed)
     assert caught.value.exit_code == 1
-    assert [finding["columns"] for finding in caught.value.findings] == [["a"], ['b "x"']]
+    assert [finding["columns"] for finding in caught.value.findings] == [("a",), ('b "x"',)]
     line = str(caught.value.fix).split("[guard] ")[1]
     said = tuple(tomllib.loads(line)["acknowledge"])
     findings = check(leaking, acknowledging(*said))  # what the message says works as it stands

@@ -58,14 +58,15 @@ def code_column(series: pl.Series) -> Coded:
     values = series.cast(pl.Int64) if series.dtype.is_temporal() else series
     values = values.cast(pl.Float64)
     most = int(np.clip(len(values) // ROWS_A_BIN, 4, MAX_BINS))
-    known = values.drop_nulls().to_numpy()
-    distinct = np.unique(known)
-    if len(distinct) <= most:
-        return _levels(values)
-    edges = np.unique(np.quantile(known, np.arange(1, most) / most, method="lower"))
+    blank = values.is_null().to_numpy()
     numbers = values.fill_null(0.0).to_numpy()
+    known = np.sort(numbers[~blank])
+    if np.count_nonzero(np.diff(known)) < most:
+        return _levels(values)
+    places = (np.arange(1, most) * (len(known) - 1) / most).astype(np.int64)
+    edges = np.unique(known[places])
     codes = np.searchsorted(edges, numbers, side="left") + 1
-    codes[values.is_null().to_numpy()] = 0
+    codes[blank] = 0
     return Coded(codes.astype(np.int64), len(edges) + 2)
 
 

@@ -22,6 +22,8 @@ _CELLS_PER_SECOND = 100_000
 """Cells of the rows a model is fitted on that a second pays for."""
 _MODEL_ROWS = (500, 8_000)
 _MODEL_COLUMNS = 20
+_COLUMNS_PER_SECOND = 60
+"""The same of columns, where they are many and rows few."""
 _ROWS = (2_000, 20_000)
 
 
@@ -94,14 +96,14 @@ def check(
 def _case(table: Table, seconds: float, seed: int, folds: int) -> Case:
     width = sum(profile.used for profile in table.profiles) + 5
     cells = _SHARE * seconds * _CELLS_PER_SECOND
-    model_cells = cells / max(1, len(table.classes) - 1) ** 0.5
+    models = max(1, len(table.classes) - 1) ** 0.5
     return Case(
         table=table,
         seed=seed,
         folds=folds,
         row_limit=int(np.clip(10 * cells / width, *_ROWS)),
-        model_limit=int(np.clip(model_cells / width, *_MODEL_ROWS)),
-        column_limit=int(max(_MODEL_COLUMNS, model_cells / _MODEL_ROWS[0])),
+        model_limit=int(np.clip(cells / width / models, *_MODEL_ROWS)),
+        column_limit=int(max(_MODEL_COLUMNS, _SHARE * seconds * _COLUMNS_PER_SECOND / models)),
     )
 
 
