@@ -79,10 +79,11 @@ class Leakage:
 
     def _judge(self, suspect: Suspect, others: float, case: Case) -> Finding:
         profile, alone, way = suspect
-        bar = _BLANKS if way == "blank" else SUSPECT
         lonely = 1 - others >= _COMPANY * (1 - alone.low)
-        proven = alone.low >= (bar if way == "blank" else SURE)
-        serious = proven and (alone.score >= PERFECT or lonely or way == "blank")
+        if way == "blank":
+            serious = alone.low >= _BLANKS
+        else:
+            serious = alone.low >= SURE and (alone.score >= PERFECT or lonely)
         date = profile.kind == "date" and case.table.times is None
         telling = {
             "value": f"column {profile.name!r} alone tells the target",
