@@ -4,6 +4,7 @@
 import roadworthy as rw
 
 table = rw.read_table("adult.csv", target="income")
+findings = rw.inspect(table)
 model = rw.train(table, budget="60s")
 report = rw.test(model, table.holdout)
 bundle = rw.package(model, report, formats=["onnx", "joblib"])
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from roadworthy.contract import Contract
     from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
     from roadworthy.evaluate import Report, test
+    from roadworthy.guard import Finding, inspect
     from roadworthy.project import Project, load_project
     from roadworthy.serve import serve
     from roadworthy.table import Table, read_table
@@ -39,6 +41,7 @@ _ROOMS = {
     "Bundle": "bundle",
     "CheckFailed": "errors",
     "Contract": "contract",
+    "Finding": "guard",
     "InputError": "errors",
     "OutsideError": "errors",
     "Project": "project",
@@ -46,6 +49,7 @@ _ROOMS = {
     "RoadworthyError": "errors",
     "Table": "table",
     "TrainedModel": "train",
+    "inspect": "guard",
     "load": "bundle",
     "load_project": "project",
     "package": "bundle.write",
@@ -58,6 +62,7 @@ __all__ = [
     "Bundle",
     "CheckFailed",
     "Contract",
+    "Finding",
     "InputError",
     "OutsideError",
     "Project",
@@ -65,6 +70,7 @@ __all__ = [
     "RoadworthyError",
     "Table",
     "TrainedModel",
+    "inspect",
     "load",
     "load_project",
     "package",

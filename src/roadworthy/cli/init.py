@@ -78,6 +78,10 @@ target = {target}
 # date_format = "%d.%m.%Y"
 {columns}
 
+[guard]
+# checks = "all"             # or "off", or a list like ["leakage", "duplicates"]
+# acknowledge = []           # findings that are known, like ["leakage:boat", "duplicates"]
+
 [prepare]
 # number_impute = "auto"     # keep (left to the model), mean, median, most_frequent, drop_rows
 # category_impute = "auto"   # keep (a level of its own), most_frequent, drop_rows

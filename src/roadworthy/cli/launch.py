@@ -79,8 +79,11 @@ def launch(
         loading.join()
         from roadworthy.bundle.write import package
         from roadworthy.evaluate import test
+        from roadworthy.guard import check
         from roadworthy.train import train
 
+        board.begin("guard", f"{len(table.profiles)} columns")
+        findings = check(table, wanted, budget=seconds)
         model = train(table, seconds, project=wanted, report=board, started=started)
         board.begin("test", f"{len(table.holdout):,} rows held out")
         report = test(model, table.holdout)
@@ -92,9 +95,9 @@ def launch(
     from roadworthy.cli.summary import launch_document, print_summary
 
     if json:
-        print_json(launch_document(table, report, bundle, taken))
+        print_json(launch_document(table, findings, report, bundle, taken))
     else:
-        print_summary(table, report, bundle, taken)
+        print_summary(table, findings, report, bundle, taken)
     if no_serve:
         return
     command = [sys.executable, "-m", "roadworthy", "serve", str(bundle.path)]

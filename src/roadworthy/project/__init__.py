@@ -9,6 +9,7 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
+from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -22,6 +23,7 @@ __all__ = [
     "ColumnPreparation",
     "DataSection",
     "DecisionOptions",
+    "GuardSection",
     "Kind",
     "PackageSection",
     "PrepareSection",
