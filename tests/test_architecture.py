@@ -11,7 +11,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
-    "errors", "progress", "project", "cells", "contract", "table", "guard", "prepare", "train",
+    "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
+    "train",
     "evaluate", "bundle", "serve", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}

@@ -69,7 +69,7 @@ def test_sigmoid_finds_the_very_slope_and_shift() -> None:
 
 
 def test_isotonic_is_taken_where_no_sigmoid_fits() -> None:
-    bent = lambda margin: np.where(margin < 0, 0.4, 0.6) + 0.01 * np.tanh(margin)  # noqa: E731
+    bent = lambda margin: np.where(margin < 0, 0.1, 0.8) + 0.1 * np.tanh(margin)  # noqa: E731
     calibration, _ = choose_calibration(*binary(6000, bent))
     assert calibration.method == "isotonic"
     scores, y = binary(6000, bent, seed=1)

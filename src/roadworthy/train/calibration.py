@@ -24,7 +24,8 @@ EDGE = 1e-12
 _ISOTONIC_ROWS = 1000
 _ISOTONIC_RARE = 100
 """Rows, and rows of the rarer class, below which steps follow the noise."""
-_KNOT_DIGITS = 7
+_STEEPEST = 20.0
+"""Steepest slope of a calibration: libraries that sum in float32 are off by 1e-7."""
 _FOLDS = 5
 _MOST_CELLS = 100_000
 _ENOUGH_ROWS = 2000
@@ -283,7 +284,7 @@ def _sigmoid(scores: Floats, y: Floats, weights: Floats) -> Calibration:
         return value + strength * float(values[1:] @ values[1:]) / 2, slopes
 
     start = np.append(1.0, np.zeros(count - 1))
-    bounds = [(0.02, 50.0), *[(-30.0, 30.0)] * (count - 1)]
+    bounds = [(0.02, _STEEPEST), *[(-30.0, 30.0)] * (count - 1)]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return Calibration(
         method="sigmoid",
@@ -293,18 +294,42 @@ def _sigmoid(scores: Floats, y: Floats, weights: Floats) -> Calibration:
 
 
 def _isotonic(scores: Floats, y: Floats, weights: Floats) -> Calibration:
-    """Pool adjacent violators; no level is nearer to 0 or 1 than the rows can tell.
+    """Isotonic regression, each pool at its centre (Oron and Flournoy, 2017).
 
-    Knots lie apart, so that the last bit of a probability never decides how high a step is.
+    Straight lines between the centres keep the order of rows, where steps would tie them. No
+    level is nearer to 0 or 1 than the rows can tell, and no line is so steep that the last bits
+    of a probability decide.
     """
     edge = 1.0 / (len(y) + 2)
-    model = IsotonicRegression(y_min=edge, y_max=1.0 - edge, out_of_bounds="clip")
     kept = weights > 0
-    model.fit(scores[kept, 1].round(_KNOT_DIGITS), y[kept], weights[kept])
+    second, weights = scores[kept, 1], weights[kept]
+    model = IsotonicRegression(y_min=edge, y_max=1.0 - edge).fit(second, y[kept], weights)
+    levels = model.predict(second)
+    pools, place = np.unique(levels, return_inverse=True)
+    masses = np.bincount(place, weights=weights)
+    centres = np.bincount(place, weights=weights * second) / masses
+    knots: list[tuple[float, float, float]] = []
+    for knot in zip(centres.tolist(), pools.tolist(), masses.tolist(), strict=True):
+        joined = knot
+        while knots and joined[1] - knots[-1][1] > _STEEPEST * (joined[0] - knots[-1][0]):
+            joined = _join(knots.pop(), joined)
+        knots.append(joined)
     return Calibration(
         method="isotonic",
-        knots=tuple(model.X_thresholds_.tolist()),
-        levels=tuple(model.y_thresholds_.tolist()),
+        knots=tuple(knot[0] for knot in knots),
+        levels=tuple(knot[1] for knot in knots),
+    )
+
+
+def _join(
+    one: tuple[float, float, float], other: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """The common centre, level and mass of two pools."""
+    mass = one[2] + other[2]
+    return (
+        (one[0] * one[2] + other[0] * other[2]) / mass,
+        (one[1] * one[2] + other[1] * other[2]) / mass,
+        mass,
     )
 
 
