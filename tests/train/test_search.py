@@ -95,9 +95,7 @@ def test_serving_cost_is_a_limit() -> None:
 
 
 def test_a_limit_that_nothing_meets_is_told() -> None:
-    project = SMALL.override(
-        "train", candidates=("forest",), max_microseconds=10.0, max_mb=0.1, folds=2
-    )
+    project = SMALL.override("train", candidates=("linear",), max_microseconds=10.0, folds=2)
     model = train(small("multiclass"), project=project)
     assert any("max_microseconds" in note for note in model.search.notes)
 
@@ -186,7 +184,7 @@ def test_optuna_asks_and_is_told(tmp_path: Path) -> None:
     project = QUICK.override(
         "train", search="optuna", candidates=("linear",), study=str(file), folds=2
     )
-    model = train(small("binary"), "4s", project=project)
+    model = train(small("binary"), "8s", project=project)
     assert model.search.kind == "optuna"
     assert len(model.search.trials) > 8
     assert file.exists()

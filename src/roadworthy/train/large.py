@@ -15,8 +15,8 @@ from roadworthy.train.candidates import Fitted
 from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
-from roadworthy.train.portfolio import is_skewed, portfolio
-from roadworthy.train.runner import Runner, Running
+from roadworthy.train.portfolio import is_skewed, moves, portfolio
+from roadworthy.train.runner import FASTEST, Runner, Running
 
 _CELL_SECONDS = 1e-6
 """Thread-seconds of a first fit for each row x feature x class."""
@@ -28,6 +28,9 @@ _LEAST_SAMPLE = 2_000
 _FIRST_SHARE = 0.4
 """Share of the search's time that the portfolio has."""
 _FINALISTS, _OF_A_FAMILY = 4, 2
+_STRETCH = 3.0
+_SLACK = 1.3
+"""A further fit is begun when so many times the slowest one's seconds are left."""
 
 
 def is_large(runner: Runner) -> bool:
@@ -66,12 +69,13 @@ def search_large(runner: Runner) -> SearchOutcome:
     finalists = _finalists(runner, started)
     if not finalists:
         choose(runner, blend=False, refit_seconds=0.0)  # tells what went wrong
-    rows = _affordable_rows(runner, finalists, len(sample), len(train))
+    rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
     data = runner.data[0]
     if rows > len(sample):
         chosen_rows = _newest(runner, train, rows)
         data = encode_fold(runner.table, Fold(chosen_rows, valid), options, seed)
-    outcome = _last_stage(runner, finalists, data)
+    hurried = [Running(r.entry, min(FASTEST, stretch * r.rate)) for r in finalists]
+    outcome = _last_stage(runner, hurried, data)
     return outcome._replace(rows=len(sample), fitted_rows=len(data.train.y), plan=data.plan)
 
 
@@ -110,49 +114,88 @@ def _sample_rows(runner: Runner, rows: int) -> int:
 def _finalists(runner: Runner, started: list[Running]) -> list[Running]:
     found: list[Running] = []
     for running in runner.rank(started, [0]):
+        if len(found) == _FINALISTS:
+            break
         if sum(other.family == running.family for other in found) < _OF_A_FAMILY:
             found.append(running)
-    return found[:_FINALISTS]
+    left = 0.8 * runner.setup.seconds_left * runner.setup.n_jobs
+    while len(found) > runner.setup.n_jobs and sum(r.seconds or 0.0 for r in found) > left / 4.0:
+        found.pop()  # few rows were already dear: rather few on all rows than many on few
+    return found
 
 
-def _affordable_rows(runner: Runner, finalists: list[Running], sample: int, rows: int) -> int:
-    """As many rows as the time that is left surely suffices for."""
+def _affordable_rows(
+    runner: Runner, finalists: list[Running], sample: int, rows: int
+) -> tuple[int, float]:
+    """Rows for the last stage, and how much faster boosting has to learn to be done with them.
+
+    Up to three times as many as the time suffices for: more rows at a faster rate, and rounds
+    that the clock cuts, are worth more than fewer rows (measured on flights).
+    """
     taken = sum(running.seconds or 0.0 for running in finalists)
     left = 0.8 * runner.setup.seconds_left * runner.setup.n_jobs
-    return int(np.clip(sample * left / max(1e-3, 1.5 * taken), sample, rows))
+    bought = sample * left / max(1e-3, taken)
+    wanted = int(np.clip(_STRETCH * bought, sample, rows))
+    return wanted, float(np.clip(wanted / max(1.0, bought), 1.0, _STRETCH))
 
 
 def _last_stage(runner: Runner, finalists: list[Running], data: FoldRows) -> SearchOutcome:
-    """Fit the finalists, blend them, and take the better of each configuration's two fits."""
-    setup = runner.setup
-
-    def fit(running: Running) -> tuple[Fit, Fitted | None]:
-        problem = runner.problem(running, data)._replace(deadline=setup.deadline)
-        return fit_and_score(running.entry, problem, data.train, data.valid, setup.metric)
-
-    with ThreadPoolExecutor(setup.n_jobs) as pool:
-        found = list(pool.map(fit, finalists))
-    models: dict[int, Any] = {}
-    last: list[Running] = []
-    for running, (result, fitted) in zip(finalists, found, strict=True):
-        if fitted is None or not np.isfinite(result.score):
-            continue
-        again = Running(running.entry, running.rate)
-        again.fits[0] = result
-        models[id(again)] = fitted.estimator
-        last.append(again)
-    tried = runner.every
-    if not last:  # should every one have failed on more rows: their reason
-        for running, (result, _) in zip(finalists, found, strict=True):
-            running.note = result.note
-    else:
-        runner.every = last
-    runner.data = {0: data}
+    """Fit the finalists, then moves around the best while time is left; blend what is best."""
+    stage = _Stage(runner, data)
+    stage.fit(finalists)
+    random = np.random.default_rng(runner.seed)
+    while stage.running and runner.setup.seconds_left > _SLACK * stage.slowest:
+        best = runner.rank(stage.running, [0])[:_FINALISTS]
+        entries = moves([r.entry for r in best], runner.sample, random, runner.setup.n_jobs)
+        if not entries:
+            break
+        stage.fit([Running(entry, entry.rate or runner.rate) for entry in entries])
+    if not stage.running:
+        return conclude(runner, choose(runner, blend=False, refit_seconds=0.0), complete=False)
+    tried = {running.entry.key for running in stage.running}
+    earlier = [running for running in runner.every if running.entry.key not in tried]
+    runner.data, runner.every = {0: data}, stage.running
     chosen = choose(runner, blend=True, refit_seconds=np.inf)
-    runner.every = [*last, *(r for r in tried if r.entry not in [x.entry for x in last])]
+    runner.every = [*stage.running, *earlier]
     outcome = conclude(runner, chosen, complete=False)
-    estimators = [models[id(running)] for running in chosen.running]
+    estimators = [stage.models[id(running)] for running in chosen.running]
     model = estimators[0]
     if len(estimators) > 1:
         model = Blend(estimators, chosen.weights).take(estimators)
     return outcome._replace(fitted=model)
+
+
+class _Stage:
+    """Fits whose models are kept, on one validation part."""
+
+    def __init__(self, runner: Runner, data: FoldRows) -> None:
+        self.runner = runner
+        self.data = data
+        self.running: list[Running] = []
+        self.models: dict[int, Any] = {}
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the slowest fit."""
+        return max(running.seconds or 0.0 for running in self.running)
+
+    def fit(self, wanted: list[Running]) -> None:
+        """Fit configurations; those that fail keep their reason."""
+        runner = self.runner
+        with ThreadPoolExecutor(runner.setup.n_jobs) as pool:
+            found = list(pool.map(self._one, wanted))
+        for running, (result, fitted) in zip(wanted, found, strict=True):
+            if fitted is None or not np.isfinite(result.score):
+                running.note = running.note or result.note
+                continue
+            again = Running(running.entry, running.rate)
+            again.fits[0] = result
+            self.models[id(again)] = fitted.estimator
+            self.running.append(again)
+            runner.tell(again, runner.done)
+
+    def _one(self, running: Running) -> tuple[Fit, Fitted | None]:
+        setup = self.runner.setup
+        problem = self.runner.problem(running, self.data)._replace(deadline=setup.deadline)
+        train, valid = self.data.train, self.data.valid
+        return fit_and_score(running.entry, problem, train, valid, setup.metric)

@@ -26,7 +26,7 @@ from roadworthy.train.study import Study
 Floats = NDArray[np.float64]
 _MEMBER_SHARE = 0.45
 """What one member of a blend may cost of what the whole may."""
-_FASTER, _FASTEST, _HURRIES = 2.0, 3.0, 3
+_FASTER, FASTEST, _HURRIES = 2.0, 3.0, 3
 """Factor, limit and number of the steps by which a family learns faster whose rounds end where
 serving more of them would cost too much."""
 _FIT_SHARE = 0.3
@@ -176,7 +176,7 @@ class Runner:
             if not capped or self.setup.seconds_left <= 0:
                 break
             faster = self.start(
-                [r.entry._replace(rate=min(_FASTEST, _FASTER * r.rate)) for r in capped]
+                [r.entry._replace(rate=min(FASTEST, _FASTER * r.rate)) for r in capped]
             )
             self.round([(running, 0) for running in faster])
             for slow, fast in zip(capped, faster, strict=True):
@@ -189,7 +189,7 @@ class Runner:
         if fit is None or fit.rounds is None or not fit.complete or running.family == "forest":
             return False
         most = self.problem(running, self.fold(0)).max_rounds
-        return most is not None and fit.rounds >= 0.95 * most and running.rate < _FASTEST
+        return most is not None and fit.rounds >= 0.95 * most and running.rate < FASTEST
 
     def problem(self, running: Running, data: FoldRows) -> Problem:
         """What one fit is to do."""
@@ -239,12 +239,16 @@ class Runner:
             return
         if np.isfinite(fit.score):
             running.fits[number] = fit
+        self.tell(running, self.total, f"fold {number + 1} of {len(self.folds)}")
+
+    def tell(self, running: Running, total: int, where: str = "all rows") -> None:
+        """Report a fit that has ended."""
         self.setup.report(
             Progress(
                 "search",
-                f"{running.family}, fold {number + 1} of {len(self.folds)}",
-                self.done,
-                self.total,
+                f"{running.family}, {where}",
+                min(self.done, total),
+                total,
                 self._best(),
                 self.setup.metric,
             )
