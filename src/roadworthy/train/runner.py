@@ -29,6 +29,9 @@ _MEMBER_SHARE = 0.45
 _FASTER, FASTEST, _HURRIES = 2.0, 3.0, 3
 """Factor, limit and number of the steps by which a family learns faster whose rounds end where
 serving more of them would cost too much."""
+_REFIT = 2.5
+"""Wall time of refitting a blend on every row, in that of its slowest member's fit."""
+_MOST_WAITED = 4.0
 _FIT_SHARE = 0.3
 """Share of the search's time that one fit may take."""
 
@@ -42,6 +45,7 @@ class Setup(NamedTuple):
         n_jobs: Fits at a time, one thread each.
         deadline: `time.monotonic()` at which the search must be over.
         end: `time.monotonic()` at which the refit must be over.
+        packaging: Seconds that come after `end` on an idle machine.
         report: Called with each step.
         stop: Set when the user ends the search.
         study: Where fits are kept, if anywhere.
@@ -52,6 +56,7 @@ class Setup(NamedTuple):
     n_jobs: int
     deadline: float
     end: float
+    packaging: float
     report: Report
     stop: threading.Event
     study: Study | None = None
@@ -128,6 +133,7 @@ class Runner:
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
         self._began = time.monotonic()
+        self._end = setup.end
         frame, labels = table.frame[:1], table.labels[:1]
         plan = fit_plan(frame, labels, table.contract, setup.options.prepare)
         self.sample = Problem(table.task, len(table.classes), plan, self.seed, 1, setup.deadline)
@@ -167,6 +173,21 @@ class Runner:
             for unit, fit in zip(units, pool.map(self._fit, units), strict=True):
                 if fit is not None:
                     self._merge(*unit, fit)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Leave what comes after the search the time that it will take as things go.
+
+        The refit takes as long as the best configurations' fits did, on more rows; where others
+        use the machine too, packaging waits for it as the fits did.
+        """
+        fits = [fit for running in self.every for fit in running.fits.values()]
+        waits = [fit.waited for fit in fits if fit.waited is not None]
+        factor = min(_MOST_WAITED, max(1.0, float(np.median(waits)))) if waits else 1.0
+        end = self._end - (factor - 1.0) * self.setup.packaging
+        best = sorted((r for r in self.every if 0 in r.fits), key=lambda r: self.loss(r, [0]))[:3]
+        needed = _REFIT * max((r.seconds or 0.0 for r in best), default=0.0)
+        self.setup = self.setup._replace(end=end, deadline=min(self.setup.deadline, end - needed))
 
     def hurry(self, tried: list[Running]) -> list[Running]:
         """Replace those that ran into the rounds that serving allows by faster learners."""

@@ -50,7 +50,7 @@ def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[Sea
         complete = search_optuna(runner)
     else:
         complete = race(runner)
-    left = max(0.0, setup.end - time.monotonic())
+    left = max(0.0, runner.setup.end - time.monotonic())
     seconds = _REFIT_SHARE * left * setup.n_jobs
     chosen = choose(runner, blend=kind != "grid", refit_seconds=seconds)
     cut = any(not r.complete for r in runner.every) or setup.stop.is_set()

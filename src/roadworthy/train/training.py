@@ -88,7 +88,8 @@ def train(
     digest = data_digest(training)
     rows = _affordable(training, seconds, n_jobs, options.train.seed)
     sample = training if rows is None else training.take(rows)
-    end = start + seconds - _packaging_seconds(table, seconds)
+    packaging = _packaging_seconds(table, seconds)
+    end = start + seconds - packaging
     began = time.monotonic()
     deadline = began + max(0.1 * seconds, _SEARCH_SHARE * (end - began))
     # One thread a fit: the libraries' own would stand in each other's way.
@@ -96,13 +97,13 @@ def train(
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric, digest)
-        setup = Setup(metric, options, n_jobs, deadline, end, report, stop, study)
+        setup = Setup(metric, options, n_jobs, deadline, end, packaging, report, stop, study)
         outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()
         # A budget that reading has eaten still ends in a model: a tenth of it is always left.
-        until = max(end, searched + 0.1 * seconds)
+        until = max(outcome.end, searched + 0.1 * seconds)
         fitted = _refit(outcome, training, options, n_jobs, until, report)
     return TrainedModel(
         name=options.project.name or table.name,
