@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.train.blend import Blend
-from roadworthy.train.candidates import Fitted
-from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
+from roadworthy.train.fits import FoldRows, encode_fold
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
 from roadworthy.train.portfolio import is_skewed, moves, portfolio
@@ -28,7 +25,11 @@ _LEAST_SAMPLE = 2_000
 _FIRST_SHARE = 0.4
 """Share of the search's time that the portfolio has."""
 _FINALISTS, _OF_A_FAMILY = 4, 2
+_CHOOSING_SHARE, _LAST_SHARE = 0.05, 0.3
+"""Shares of the search's time that choosing the blend takes, and that the last stage has at
+least."""
 _STRETCH = 3.0
+"""How many times more rows than the time suffices for the last stage takes at most."""
 _SLACK = 1.3
 """A further fit is begun when so many times the slowest one's seconds are left."""
 
@@ -54,28 +55,33 @@ def search_large(runner: Runner) -> SearchOutcome:
     """
     train, valid = _parts(runner)
     runner.folds = [Fold(train, valid)]
-    began, end = time.monotonic(), runner.setup.deadline
-    first = runner.setup._replace(deadline=began + _FIRST_SHARE * (end - began))
+    runner.models = {}
+    whole = runner.setup._replace(study=None)  # its fits come without their models
+    began, time_for_all = time.monotonic(), whole.deadline - time.monotonic()
+    runner.setup = whole._replace(deadline=began + _FIRST_SHARE * time_for_all)
     sample = _newest(runner, train, _sample_rows(runner, len(train)))
-    whole = runner.setup
-    runner.setup = first
     options, seed = whole.options.prepare, runner.seed
-    runner.data = {0: encode_fold(runner.table, Fold(sample, valid), options, seed)}
+    first = encode_fold(runner.table, Fold(sample, valid), options, seed)
+    runner.data = {0: first}
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
     started = runner.start(portfolio(runner.candidates, runner.sample, log=log))
     runner.round([(running, 0) for running in started])
     started = runner.hurry(started)
-    runner.setup = whole
+    # nothing is refitted: the last stage has all the time that packaging leaves
+    last = max(
+        runner.setup.end - _CHOOSING_SHARE * time_for_all,
+        time.monotonic() + _LAST_SHARE * time_for_all,
+    )
+    runner.setup = whole._replace(end=runner.setup.end, deadline=last)
+    data = first
     finalists = _finalists(runner, started)
-    if not finalists:
-        choose(runner, blend=False, refit_seconds=0.0)  # tells what went wrong
-    rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
-    data = runner.data[0]
-    if rows > len(sample):
-        chosen_rows = _newest(runner, train, rows)
-        data = encode_fold(runner.table, Fold(chosen_rows, valid), options, seed)
-    hurried = [Running(r.entry, min(FASTEST, stretch * r.rate)) for r in finalists]
-    outcome = _last_stage(runner, hurried, data)
+    if finalists:
+        rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
+        if rows > len(sample):
+            chosen = _newest(runner, train, rows)
+            data = encode_fold(runner.table, Fold(chosen, valid), options, seed)
+            data = _last_stage(runner, finalists, stretch, data)
+    outcome = _conclude(runner)
     return outcome._replace(rows=len(sample), fitted_rows=len(data.train.y), plan=data.plan)
 
 
@@ -139,63 +145,50 @@ def _affordable_rows(
     return wanted, float(np.clip(wanted / max(1.0, bought), 1.0, _STRETCH))
 
 
-def _last_stage(runner: Runner, finalists: list[Running], data: FoldRows) -> SearchOutcome:
-    """Fit the finalists, then moves around the best while time is left; blend what is best."""
-    stage = _Stage(runner, data)
-    stage.fit(finalists)
+def _last_stage(
+    runner: Runner, finalists: list[Running], stretch: float, data: FoldRows
+) -> FoldRows:
+    """Fit the finalists on more rows, then moves around the best while time is left.
+
+    Returns:
+        The rows whose fits are to be blended: these, unless the sample's fits were better.
+    """
+    first, before = runner.data[0], list(runner.every)
+    runner.data, runner.fit_share = {0: data}, 1.0
+    hurried = [r.entry._replace(rate=min(FASTEST, stretch * r.rate)) for r in finalists]
+    fitted = runner.start(hurried)
+    runner.round([(running, 0) for running in fitted])
     random = np.random.default_rng(runner.seed)
-    while stage.running and runner.setup.seconds_left > _SLACK * stage.slowest:
-        best = runner.rank(stage.running, [0])[:_FINALISTS]
+    while runner.setup.seconds_left > _SLACK * max((r.seconds or 0.0 for r in fitted), default=0.0):
+        best = runner.rank(fitted, [0])[:_FINALISTS]
         entries = moves([r.entry for r in best], runner.sample, random, runner.setup.n_jobs)
         if not entries:
             break
-        stage.fit([Running(entry, entry.rate or runner.rate) for entry in entries])
-    if not stage.running:
-        return conclude(runner, choose(runner, blend=False, refit_seconds=0.0), complete=False)
-    tried = {running.entry.key for running in stage.running}
-    earlier = [running for running in runner.every if running.entry.key not in tried]
-    runner.data, runner.every = {0: data}, stage.running
+        started = runner.start(entries)
+        runner.round([(running, 0) for running in started])
+        fitted += started
+    after, known = runner.rank(fitted, [0]), runner.rank(before, [0])
+    better = bool(after) and runner.loss(after[0], [0]) <= runner.loss(known[0], [0])
+    runner.data = {0: data if better else first}
+    # those that are not blended stay in the record, by the score of the rows they were fitted on
+    runner.every = [*fitted, *before] if better else [*before, *fitted]
+    runner.models = {r: m for r, m in (runner.models or {}).items() if (r in fitted) == better}
+    return data if better else first
+
+
+def _conclude(runner: Runner) -> SearchOutcome:
+    """Blend those whose models are there."""
+    models = runner.models or {}
+    every = runner.every
+    runner.every = [running for running in every if running in models]
+    if not runner.every:
+        runner.every = every  # all failed: the choice tells why
     chosen = choose(runner, blend=True, refit_seconds=np.inf)
-    runner.every = [*stage.running, *earlier]
+    others = {running.entry.key for running in runner.every}
+    runner.every += [running for running in every if running.entry.key not in others]
     outcome = conclude(runner, chosen, complete=False)
-    estimators = [stage.models[id(running)] for running in chosen.running]
+    estimators = [models[running] for running in chosen.running]
     model = estimators[0]
     if len(estimators) > 1:
         model = Blend(estimators, chosen.weights).take(estimators)
     return outcome._replace(fitted=model)
-
-
-class _Stage:
-    """Fits whose models are kept, on one validation part."""
-
-    def __init__(self, runner: Runner, data: FoldRows) -> None:
-        self.runner = runner
-        self.data = data
-        self.running: list[Running] = []
-        self.models: dict[int, Any] = {}
-
-    @property
-    def slowest(self) -> float:
-        """Seconds of the slowest fit."""
-        return max(running.seconds or 0.0 for running in self.running)
-
-    def fit(self, wanted: list[Running]) -> None:
-        """Fit configurations; those that fail keep their reason."""
-        runner = self.runner
-        with ThreadPoolExecutor(runner.setup.n_jobs) as pool:
-            found = list(pool.map(self._one, wanted))
-        for running, (result, fitted) in zip(wanted, found, strict=True):
-            if fitted is None or not np.isfinite(result.score):
-                running.note = running.note or result.note
-                continue
-            again = Running(running.entry, running.rate)
-            again.fits[0] = result
-            self.models[id(again)] = fitted.estimator
-            self.running.append(again)
-            runner.tell(again, runner.done)
-
-    def _one(self, running: Running) -> tuple[Fit, Fitted | None]:
-        setup = self.runner.setup
-        problem = self.runner.problem(running, self.data)._replace(deadline=setup.deadline)
-        train, valid = self.data.train, self.data.valid
-        return fit_and_score(running.entry, problem, train, valid, setup.metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ serving more of them would cost too much."""
 _REFIT = 2.5
 """Wall time of refitting a blend on every row, in that of its slowest member's fit."""
 _MOST_WAITED = 4.0
+_LEAST_SHARE = 0.7
+"""Share of the time planned for search and refit that a busy machine leaves them at least."""
 _FIT_SHARE = 0.3
 """Share of the search's time that one fit may take."""
 
@@ -132,6 +134,9 @@ class Runner:
         self.every: list[Running] = []
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
+        self.fit_share = _FIT_SHARE
+        self.models: dict[Running, Any] | None = None
+        """Where the fits' estimators are kept, if they are to be."""
         self._began = time.monotonic()
         self._end = setup.end
         frame, labels = table.frame[:1], table.labels[:1]
@@ -185,6 +190,7 @@ class Runner:
         waits = [fit.waited for fit in fits if fit.waited is not None]
         factor = min(_MOST_WAITED, max(1.0, float(np.median(waits)))) if waits else 1.0
         end = self._end - (factor - 1.0) * self.setup.packaging
+        end = max(end, self._began + _LEAST_SHARE * (self._end - self._began))
         best = sorted((r for r in self.every if 0 in r.fits), key=lambda r: self.loss(r, [0]))[:3]
         needed = _REFIT * max((r.seconds or 0.0 for r in best), default=0.0)
         self.setup = self.setup._replace(end=end, deadline=min(self.setup.deadline, end - needed))
@@ -222,8 +228,8 @@ class Runner:
         rounds: int | None = most_rounds(running.family, config, limit, width, outputs)
         if self.setup.options.train.search == "grid":
             rounds = None  # what the user names is fitted as it is, or left out
-        most = self._began + _FIT_SHARE * (self.setup.deadline - self._began)
-        deadline = min(self.setup.deadline, time.monotonic() + most - self._began)
+        most = self.fit_share * (self.setup.deadline - self._began)
+        deadline = min(self.setup.deadline, time.monotonic() + most)
         return self.sample._replace(
             plan=data.plan,
             deadline=deadline,
@@ -248,7 +254,10 @@ class Runner:
         known = study.get(key) if study else None
         if known is not None:
             return known
-        fit, _ = fit_and_score(running.entry, problem, data.train, data.valid, self.setup.metric)
+        train, valid = data.train, data.valid
+        fit, fitted = fit_and_score(running.entry, problem, train, valid, self.setup.metric)
+        if self.models is not None and fitted is not None:
+            self.models[running] = fitted.estimator
         if study and not self.setup.stop.is_set():
             study.add(key, fit)
         return fit
@@ -260,16 +269,12 @@ class Runner:
             return
         if np.isfinite(fit.score):
             running.fits[number] = fit
-        self.tell(running, self.total, f"fold {number + 1} of {len(self.folds)}")
-
-    def tell(self, running: Running, total: int, where: str = "all rows") -> None:
-        """Report a fit that has ended."""
         self.setup.report(
             Progress(
                 "search",
-                f"{running.family}, {where}",
-                min(self.done, total),
-                total,
+                f"{running.family}, fold {number + 1} of {len(self.folds)}",
+                self.done,
+                self.total,
                 self._best(),
                 self.setup.metric,
             )
