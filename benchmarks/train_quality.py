@@ -71,7 +71,7 @@ def environment(name: str, requirements: list[str], home: Path) -> tuple[Path | 
         return python, ""
     uv = os.environ.get("UV", "uv")
     commands = [
-        [uv, "venv", "--quiet", "--clear", "--python", "3.12", str(home / name)],
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home / name)],
         [uv, "pip", "install", "--quiet", "--python", str(python), *requirements],
     ]
     for command in commands:
