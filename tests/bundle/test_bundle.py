@@ -95,10 +95,14 @@ def test_the_same_training_gives_the_same_bytes(
 def test_another_process_with_another_hash_seed_gives_the_same_version(tmp_path: Path) -> None:
     program = """
 import sys, numpy as np, polars as pl, roadworthy as rw
-x = np.random.default_rng(0).normal(size=300)
-frame = pl.DataFrame({"x": x, "c": ["u", "v", "w"] * 100, "y": np.where(x > 0, "a", "b")})
+from roadworthy.project import Project
+random = np.random.default_rng(0)
+x = random.normal(size=300)
+goal = np.where(x + random.normal(size=300) > 0, "a", "b")
+frame = pl.DataFrame({"x": x, "c": ["u", "v", "w"] * 100, "y": goal})
+project = Project().override("train", candidates=("boosting", "linear", "catboost"), folds=2)
 table = rw.read_table(frame, "y")
-model = rw.train(table, "60s")
+model = rw.train(table, "60s", project=project)
 print(rw.package(model, rw.test(model, table.holdout), formats=["onnx", "joblib"],
                  directory=sys.argv[1]).version)
 """

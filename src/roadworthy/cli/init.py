@@ -105,7 +105,14 @@ target = {target}
 
 [train]
 # budget = "60s"             # for the whole job
-# candidates = ["linear", "forest", "boosting"]
+# candidates = "auto"        # boosting, linear, catboost, xgboost, forest, hist; your own as
+#                            # "package.module:name": ["boosting", "my.models:make_model"]
+# search = "race"            # grid: every combination of [train.grid]; optuna
+# grid.forest = {{ n_estimators = [50, 100], max_depth = [8, 16], min_samples_split = [2, 10] }}
+# study = "search.jsonl"     # keeps finished fits, so that a search can be taken up
+# max_members = 3            # of a blend
+# max_microseconds = 100.0   # what serving a row may cost, as predicted
+# max_mb = 10.0              # what the core may weigh
 # metric = "auto"            # roc_auc, log_loss, f1, rmse, mae, …, or package.module:function
 # folds = 5
 # seed = 0

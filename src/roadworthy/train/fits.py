@@ -48,6 +48,8 @@ class Fit(NamedTuple):
         score: The metric on the validation part.
         margin: Margins or predictions of the validation part.
         seconds: Wall time.
+        waited: Wall time over the processor's, where the fit ran in its own thread: above 1
+            when others use the machine too.
         rounds: Boosting rounds or trees.
         size: What it costs to serve.
         complete: False when the clock cut it short.
@@ -61,6 +63,7 @@ class Fit(NamedTuple):
     size: Size = Size()
     complete: bool = True
     note: str | None = None
+    waited: float | None = None
 
 
 def encode_fold(table: Table, fold: Fold, options: PrepareSection, seed: int) -> FoldRows:
@@ -100,7 +103,7 @@ def fit_and_score(
     entry: Entry, problem: Problem, train: Rows, valid: Rows, metric: str
 ) -> tuple[Fit, Fitted | None]:
     """Fit one configuration and score it; whatever a library raises becomes a note."""
-    start = time.monotonic()
+    start, used = time.monotonic(), time.thread_time()
     try:
         fitted = fit_entry(entry, problem, train, valid)
         found = margins(fitted.estimator, valid.X, problem.n_classes or None)
@@ -111,8 +114,10 @@ def fit_and_score(
     except Exception as error:  # the search goes on without it
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         return Fit(note=f"set aside: {first_line[:200]}"), None
-    seconds = time.monotonic() - start
-    return Fit(value, found, seconds, fitted.rounds, size, fitted.complete), fitted
+    seconds, used = time.monotonic() - start, time.thread_time() - used
+    # libraries with threads of their own use next to nothing of this one
+    waited = seconds / used if used > max(0.01, seconds / 10.0) else None
+    return Fit(value, found, seconds, fitted.rounds, size, fitted.complete, None, waited), fitted
 
 
 def to_scores(margin: Floats, n_classes: int) -> Floats:

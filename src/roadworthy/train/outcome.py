@@ -52,6 +52,7 @@ class SearchOutcome(NamedTuple):
         oof_rows: Positions in the searched table of the rows that were predicted by models that
             had not seen them.
         oof_scores: The chosen model's probabilities `[M, K]` or predictions `[M]` of these rows.
+        end: `time.monotonic()` at which the refit must be over.
         notes: What was noticed, for people.
         fitted: The model, where the search needs no refit.
         plan: The plan of `fitted`.
@@ -67,6 +68,7 @@ class SearchOutcome(NamedTuple):
     rows: int
     oof_rows: NDArray[np.int64]
     oof_scores: Floats
+    end: float
     notes: tuple[str, ...] = ()
     fitted: Any = None
     plan: FeaturePlan | None = None
@@ -188,6 +190,7 @@ def conclude(runner: Runner, chosen: Chosen, *, complete: bool) -> SearchOutcome
         len(runner.table),
         places[order],
         scores[order],
+        runner.setup.end,
         chosen.notes,
     )
 

@@ -22,6 +22,7 @@ that it was tried on: of the same family, of another, and the first of its famil
 _SURVIVORS = 8
 _MOVES, _MOVE_ROUNDS, _MOVE_PATIENCE, _MOVE_SURVIVORS = 6, 6, 2, 3
 _GAIN = 3e-4
+_PERFECT = 1e-9
 _REFITS = 2.5
 """Wall time of the refit of a blend in that of a first fit at the same rate."""
 _NEEDED = 2.2
@@ -131,6 +132,8 @@ def _moves(runner: Runner) -> bool:
         if not ranked or runner.setup.seconds_left <= 0:
             return False
         before = runner.loss(ranked[0], every)
+        if before <= _PERFECT:
+            return True
         known = {r.entry.key for r in runner.every}
         fresh = moves([r.entry for r in ranked[:4]], runner.sample, random, _MOVES)
         started = runner.start([entry for entry in fresh if entry.key not in known])

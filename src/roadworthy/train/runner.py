@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,14 @@ from roadworthy.train.study import Study
 Floats = NDArray[np.float64]
 _MEMBER_SHARE = 0.45
 """What one member of a blend may cost of what the whole may."""
-_FASTER, _FASTEST, _HURRIES = 2.0, 3.0, 3
+_FASTER, FASTEST, _HURRIES = 2.0, 3.0, 3
 """Factor, limit and number of the steps by which a family learns faster whose rounds end where
 serving more of them would cost too much."""
+_REFIT = 2.5
+"""Wall time of refitting a blend on every row, in that of its slowest member's fit."""
+_MOST_WAITED = 4.0
+_LEAST_SHARE = 0.7
+"""Share of the time planned for search and refit that a busy machine leaves them at least."""
 _FIT_SHARE = 0.3
 """Share of the search's time that one fit may take."""
 
@@ -42,6 +47,7 @@ class Setup(NamedTuple):
         n_jobs: Fits at a time, one thread each.
         deadline: `time.monotonic()` at which the search must be over.
         end: `time.monotonic()` at which the refit must be over.
+        packaging: Seconds that come after `end` on an idle machine.
         report: Called with each step.
         stop: Set when the user ends the search.
         study: Where fits are kept, if anywhere.
@@ -52,6 +58,7 @@ class Setup(NamedTuple):
     n_jobs: int
     deadline: float
     end: float
+    packaging: float
     report: Report
     stop: threading.Event
     study: Study | None = None
@@ -127,7 +134,11 @@ class Runner:
         self.every: list[Running] = []
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
+        self.fit_share = _FIT_SHARE
+        self.models: dict[Running, Any] | None = None
+        """Where the fits' estimators are kept, if they are to be."""
         self._began = time.monotonic()
+        self._end = setup.end
         frame, labels = table.frame[:1], table.labels[:1]
         plan = fit_plan(frame, labels, table.contract, setup.options.prepare)
         self.sample = Problem(table.task, len(table.classes), plan, self.seed, 1, setup.deadline)
@@ -167,6 +178,22 @@ class Runner:
             for unit, fit in zip(units, pool.map(self._fit, units), strict=True):
                 if fit is not None:
                     self._merge(*unit, fit)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Leave what comes after the search the time that it will take as things go.
+
+        The refit takes as long as the best configurations' fits did, on more rows; where others
+        use the machine too, packaging waits for it as the fits did.
+        """
+        fits = [fit for running in self.every for fit in running.fits.values()]
+        waits = [fit.waited for fit in fits if fit.waited is not None]
+        factor = min(_MOST_WAITED, max(1.0, float(np.median(waits)))) if waits else 1.0
+        end = self._end - (factor - 1.0) * self.setup.packaging
+        end = max(end, self._began + _LEAST_SHARE * (self._end - self._began))
+        best = sorted((r for r in self.every if 0 in r.fits), key=lambda r: self.loss(r, [0]))[:3]
+        needed = _REFIT * max((r.seconds or 0.0 for r in best), default=0.0)
+        self.setup = self.setup._replace(end=end, deadline=min(self.setup.deadline, end - needed))
 
     def hurry(self, tried: list[Running]) -> list[Running]:
         """Replace those that ran into the rounds that serving allows by faster learners."""
@@ -176,7 +203,7 @@ class Runner:
             if not capped or self.setup.seconds_left <= 0:
                 break
             faster = self.start(
-                [r.entry._replace(rate=min(_FASTEST, _FASTER * r.rate)) for r in capped]
+                [r.entry._replace(rate=min(FASTEST, _FASTER * r.rate)) for r in capped]
             )
             self.round([(running, 0) for running in faster])
             for slow, fast in zip(capped, faster, strict=True):
@@ -189,7 +216,7 @@ class Runner:
         if fit is None or fit.rounds is None or not fit.complete or running.family == "forest":
             return False
         most = self.problem(running, self.fold(0)).max_rounds
-        return most is not None and fit.rounds >= 0.95 * most and running.rate < _FASTEST
+        return most is not None and fit.rounds >= 0.95 * most and running.rate < FASTEST
 
     def problem(self, running: Running, data: FoldRows) -> Problem:
         """What one fit is to do."""
@@ -201,8 +228,8 @@ class Runner:
         rounds: int | None = most_rounds(running.family, config, limit, width, outputs)
         if self.setup.options.train.search == "grid":
             rounds = None  # what the user names is fitted as it is, or left out
-        most = self._began + _FIT_SHARE * (self.setup.deadline - self._began)
-        deadline = min(self.setup.deadline, time.monotonic() + most - self._began)
+        most = self.fit_share * (self.setup.deadline - self._began)
+        deadline = min(self.setup.deadline, time.monotonic() + most)
         return self.sample._replace(
             plan=data.plan,
             deadline=deadline,
@@ -227,7 +254,10 @@ class Runner:
         known = study.get(key) if study else None
         if known is not None:
             return known
-        fit, _ = fit_and_score(running.entry, problem, data.train, data.valid, self.setup.metric)
+        train, valid = data.train, data.valid
+        fit, fitted = fit_and_score(running.entry, problem, train, valid, self.setup.metric)
+        if self.models is not None and fitted is not None:
+            self.models[running] = fitted.estimator
         if study and not self.setup.stop.is_set():
             study.add(key, fit)
         return fit

@@ -43,21 +43,17 @@ def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[Sea
     kind = setup.options.train.search
     if kind == "race" and is_large(runner):
         outcome = search_large(runner)
-        return outcome, baseline(runner)
-    if kind == "grid":
-        complete = search_grid(runner)
-    elif kind == "optuna":
-        complete = search_optuna(runner)
     else:
-        complete = race(runner)
-    left = max(0.0, setup.end - time.monotonic())
-    seconds = _REFIT_SHARE * left * setup.n_jobs
-    chosen = choose(runner, blend=kind != "grid", refit_seconds=seconds)
-    cut = any(not r.complete for r in runner.every) or setup.stop.is_set()
-    outcome = conclude(runner, chosen, complete=complete and not cut)
+        searches = {"race": race, "grid": search_grid, "optuna": search_optuna}
+        whole = searches[kind](runner)
+        left = max(0.0, runner.setup.end - time.monotonic())
+        seconds = _REFIT_SHARE * left * setup.n_jobs
+        chosen = choose(runner, blend=kind != "grid", refit_seconds=seconds)
+        cut = any(not running.complete for running in runner.every)
+        outcome = conclude(runner, chosen, complete=whole and not cut)
     if setup.stop.is_set():
-        note = "the user ended the search; the best so far was refitted"
-        outcome = outcome._replace(notes=(*outcome.notes, note))
+        note = "the user ended the search; the best so far was taken"
+        outcome = outcome._replace(complete=False, notes=(*outcome.notes, note))
     return outcome, baseline(runner)
 
 

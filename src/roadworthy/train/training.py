@@ -21,7 +21,7 @@ from roadworthy.progress import Progress, Report
 from roadworthy.project import Project, parse_duration
 from roadworthy.table import Table
 from roadworthy.train.blend import Blend
-from roadworthy.train.candidates import Candidate, Problem, Rows, find_candidates
+from roadworthy.train.candidates import Candidate, Fitted, Problem, Rows, find_candidates
 from roadworthy.train.digest import data_digest, library_versions
 from roadworthy.train.fits import fit_entry
 from roadworthy.train.grid import check_grid
@@ -88,7 +88,8 @@ def train(
     digest = data_digest(training)
     rows = _affordable(training, seconds, n_jobs, options.train.seed)
     sample = training if rows is None else training.take(rows)
-    end = start + seconds - _packaging_seconds(table, seconds)
+    packaging = _packaging_seconds(table, seconds)
+    end = start + seconds - packaging
     began = time.monotonic()
     deadline = began + max(0.1 * seconds, _SEARCH_SHARE * (end - began))
     # One thread a fit: the libraries' own would stand in each other's way.
@@ -96,13 +97,13 @@ def train(
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric, digest)
-        setup = Setup(metric, options, n_jobs, deadline, end, report, stop, study)
+        setup = Setup(metric, options, n_jobs, deadline, end, packaging, report, stop, study)
         outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()
         # A budget that reading has eaten still ends in a model: a tenth of it is always left.
-        until = max(end, searched + 0.1 * seconds)
+        until = max(outcome.end, searched + 0.1 * seconds)
         fitted = _refit(outcome, training, options, n_jobs, until, report)
     return TrainedModel(
         name=options.project.name or table.name,
@@ -229,7 +230,11 @@ def _refit(
     deadline: float,
     report: Report,
 ) -> _Refitted:
-    """Fit every member on all training rows, side by side."""
+    """Fit every member on all training rows, side by side; one that fails is left out.
+
+    Raises:
+        InputError: Every member failed.
+    """
     if outcome.fitted is not None and outcome.plan is not None:
         return _Refitted(outcome.fitted, outcome.plan, True, outcome.fitted_rows)
     names = " + ".join(member.entry.candidate.family for member in outcome.members)
@@ -243,16 +248,31 @@ def _refit(
     threads = max(1, n_jobs // count)
     base = Problem(training.task, len(training.classes), plan, seed, threads, deadline)
 
-    def fit(member: Member) -> Any:
+    def fit(member: Member) -> Fitted | Exception:
         rounds = member.rounds and max(1, round(member.rounds * _MORE_ROUNDS))
         problem = base._replace(rate=member.rate)
-        return fit_entry(member.entry, problem, rows, None, rounds)
+        try:
+            return fit_entry(member.entry, problem, rows, None, rounds)
+        except Exception as error:  # whatever a library raises: the others go on without it
+            return error
 
     with ThreadPoolExecutor(min(n_jobs, count)) as pool:
         found = list(pool.map(fit, outcome.members))
-    complete = all(fitted.complete for fitted in found)
-    estimators = [fitted.estimator for fitted in found]
-    if count == 1:
+    fitted = [
+        (one, member.weight)
+        for one, member in zip(found, outcome.members, strict=True)
+        if isinstance(one, Fitted)
+    ]
+    if not fitted:
+        raise InputError(
+            f"{names} could be fitted on folds but not on all rows: {found[0]!r:.200}",
+            where="[train] candidates",
+            fix="leave this family out",
+        )
+    complete = len(fitted) == count and all(one.complete for one, _ in fitted)
+    estimators = [one.estimator for one, _ in fitted]
+    if len(estimators) == 1:
         return _Refitted(estimators[0], plan, complete, len(training))
-    weights = [member.weight for member in outcome.members]
+    total = sum(weight for _, weight in fitted)
+    weights = [weight / total for _, weight in fitted]
     return _Refitted(Blend(estimators, weights).take(estimators), plan, complete, len(training))
