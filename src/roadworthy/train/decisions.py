@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,6 +11,7 @@ from roadworthy.contract import Target
 from roadworthy.project import TrainSection
 from roadworthy.table import Table
 from roadworthy.train.calibration import (
+    Calibrated,
     Calibration,
     CalibrationEvidence,
     check_calibration,
@@ -58,6 +59,11 @@ class Decisions(NamedTuple):
     target: Target
     calibration: Calibration
     record: DecisionRecord
+
+    def calibrated(self, estimator: Any) -> Any:
+        """The estimator with its calibration, where there is one."""
+        plain = self.calibration.method == "none"
+        return estimator if plain else Calibrated(estimator, self.calibration)
 
 
 def check_options(table: Table, options: TrainSection) -> None:

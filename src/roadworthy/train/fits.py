@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.fit import fit_encode
 from roadworthy.prepare.plan import FeaturePlan
-from roadworthy.project import PrepareSection
+from roadworthy.project import Project
 from roadworthy.table import Table
 from roadworthy.train.blend import LogTarget, log_target, margins, probabilities
 from roadworthy.train.candidates import Candidate, Config, Fitted, Problem, Rows
 from roadworthy.train.cost import Size, size_of
 from roadworthy.train.folds import Fold
 from roadworthy.train.portfolio import LOG, Entry
-from roadworthy.train.scoring import score
+from roadworthy.train.scoring import Metric, score
+from roadworthy.train.weights import row_weights
 
 Floats = NDArray[np.float64]
 
@@ -66,19 +67,24 @@ class Fit(NamedTuple):
     waited: float | None = None
 
 
-def encode_fold(table: Table, fold: Fold, options: PrepareSection, seed: int) -> FoldRows:
-    """Learn a plan from a fold's training part and encode both parts."""
+def encode_fold(table: Table, fold: Fold, options: Project) -> FoldRows:
+    """Learn a plan from a fold's training part and encode both parts.
+
+    The training part weighs as fits do, the validation part as scores do.
+    """
     start = time.monotonic()
     train = table.take(fold.train)
     places = fold.valid
     if table.classes:  # groups or time may keep a class out of a training part
         places = places[np.isin(table.labels[places], train.labels)]
     valid = table.take(places)
-    plan, matrix = fit_encode(train.frame, train.labels, table.contract, options, seed)
+    plan, matrix = fit_encode(
+        train.frame, train.labels, table.contract, options.prepare, options.train.seed
+    )
     return FoldRows(
         plan,
-        Rows(matrix, train.labels),
-        Rows(encode_columns(valid.frame, plan), valid.labels),
+        Rows(matrix, train.labels, row_weights(train, options.train)),
+        Rows(encode_columns(valid.frame, plan), valid.labels, valid.weights),
         places,
         time.monotonic() - start,
     )
@@ -93,21 +99,21 @@ def fit_entry(
     if not entry.config.get(LOG):
         return candidate.fit(config, problem, train, valid, rounds)
     centre = np.log(train.y).mean()
-    logs = Rows(train.X, log_target(train.y))
-    watched = None if valid is None else Rows(valid.X, np.log(valid.y) - centre)
+    logs = train._replace(y=log_target(train.y))
+    watched = None if valid is None else valid._replace(y=np.log(valid.y) - centre)
     fitted = candidate.fit(config, problem, logs, watched, rounds)
     return fitted._replace(estimator=LogTarget(fitted.estimator).take(fitted.estimator, train.y))
 
 
 def fit_and_score(
-    entry: Entry, problem: Problem, train: Rows, valid: Rows, metric: str
+    entry: Entry, problem: Problem, train: Rows, valid: Rows, metric: Metric
 ) -> tuple[Fit, Fitted | None]:
     """Fit one configuration and score it; whatever a library raises becomes a note."""
     start, used = time.monotonic(), time.thread_time()
     try:
         fitted = fit_entry(entry, problem, train, valid)
         found = margins(fitted.estimator, valid.X, problem.n_classes or None)
-        value = score(metric, valid.y, to_scores(found, problem.n_classes))
+        value = score(metric, valid.y, to_scores(found, problem.n_classes), valid.weights)
         size = size_of(fitted.estimator)
     except MemoryError:
         return Fit(note="set aside: it ran out of memory"), None

@@ -60,8 +60,7 @@ def search_large(runner: Runner) -> SearchOutcome:
     began, time_for_all = time.monotonic(), whole.deadline - time.monotonic()
     runner.setup = whole._replace(deadline=began + _FIRST_SHARE * time_for_all)
     sample = _newest(runner, train, _sample_rows(runner, len(train)))
-    options, seed = whole.options.prepare, runner.seed
-    first = encode_fold(runner.table, Fold(sample, valid), options, seed)
+    first = encode_fold(runner.table, Fold(sample, valid), whole.options)
     runner.data = {0: first}
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
     started = runner.start(portfolio(runner.candidates, runner.sample, log=log))
@@ -79,7 +78,7 @@ def search_large(runner: Runner) -> SearchOutcome:
         rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
         if rows > len(sample):
             chosen = _newest(runner, train, rows)
-            data = encode_fold(runner.table, Fold(chosen, valid), options, seed)
+            data = encode_fold(runner.table, Fold(chosen, valid), whole.options)
             data = _last_stage(runner, finalists, stretch, data)
     outcome = _conclude(runner)
     return outcome._replace(rows=len(sample), fitted_rows=len(data.train.y), plan=data.plan)

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.train.candidates import Rows
 from roadworthy.train.cost import Price, price
 from roadworthy.train.fits import to_scores
 from roadworthy.train.greedy import Choice, choose_blend
@@ -57,6 +58,7 @@ class SearchOutcome(NamedTuple):
         fitted: The model, where the search needs no refit.
         plan: The plan of `fitted`.
         fitted_rows: Rows that `fitted` has seen.
+        random_split_score: What one random fold would have shown of rows that are split by time.
     """
 
     members: tuple[Member, ...]
@@ -73,6 +75,7 @@ class SearchOutcome(NamedTuple):
     fitted: Any = None
     plan: FeaturePlan | None = None
     fitted_rows: int = 0
+    random_split_score: float | None = None
 
 
 class Chosen(NamedTuple):
@@ -138,7 +141,7 @@ def ranking(runner: Runner) -> tuple[list[Running], list[int]]:
     tried = [r for r in runner.every if r.fits and r.note is None]
     if not tried:
         reasons = "; ".join(dict.fromkeys(r.note for r in runner.every if r.note))
-        undefined = f"no validation part has a finite {runner.setup.metric}"
+        undefined = f"no validation part has a finite {runner.setup.metric.name}"
         raise InputError(
             f"no candidate could be fitted: {reasons or undefined}",
             fix="" if reasons else "choose another [train] metric, or look at the target",
@@ -223,13 +226,13 @@ def _price(runner: Runner, running: list[Running], folds: list[int]) -> Price:
     return price(sizes, width, max(1, len(runner.table.classes)))
 
 
-def _slices(runner: Runner, folds: list[int]) -> list[tuple[slice, Floats]]:
+def _slices(runner: Runner, folds: list[int]) -> list[tuple[slice, Rows]]:
     parts = []
     start = 0
     for fold in folds:
-        y = runner.fold(fold).valid.y
-        parts.append((slice(start, start + len(y)), y))
-        start += len(y)
+        rows = runner.fold(fold).valid
+        parts.append((slice(start, start + len(rows.y)), rows))
+        start += len(rows.y)
     return parts
 
 
@@ -237,19 +240,21 @@ def _fold_scores(runner: Runner, folds: list[int], margin: Floats) -> list[float
     classes = len(runner.table.classes)
     metric = runner.setup.metric
     return [
-        score(metric, y, to_scores(margin[part], classes)) for part, y in _slices(runner, folds)
+        score(metric, rows.y, to_scores(margin[part], classes), rows.weights)
+        for part, rows in _slices(runner, folds)
     ]
 
 
 def _pooled_loss(runner: Runner, folds: list[int]) -> Callable[[Floats], float]:
     """Mean over the folds of what is to be small, fast where it is asked for often."""
     parts = _slices(runner, folds)
-    fast = runner.setup.metric == "roc_auc" and runner.table.task == "binary"
+    fast = runner.setup.metric.name == "roc_auc" and runner.table.task == "binary"
+    fast &= runner.table.weights is None
 
     def loss(margin: Floats) -> float:
         if not fast:
             return runner.to_loss(float(np.mean(_fold_scores(runner, folds, margin))))
-        return 1.0 - float(np.mean([_area(y, margin[part]) for part, y in parts]))
+        return 1.0 - float(np.mean([_area(rows.y, margin[part]) for part, rows in parts]))
 
     return loss
 

@@ -20,7 +20,7 @@ from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
-from roadworthy.train.scoring import GREATER_IS_BETTER
+from roadworthy.train.scoring import Metric
 from roadworthy.train.study import Study
 
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Setup(NamedTuple):
         study: Where fits are kept, if anywhere.
     """
 
-    metric: str
+    metric: Metric
     options: Project
     n_jobs: int
     deadline: float
@@ -130,7 +130,15 @@ class Runner:
         self.candidates = candidates
         self.setup = setup
         self.rate = 1.0
-        self.folds: list[Fold] = make_folds(table, setup.options.train.folds, self.seed)
+        said = setup.options.train
+        self.folds: list[Fold] = make_folds(
+            table,
+            said.folds,
+            self.seed,
+            validation=said.validation,
+            repeats=said.repeats,
+            gap=said.gap,
+        )
         self.every: list[Running] = []
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
@@ -163,8 +171,7 @@ class Runner:
     def fold(self, number: int) -> FoldRows:
         """One fold, encoded."""
         if number not in self.data:
-            options = self.setup.options.prepare
-            self.data[number] = encode_fold(self.table, self.folds[number], options, self.seed)
+            self.data[number] = encode_fold(self.table, self.folds[number], self.setup.options)
         return self.data[number]
 
     def round(self, units: list[tuple[Running, int]]) -> None:
@@ -276,7 +283,7 @@ class Runner:
                 self.done,
                 self.total,
                 self._best(),
-                self.setup.metric,
+                self.setup.metric.name,
             )
         )
 
@@ -286,7 +293,7 @@ class Runner:
 
     def to_loss(self, score: float) -> float:
         """What is to be small, from a score."""
-        return 1.0 - score if GREATER_IS_BETTER[self.setup.metric] else score
+        return 1.0 - score if self.setup.metric.greater_is_better else score
 
     def rank(self, running: list[Running], folds: list[int]) -> list[Running]:
         """Those that were fitted on these folds, the best first."""

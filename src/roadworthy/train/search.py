@@ -17,10 +17,11 @@ from roadworthy.train.grid import search_grid
 from roadworthy.train.large import is_large, search_large
 from roadworthy.train.model import Trial
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
+from roadworthy.train.policy import random_split_score
 from roadworthy.train.race import race
 from roadworthy.train.runner import Runner, Setup
 from roadworthy.train.sampler import search_optuna
-from roadworthy.train.scoring import score
+from roadworthy.train.scoring import Metric, score
 
 _REFIT_SHARE = 0.9
 
@@ -51,6 +52,9 @@ def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[Sea
         chosen = choose(runner, blend=kind != "grid", refit_seconds=seconds)
         cut = any(not running.complete for running in runner.every)
         outcome = conclude(runner, chosen, complete=whole and not cut)
+    if table.times is not None:
+        by_chance = random_split_score(runner, outcome.members[0]) if outcome.members else None
+        outcome = outcome._replace(random_split_score=by_chance)
     if setup.stop.is_set():
         note = "the user ended the search; the best so far was taken"
         outcome = outcome._replace(complete=False, notes=(*outcome.notes, note))
@@ -70,13 +74,14 @@ def baseline(runner: Runner) -> Trial:
     )
 
 
-def _dummy_score(table: Table, fold: Fold, metric: str) -> float:
+def _dummy_score(table: Table, fold: Fold, metric: Metric) -> float:
     train, valid = table.labels[fold.train], table.labels[fold.valid]
+    weights = None if table.weights is None else table.weights[fold.valid]
     classes = len(table.classes)
     if not classes:
-        return score(metric, valid, np.full(len(valid), train.mean()))
+        return score(metric, valid, np.full(len(valid), train.mean()), weights)
     shares = np.bincount(train.astype(int), minlength=classes) / len(train)
-    return score(metric, valid, np.tile(shares, (len(valid), 1)))
+    return score(metric, valid, np.tile(shares, (len(valid), 1)), weights)
 
 
 @contextlib.contextmanager

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -22,16 +25,19 @@ from roadworthy.project import Project, parse_duration
 from roadworthy.table import Table
 from roadworthy.train.blend import Blend
 from roadworthy.train.candidates import Candidate, Fitted, Problem, Rows, find_candidates
+from roadworthy.train.decisions import check_options, decide
 from roadworthy.train.digest import data_digest, library_versions
 from roadworthy.train.fits import fit_entry
+from roadworthy.train.folds import nested_estimate
 from roadworthy.train.grid import check_grid
 from roadworthy.train.model import SearchRecord, TrainedModel, Trial
 from roadworthy.train.outcome import Member, SearchOutcome
 from roadworthy.train.runner import Setup
 from roadworthy.train.sampler import check_optuna
-from roadworthy.train.scoring import metrics_for
+from roadworthy.train.scoring import find_metric
 from roadworthy.train.search import interruptible, search
 from roadworthy.train.study import Heading, Study
+from roadworthy.train.weights import row_weights
 
 _SEARCH_SHARE = 0.75
 """Share of what is left after reading that the search may take; the refit has the rest."""
@@ -39,8 +45,10 @@ _CELLS_PER_SECOND = 1_500_000
 """Training rows x features that a second of budget buys on two cores, at the very most."""
 _MORE_ROUNDS = 1.08
 """A model that sees more rows than its folds did can take a little more rounds."""
-_RARE = 10
-"""Rows of a class below which some validation part may have none of it."""
+_CUT = (
+    "the budget cut the last fit short: what was decided on the folds (calibration, threshold, "
+    "intervals) may not hold for it; give a larger budget"
+)
 _STUDY_OPTIONS = (
     "candidates",
     "search",
@@ -49,6 +57,11 @@ _STUDY_OPTIONS = (
     "max_members",
     "max_microseconds",
     "max_mb",
+    "validation",
+    "repeats",
+    "gap",
+    "quantile",
+    "class_weight",
 )
 
 
@@ -81,7 +94,10 @@ def train(
     report = report or (lambda _: None)
     seconds = parse_duration(options.train.budget if budget is None else budget)
     start = time.monotonic() if started is None else started
-    metric = _metric(options.train.metric, table)
+    if options.train.nested:
+        return _nested(table, start + seconds, options, report)
+    check_options(table, options.train)
+    metric = find_metric(options.train, table)
     candidates = _candidates(options)
     n_jobs = options.train.n_jobs or os.cpu_count() or 1
     training = table.training
@@ -96,7 +112,7 @@ def train(
     with interruptible() as stop, warnings.catch_warnings(), threadpool_limits(1, "blas"):
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
-        study = _study(options, metric, digest)
+        study = _study(options, metric.name, digest)
         setup = Setup(metric, options, n_jobs, deadline, end, packaging, report, stop, study)
         outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
@@ -105,19 +121,41 @@ def train(
         # A budget that reading has eaten still ends in a model: a tenth of it is always left.
         until = max(outcome.end, searched + 0.1 * seconds)
         fitted = _refit(outcome, training, options, n_jobs, until, report)
+    oof_rows = outcome.oof_rows if rows is None else rows[outcome.oof_rows]
+    decisions = decide(training, oof_rows, outcome.oof_scores, options.train)
     return TrainedModel(
         name=options.project.name or table.name,
         table=table,
-        contract=table.contract,
+        contract=msgspec.structs.replace(table.contract, target=decisions.target),
         plan=fitted.plan,
-        estimator=fitted.estimator,
+        estimator=decisions.calibrated(fitted.estimator),
         family=outcome.trials[0].family,
-        search=_record(outcome, dummy, fitted, table, options, metric, digest),
+        search=msgspec.structs.replace(
+            _record(outcome, dummy, fitted, table, options, metric.name, digest),
+            decisions=decisions.record,
+        ),
         seconds={"search": searched - start, "refit": time.monotonic() - searched},
         fit_seconds=(*outcome.seconds, None),
-        oof_rows=outcome.oof_rows if rows is None else rows[outcome.oof_rows],
+        oof_rows=oof_rows,
         oof_scores=outcome.oof_scores,
     )
+
+
+def _nested(table: Table, end: float, options: Project, report: Report) -> TrainedModel:
+    """Train, and estimate the whole procedure by an outer loop; each run has its share of time."""
+    metric = find_metric(options.train, table)
+    check_options(table, options.train)
+    share = (end - time.monotonic()) / (options.train.folds + 1)
+    plain = options.override("train", nested=False)
+
+    def fit(part: Table) -> Callable[[pl.DataFrame], NDArray[np.float64]]:
+        return train(part, share, project=plain, report=report).scores
+
+    estimate = nested_estimate(table.training, fit, metric, plain.train)
+    left = max(share, end - time.monotonic())
+    model = train(table, left, project=plain, report=report)
+    record = msgspec.structs.replace(model.search, nested=estimate)
+    return dataclasses.replace(model, search=record)
 
 
 class _Refitted(NamedTuple):
@@ -149,7 +187,8 @@ def _record(
         complete=outcome.complete and fitted.complete,
         kind=options.train.search,
         rate=outcome.rate,
-        notes=outcome.notes,
+        notes=outcome.notes if fitted.complete else (*outcome.notes, _CUT),
+        random_split_score=outcome.random_split_score,
         digest=digest,
         versions=library_versions(),
         options={name: msgspec.to_builtins(section) for name, section in sections.items()},
@@ -161,22 +200,6 @@ def _packaging_seconds(table: Table, seconds: float) -> float:
     held = len(table) - len(table.training)
     fixed = 1.3 + len(table.contract.columns) / 800 + held * max(1, len(table.classes)) / 60_000
     return fixed + min(2.0, 0.05 * seconds)  # larger models, which only larger budgets find
-
-
-def _metric(wanted: str, table: Table) -> str:
-    fitting = metrics_for(table.task)
-    if wanted == "auto":
-        rarest = np.bincount(table.training.labels.astype(int)).min() if table.classes else 0
-        few = table.task == "binary" and rarest < _RARE
-        # an area needs both classes in every validation part
-        return "log_loss" if few else fitting[0]
-    if wanted not in fitting:
-        raise InputError(
-            f"metric {wanted!r} does not fit a {table.task} task",
-            where="[train] metric",
-            fix=f"choose one of {', '.join(fitting)}",
-        )
-    return wanted
 
 
 def _candidates(options: Project) -> list[Candidate]:
@@ -243,7 +266,7 @@ def _refit(
     plan, matrix = fit_encode(
         training.frame, training.labels, training.contract, options.prepare, seed
     )
-    rows = Rows(matrix, training.labels)
+    rows = Rows(matrix, training.labels, row_weights(training, options.train))
     count = len(outcome.members)
     threads = max(1, n_jobs // count)
     base = Problem(training.task, len(training.classes), plan, seed, threads, deadline)

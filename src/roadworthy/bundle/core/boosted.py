@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from roadworthy.bundle.core.trees import Branch, Leaf, Node
 from roadworthy.errors import InputError
 
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
+_FAR = 1e300
+"""LightGBM takes numbers beyond for this (`AvoidInf`)."""
 _ZERO = float(np.float32(1e-35))
 """LightGBM reads |x| up to this (kZeroThreshold) as 0."""
 
@@ -94,9 +97,14 @@ def _lightgbm_reader(structure: dict[str, Any], slope: float) -> Callable[[int],
         left = entry["default_left"] if entry["missing_type"] == "NaN" else threshold >= 0.0
         feature = int(entry["split_feature"])
         below, above = children[number]
-        return Branch(feature, fold_zero(threshold), below, above, bool(left))
+        return Branch(feature, fold_far(fold_zero(threshold)), below, above, bool(left))
 
     return node
+
+
+def fold_far(threshold: float) -> float:
+    """A threshold that sends every x beyond 1e300 the way that LightGBM sends 1e300."""
+    return sys.float_info.max if threshold >= _FAR else threshold
 
 
 def fold_zero(threshold: float) -> float:

@@ -15,11 +15,13 @@ from roadworthy.bundle.core.boosted import (
     read_xgboost,
     tree_reader,
 )
+from roadworthy.bundle.core.calibration import write_calibration
 from roadworthy.bundle.core.graph import INPUT, Graph
 from roadworthy.bundle.core.linear import write_linear
 from roadworthy.bundle.core.steps import is_clip, write_step
 from roadworthy.errors import InputError
 from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.train.calibration import Calibrated
 from roadworthy.train.servable import Kind, kind_of
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -74,6 +76,10 @@ def write_core(graph: Graph, estimator: Any, classes: int | None = None) -> Scor
     Raises:
         InputError: The estimator, or an option of it, is not exported.
     """
+    if isinstance(estimator, Calibrated):
+        inner = write_core(graph, estimator.estimator, classes)
+        name = write_calibration(graph, inner.name, estimator.calibration)
+        return Scores(name, 1 if len(estimator.classes_) == 2 else inner.width)
     scores = _write(graph, estimator)
     if not classes or not hasattr(estimator, "classes_"):
         return scores

@@ -58,7 +58,7 @@ class Hist:
         with threadpool_limits(problem.threads, user_api="openmp"):
             start = time.monotonic()
             first = min(_FIRST, most)
-            model = family(**{**settings, "max_iter": first}).fit(train.X, train.y)
+            model = family(**{**settings, "max_iter": first}).fit(train.X, train.y, train.weights)
             each = (time.monotonic() - start) / first
             # it cannot be interrupted: so many rounds as the clock surely allows
             bought = max(first, int(0.7 * problem.seconds_left / each))
@@ -74,9 +74,16 @@ def _fit_watched(
     """Fit with early stopping on the validation rows, and keep the best rounds only."""
     new = valid is not None and not np.isin(valid.y, train.y).all()
     if valid is None or (new and family is HistGradientBoostingClassifier):
-        return family(**settings).fit(train.X, train.y)
+        return family(**settings).fit(train.X, train.y, train.weights)
     watched = {**settings, "early_stopping": True, "n_iter_no_change": patience, "scoring": "loss"}
-    model = family(**watched).fit(train.X, train.y, X_val=valid.X, y_val=valid.y)
+    model = family(**watched).fit(
+        train.X,
+        train.y,
+        train.weights,
+        X_val=valid.X,
+        y_val=valid.y,
+        sample_weight_val=valid.weights,
+    )
     best = int(np.argmax(model.validation_score_))  # losses with their sign turned; 0 is no tree
     del model._predictors[max(1, best) :]
     model.set_params(early_stopping=False)
