@@ -12,15 +12,13 @@ import numpy as np
 
 from roadworthy.table import Table
 from roadworthy.train.candidates import Candidate
-from roadworthy.train.folds import Fold
 from roadworthy.train.grid import search_grid
 from roadworthy.train.large import is_large, search_large
 from roadworthy.train.model import Trial
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
 from roadworthy.train.race import race
-from roadworthy.train.runner import Runner, Setup
+from roadworthy.train.runner import Runner, Setup, dummy_score
 from roadworthy.train.sampler import search_optuna
-from roadworthy.train.scoring import score
 
 _REFIT_SHARE = 0.9
 
@@ -60,7 +58,7 @@ def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[Sea
 def baseline(runner: Runner) -> Trial:
     """The dummy: always the training part's class shares or mean."""
     table, folds = runner.table, runner.folds
-    values = [_dummy_score(table, fold, runner.setup.metric) for fold in folds]
+    values = [dummy_score(table, fold, runner.setup.metric) for fold in folds]
     known = [value for value in values if np.isfinite(value)]
     return Trial(
         family="baseline",
@@ -68,15 +66,6 @@ def baseline(runner: Runner) -> Trial:
         score=float(np.mean(known)) if known else None,
         folds=len(known),
     )
-
-
-def _dummy_score(table: Table, fold: Fold, metric: str) -> float:
-    train, valid = table.labels[fold.train], table.labels[fold.valid]
-    classes = len(table.classes)
-    if not classes:
-        return score(metric, valid, np.full(len(valid), train.mean()))
-    shares = np.bincount(train.astype(int), minlength=classes) / len(train)
-    return score(metric, valid, np.tile(shares, (len(valid), 1)))
 
 
 @contextlib.contextmanager
