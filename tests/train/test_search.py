@@ -300,3 +300,15 @@ def test_a_digest_tells_every_cell_and_every_label() -> None:
     assert data_digest(table) == data_digest(small("binary"))
     assert data_digest(table) != data_digest(changed)
     assert data_digest(table) != data_digest(table.take(np.arange(len(table))[::-1]))
+
+
+def test_folds_without_a_score_are_left_out() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    goal = np.where(x + random.normal(size=300) > 0.5, "yes", "no")
+    goal[: 300 // 3] = "no"  # the first groups know one class only
+    frame = pl.DataFrame({"x": x, "g": [f"g{i // 30}" for i in range(300)], "y": goal})
+    table = read_table(frame, "y", project=Project().override("data", group="g"))
+    model = train(table, project=QUICK.override("train", folds=8))
+    assert model.search.best.score > 0.6
+    assert 0 < model.search.folds <= 8

@@ -102,10 +102,11 @@ def choose(runner: Runner, *, blend: bool, refit_seconds: float) -> Chosen:
         InputError: Nothing could be fitted.
     """
     ranked, folds = ranking(runner)
-    pool = ranked[:_CHOICES]
-    parts = [np.concatenate([r.fits[f].margin for f in folds]) for r in pool]
     limit = runner.setup.limit
-    prices = [_price(runner, [r], folds) for r in pool]
+    prices = {r: _price(runner, [r], folds) for r in ranked}
+    cheap = [r for r in ranked if prices[r].within(limit)]
+    pool = cheap[:_CHOICES] or [min(ranked, key=prices.__getitem__)]
+    parts = [np.concatenate([r.fits[f].margin for f in folds]) for r in pool]
 
     def affordable(members: tuple[int, ...]) -> bool:
         chosen = [pool[m] for m in members]
@@ -118,13 +119,11 @@ def choose(runner: Runner, *, blend: bool, refit_seconds: float) -> Chosen:
     most = runner.setup.options.train.max_members if blend else 1
     choice = choose_blend(parts, _pooled_loss(runner, folds), affordable, most)
     notes: list[str] = []
-    over = sum(not p.within(limit) for p in prices)
-    if over:
-        notes.append(f"{over} of the best {len(pool)} were left out: too slow or large to serve")
+    if cheap and len(cheap) < len(ranked):
+        over = len(ranked) - len(cheap)
+        notes.append(f"{over} of {len(ranked)} configurations are too slow or large to serve")
     if choice is None:  # nothing is cheap enough: take the cheapest and say so
-        cheapest = min(range(len(pool)), key=lambda i: prices[i])
-        margin = parts[cheapest]
-        choice = Choice((cheapest,), (1.0,), np.nan, margin)
+        choice = Choice((0,), (1.0,), np.nan, parts[0])
         notes.append("no configuration can be served within max_microseconds and max_mb")
     running = tuple(pool[m] for m in choice.members)
     scores = _fold_scores(runner, folds, choice.margin)

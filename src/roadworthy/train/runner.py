@@ -20,7 +20,7 @@ from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
-from roadworthy.train.scoring import Metric
+from roadworthy.train.scoring import Metric, score
 from roadworthy.train.study import Study
 
 Floats = NDArray[np.float64]
@@ -131,7 +131,7 @@ class Runner:
         self.setup = setup
         self.rate = 1.0
         said = setup.options.train
-        self.folds: list[Fold] = make_folds(
+        cut = make_folds(
             table,
             said.folds,
             self.seed,
@@ -139,6 +139,7 @@ class Runner:
             repeats=said.repeats,
             gap=said.gap,
         )
+        self.folds = self._usable(cut)
         self.every: list[Running] = []
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
@@ -156,11 +157,19 @@ class Runner:
         """Seed of everything random."""
         return self.setup.options.train.seed
 
+    def _usable(self, folds: list[Fold]) -> list[Fold]:
+        """The folds on which the metric is defined; all when there are none.
+
+        Where time counts the newest comes first, which has the most rows to train on.
+        """
+        table, metric = self.table, self.setup.metric
+        scored = [fold for fold in folds if np.isfinite(dummy_score(table, fold, metric))]
+        found = scored or folds
+        return found[::-1] if table.times is not None else found
+
     def cut(self, count: int) -> None:
         """Validate on some of the folds only: each still trains on as many rows."""
-        first = len(self.folds) - count if self.table.times is not None else 0
-        self.folds = self.folds[first : first + count]
-        self.data = {n - first: data for n, data in self.data.items() if 0 <= n - first < count}
+        self.folds = self.folds[:count]
 
     def start(self, entries: list[Entry], rate: float | None = None) -> list[Running]:
         """Enter configurations; nothing is fitted yet."""
@@ -324,3 +333,18 @@ class Runner:
             megabytes=max((p.megabytes for p in prices), default=None),
             note=running.note or (None if running.complete else "cut short by the budget"),
         )
+
+
+def dummy_score(table: Table, fold: Fold, metric: Metric) -> float:
+    """The score of always answering the training part's class shares or mean."""
+    train = table.labels[fold.train]
+    classes = len(table.classes)
+    places = fold.valid[np.isin(table.labels[fold.valid], train)] if classes else fold.valid
+    valid = table.labels[places]
+    weights = None if table.weights is None else table.weights[places]
+    if not len(valid):
+        return float("nan")
+    if not classes:
+        return score(metric, valid, np.full(len(valid), train.mean()), weights)
+    shares = np.bincount(train.astype(int), minlength=classes) / len(train)
+    return score(metric, valid, np.tile(shares, (len(valid), 1)), weights)

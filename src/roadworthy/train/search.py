@@ -12,16 +12,14 @@ import numpy as np
 
 from roadworthy.table import Table
 from roadworthy.train.candidates import Candidate
-from roadworthy.train.folds import Fold
 from roadworthy.train.grid import search_grid
 from roadworthy.train.large import is_large, search_large
 from roadworthy.train.model import Trial
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
 from roadworthy.train.policy import random_split_score
 from roadworthy.train.race import race
-from roadworthy.train.runner import Runner, Setup
+from roadworthy.train.runner import Runner, Setup, dummy_score
 from roadworthy.train.sampler import search_optuna
-from roadworthy.train.scoring import Metric, score
 
 _REFIT_SHARE = 0.9
 
@@ -64,7 +62,7 @@ def search(table: Table, candidates: list[Candidate], setup: Setup) -> tuple[Sea
 def baseline(runner: Runner) -> Trial:
     """The dummy: always the training part's class shares or mean."""
     table, folds = runner.table, runner.folds
-    values = [_dummy_score(table, fold, runner.setup.metric) for fold in folds]
+    values = [dummy_score(table, fold, runner.setup.metric) for fold in folds]
     known = [value for value in values if np.isfinite(value)]
     return Trial(
         family="baseline",
@@ -72,16 +70,6 @@ def baseline(runner: Runner) -> Trial:
         score=float(np.mean(known)) if known else None,
         folds=len(known),
     )
-
-
-def _dummy_score(table: Table, fold: Fold, metric: Metric) -> float:
-    train, valid = table.labels[fold.train], table.labels[fold.valid]
-    weights = None if table.weights is None else table.weights[fold.valid]
-    classes = len(table.classes)
-    if not classes:
-        return score(metric, valid, np.full(len(valid), train.mean()), weights)
-    shares = np.bincount(train.astype(int), minlength=classes) / len(train)
-    return score(metric, valid, np.tile(shares, (len(valid), 1)), weights)
 
 
 @contextlib.contextmanager

@@ -198,8 +198,10 @@ def _record(
 def _packaging_seconds(table: Table, seconds: float) -> float:
     """What test, parity check and bundle take of any budget, from what they were seen to take."""
     held = len(table) - len(table.training)
-    fixed = 1.3 + len(table.contract.columns) / 800 + held * max(1, len(table.classes)) / 60_000
-    return fixed + min(2.0, 0.05 * seconds)  # larger models, which only larger budgets find
+    # larger budgets find larger models: slower to export, and to compare row by row
+    larger = min(3.0, 1.0 + seconds / 30.0)
+    scored = larger * held * max(1, len(table.classes)) / 60_000
+    return 1.3 + len(table.contract.columns) / 800 + scored + min(4.0, 0.06 * seconds)
 
 
 def _candidates(options: Project) -> list[Candidate]:
