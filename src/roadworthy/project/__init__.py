@@ -8,6 +8,7 @@ from roadworthy.project.data import (
     Kind,
     ProjectSection,
 )
+from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -17,8 +18,10 @@ __all__ = [
     "FILE_NAME",
     "NAME",
     "NAME_RULE",
+    "BehaviourSection",
     "ColumnOptions",
     "DataSection",
+    "GatesSection",
     "Kind",
     "PackageSection",
     "PrepareSection",
