@@ -8,6 +8,7 @@ carries the rows that show it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -85,19 +86,19 @@ def check_behaviour(
     if not frame.height:
         return ()
     trial = _Trial(frame, contract, predict, rules, np.random.default_rng(seed))
-    checks: list[tuple[str, Callable[[], Behaviour]]] = [
-        ("row order", trial.row_order),
-        ("one row or many", trial.single),
-        ("blanks", trial.blanks),
-        ("extremes", trial.extremes),
-        ("unseen levels", trial.unseen),
-        ("small changes", trial.small),
-    ]
+    checks: dict[str, Callable[[], Behaviour]] = {
+        "row order": trial.row_order,
+        "one row or many": trial.single,
+        "blanks": trial.blanks,
+        "extremes": trial.extremes,
+        "unseen levels": trial.unseen,
+        "small changes": trial.small,
+    }
     for name, direction in rules.monotone.items():
-        checks.append((f"{name} {direction}", lambda n=name, d=direction: trial.monotone(n, d)))  # type: ignore[misc]
+        checks[f"{name} {direction}"] = functools.partial(trial.monotone, name, direction)
     for name in rules.invariant:
-        checks.append((f"{name} swapped", lambda n=name: trial.invariant(n)))  # type: ignore[misc]
-    return tuple(_run(name, check) for name, check in checks if name not in rules.skip)
+        checks[f"{name} swapped"] = functools.partial(trial.invariant, name)
+    return tuple(_run(name, check) for name, check in checks.items() if name not in rules.skip)
 
 
 def check_rules(contract: Contract, rules: BehaviourSection) -> None:
@@ -197,9 +198,12 @@ class _Trial:
             if column.kind == "number":
                 low, high = column.minimum or 0.0, column.maximum or 0.0
                 span = max(high - low, 1.0)
-                for value in (low, high, low - 10 * span, high + 10 * span, 0.0, -1e15, 1e15):
-                    if np.isfinite(value):
-                        frames.append(some.with_columns(_constant(some, column, value)))
+                values = (low, high, low - 10 * span, high + 10 * span, 0.0, -1e15, 1e15)
+                frames += [
+                    some.with_columns(_constant(some, column, value))
+                    for value in values
+                    if np.isfinite(value)
+                ]
         return self._defined("extremes", "a number out of range gets a finite answer", frames)
 
     def unseen(self) -> Behaviour:

@@ -136,7 +136,7 @@ def _calibration(scored: Scored) -> tuple[CalibrationBin, ...]:
 
 def _residuals(scored: Scored) -> Residuals:
     order = np.argsort(scored.scores, kind="stable")
-    parts = [part for part in np.array_split(order, min(20, max(1, len(order) // 20)))]
+    parts = np.array_split(order, min(20, max(1, len(order) // 20)))
     residual = scored.scores - scored.table.labels
     quantiles = [np.quantile(residual[part], [0.05, 0.5, 0.95]) for part in parts]
     some = sample_rows(len(scored), _CLOUD, scored.seed)

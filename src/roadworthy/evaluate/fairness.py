@@ -62,7 +62,7 @@ def fairness_report(scored: Scored, named: Sequence[str] = ()) -> tuple[Fairness
         part = scored if rows.all() else scored.take(np.flatnonzero(rows))
         cells = place[cut.codes[rows]] * 4 + outcome[rows]
         resamples = Resamples(len(part), scored.seed, part.weights, part.groups, 400)
-        points = np.bincount(cells, resamples.base, 4 * len(kept))[None, :]
+        points = np.bincount(cells, resamples.base, 4 * len(kept)).astype(np.float64)
         here = _measure(points.reshape(1, -1, 2, 2))
         many = _measure(resamples.sums(cells, 4 * len(kept)).reshape(-1, len(kept), 2, 2))
         rates = _rates(points.reshape(1, -1, 2, 2))[0][0]
@@ -73,8 +73,7 @@ def fairness_report(scored: Scored, named: Sequence[str] = ()) -> tuple[Fairness
                 groups=names,
                 selection_rates=dict(zip(names, rates.tolist(), strict=True)),
                 measures={
-                    name: percentile_estimate(float(here[name][0]), many[name])
-                    for name in MEASURES
+                    name: percentile_estimate(float(here[name][0]), many[name]) for name in MEASURES
                 },
             )
         )

@@ -9,13 +9,14 @@ uncorrected: a small slice alone stops nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from roadworthy.contract import Contract, Task
 from roadworthy.errors import InputError
+from roadworthy.evaluate.behaviour import Behaviour
 from roadworthy.evaluate.metrics import Estimate
 from roadworthy.evaluate.names import check_name
 from roadworthy.evaluate.paired import Comparison as Paired
@@ -130,7 +131,9 @@ def report_checks(gates: GatesSection, report: Report) -> list[Check]:
         elif name in report.metrics:
             checks.append(threshold(name, text, asked, report.metrics[name], report.rows))
     if gates.behaviour == "all":
-        checks.append(behaviour_check(report))
+        checks.append(behaviour_check(report.behaviour))
+    if report.comparison is not None:
+        checks += champion_checks(gates, report.comparison, report.metric)
     return checks
 
 
@@ -183,7 +186,8 @@ def family_check(
         reason = "no slice has enough rows to be judged"
         return Check(name=name, rule=rule, outcome="undecided", reason=reason)
     corrected = _normal_quantile(1 - 0.025 / len(found))
-    broken, suspected = [], []
+    broken: list[str] = []
+    suspected: list[str] = []
     for label, estimate in found.items():
         if estimate.value is None:
             continue
@@ -238,22 +242,22 @@ def _slice_gap(
     return family_check(name, rule, asked, kept, skipped)
 
 
-def behaviour_check(report: Report) -> Check:
+def behaviour_check(tests: Sequence[Behaviour]) -> Check:
     """Whether every behavioural test held."""
-    failed = [entry for entry in report.behaviour if not entry.passed]
-    if not report.behaviour:
-        reason, outcome = "no behavioural test was run", "undecided"
+    failed = [entry for entry in tests if not entry.passed]
+    if not tests:
+        reason = "no behavioural test was run"
         return Check(name="behaviour", rule="all", outcome="undecided", reason=reason)
     if failed:
         outcome: Outcome = "fail"
         first = failed[0]
         reason = (
-            f"{len(failed)} of {len(report.behaviour)} tests failed: "
+            f"{len(failed)} of {len(tests)} tests failed: "
             f"{', '.join(entry.name for entry in failed[:5])} "
             f"({first.note or f'{first.failures} of {first.rows} rows'})"
         )
     else:
-        outcome, reason = "pass", f"all {len(report.behaviour)} tests hold"
+        outcome, reason = "pass", f"all {len(tests)} tests hold"
     return Check(name="behaviour", rule="all", outcome=outcome, reason=reason)
 
 
@@ -265,11 +269,9 @@ def champion_checks(gates: GatesSection, paired: Paired, headline: str) -> list[
     model is proven to be no more than that worse (non-inferiority), fails when it is proven to be
     more, and has not enough evidence in between.
     """
-    checks = []
     metrics = gates.no_worse_on or (headline,)
     corrected = _normal_quantile(1 - 0.025 / len(metrics)) / Z
-    for metric in metrics:
-        checks.append(_no_worse(metric, paired, gates.margin, corrected))
+    checks = [_no_worse(metric, paired, gates.margin, corrected) for metric in metrics]
     for metric, rule in gates.slice_drop.items():
         asked = parse_rule(rule)
         if asked is not None:
@@ -288,8 +290,8 @@ def _no_worse(metric: str, paired: Paired, margin: float, corrected: float) -> C
     low = gain.value - (gain.value - gain.low) * corrected
     high = gain.value + (gain.high - gain.value) * corrected
     told = (
-        f"{_shown(paired.challenger[metric])} against {_shown(paired.baseline[metric])} on the same "
-        f"{paired.rows:,} rows: better by {gain}"
+        f"{_shown(paired.challenger[metric])} against {_shown(paired.baseline[metric])} on the "
+        f"same {paired.rows:,} rows: better by {gain}"
     )
     if high < -margin:
         outcome: Outcome = "fail"

@@ -160,10 +160,11 @@ def per_class(confusion: Floats) -> tuple[Floats, Floats, Floats]:
 def _matthews(right: Floats, support: Floats, claimed: Floats, total: Floats) -> Floats:
     """Matthews' correlation for any number of classes (Gorodkin 2004); 0 for one class."""
     over = right * total - (support * claimed).sum(axis=1)
-    under = np.sqrt(
+    under: Floats = np.sqrt(
         (total**2 - (claimed**2).sum(axis=1)) * (total**2 - (support**2).sum(axis=1))
     )
-    return np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    correlation: Floats = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    return correlation
 
 
 def number_metrics(truth: Floats, predicted: Floats) -> Metrics:
@@ -312,7 +313,8 @@ def _mean_of_known(each: Floats, count: int) -> Floats:
     known = np.isfinite(each)
     some = known.sum(axis=0) if len(each) else np.zeros(count)
     sums = np.where(known, each, 0.0).sum(axis=0) if len(each) else np.zeros(count)
-    return np.divide(sums, some, out=np.full(count, math.nan), where=some > 0)
+    mean: Floats = np.divide(sums, some, out=np.full(count, math.nan), where=some > 0)
+    return mean
 
 
 def _as_given(values: dict[str, Any], weights: Floats) -> dict[str, Any]:

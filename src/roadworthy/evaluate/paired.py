@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -96,12 +97,12 @@ def compare(challenger: Scored, champion: Scored, name: str) -> Comparison:
     )
 
 
-def _tests(challenger: Scored, champion: Scored) -> dict[str, float | int | None]:
+def _tests(challenger: Scored, champion: Scored) -> dict[str, Any]:
     if challenger.regression:
         return {}
     ours, theirs = challenger.outcome > 0, champion.outcome > 0
     lost, won = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-    found: dict[str, float | int | None] = {
+    found: dict[str, Any] = {
         "only_champion_right": lost,
         "only_challenger_right": won,
         "mcnemar": mcnemar(lost, won),

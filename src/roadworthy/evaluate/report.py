@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.contract import Task
+from roadworthy.contract import Target, Task
 from roadworthy.errors import InputError
 from roadworthy.evaluate.behaviour import Behaviour, check_behaviour, check_rules
 from roadworthy.evaluate.curves import Curves, curves
@@ -17,10 +19,11 @@ from roadworthy.evaluate.fairness import Fairness, fairness_report
 from roadworthy.evaluate.gates import Check, check_gates, report_checks
 from roadworthy.evaluate.importance import Importance, permutation_importance
 from roadworthy.evaluate.metrics import Estimate
-from roadworthy.evaluate.paired import Comparison
+from roadworthy.evaluate.paired import Comparison, compare
 from roadworthy.evaluate.resample import Floats
 from roadworthy.evaluate.scored import Predict, Scored, sample_rows
-from roadworthy.evaluate.slices import Slice, slice_report
+from roadworthy.evaluate.shift import Shift, contract_shift
+from roadworthy.evaluate.slices import Slice, slice_gains, slice_report
 from roadworthy.evaluate.stability import (
     Gap,
     LearningPoint,
@@ -30,14 +33,13 @@ from roadworthy.evaluate.stability import (
     periods,
     robustness,
 )
-from roadworthy.evaluate.shift import Shift, contract_shift
 from roadworthy.evaluate.worst import FoundSlice, worst_slices
 from roadworthy.project import Project
 from roadworthy.table import ColumnProfile, Table
 from roadworthy.train import SearchRecord, TrainedModel
 
 _DEFAULT: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
-_TRAINING_ROWS = 5000
+_TRAINING_ROWS = 2000
 
 
 class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         shift: How these rows differ from the training rows.
         behaviour: Behavioural tests.
         checks: The gates that could be decided on these rows.
+        undecided: What not enough evidence for a gate counts as.
         comparison: Against the champion, where one was named.
     """
 
@@ -111,6 +114,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     shift: Shift | None = None
     behaviour: tuple[Behaviour, ...] = ()
     checks: tuple[Check, ...] = ()
+    undecided: Literal["pass", "fail"] = "fail"
     comparison: Comparison | None = None
 
     @property
@@ -119,13 +123,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.metric, self.metrics[self.metric]
 
 
-def test(model: TrainedModel, holdout: Table, project: Project | None = None) -> Report:
+class Rival(NamedTuple):
+    """Another model to compare with: its name, what it predicts, and how it is asked."""
+
+    name: str
+    target: Target
+    predict: Predict
+
+
+def test(
+    model: TrainedModel,
+    holdout: Table,
+    project: Project | None = None,
+    *,
+    rival: Rival | None = None,
+) -> Report:
     """Measure a model on rows it has not seen.
 
     Args:
         model: The model.
         holdout: Rows with their target, usually `table.holdout`.
         project: The project, for `[gates]` and `[behaviour]`; None takes every default.
+        rival: A champion to compare with on these rows.
 
     Returns:
         The report.
@@ -153,6 +172,7 @@ def test(model: TrainedModel, holdout: Table, project: Project | None = None) ->
             search=model.search,
             policy=model.search.policy,
             gaps=_generalisation(model, report, metric),
+            comparison=_against(scored, rival, wanted),
         ),
         wanted,
     )
@@ -203,7 +223,11 @@ def measure(scored: Scored, predict: Predict, project: Project, *, metric: str) 
 
 def with_checks(report: Report, project: Project) -> Report:
     """The report with the gates that it has the evidence for."""
-    return msgspec.structs.replace(report, checks=tuple(report_checks(project.gates, report)))
+    return msgspec.structs.replace(
+        report,
+        checks=tuple(report_checks(project.gates, report)),
+        undecided=project.gates.undecided,
+    )
 
 
 def gate_columns(project: Project, table: Table) -> tuple[str, ...]:
@@ -262,6 +286,36 @@ def _generalisation(model: TrainedModel, report: Report, metric: str) -> tuple[G
             validation = Estimate(best.score, best.score - half, best.score + half)
         found.append(compare_parts(metric, "validation", "holdout", validation, here))
     return tuple(found)
+
+
+def _against(scored: Scored, rival: Rival | None, project: Project) -> Comparison | None:
+    """The comparison that `no_worse_than` asks for."""
+    if rival is not None:
+        return compare_with(scored, rival, gate_columns(project, scored.table))
+    if project.gates.no_worse_than == "baseline":
+        dummy = Scored(scored.table, dummy_scores(scored.table), scored.seed)
+        return compare(scored, dummy, "baseline")
+    return None
+
+
+def compare_with(scored: Scored, rival: Rival, named: Sequence[str] = ()) -> Comparison:
+    """Compare with another model on the same rows, overall and on each slice.
+
+    Raises:
+        InputError: It predicts other classes, or cannot be asked for these rows.
+    """
+    if rival.target.classes != scored.target.classes or rival.target.task != scored.target.task:
+        raise InputError(
+            "the champion predicts something else than the model",
+            where=rival.name,
+            fix="compare with a bundle of the same target and classes",
+        )
+    table = dataclasses.replace(
+        scored.table, contract=msgspec.structs.replace(scored.table.contract, target=rival.target)
+    )
+    theirs = Scored(table, rival.predict(scored.table.frame), scored.seed)
+    paired = compare(scored, theirs, rival.name)
+    return msgspec.structs.replace(paired, slices=slice_gains(scored, theirs, named))
 
 
 def _confusion(scored: Scored) -> tuple[tuple[int, ...], ...]:

@@ -30,7 +30,7 @@ class Resamples:
         seed: Seed of the draws.
         weights: Weight of each row `[N]`; None weighs every row 1.
         groups: Group of each row `[N]`; None takes each row for itself.
-        count: Replicates; None takes as many as the rows allow in a few seconds, 100 to 500.
+        count: Replicates; None takes as many as the rows allow in a few seconds, 200 to 400.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Resamples:
         self.rows, self.seed = rows, seed
         self.weights = weights
         self.groups = None if groups is None else np.unique(groups, return_inverse=True)[1]
-        self.count = count or int(np.clip(20_000_000 // max(1, rows), 100, 500))
+        self.count = count or int(np.clip(3_000_000 // max(1, rows), 200, 400))
 
     @property
     def plain(self) -> bool:

@@ -92,16 +92,25 @@ class Scored:
     def outcome(self) -> Floats:
         """What slices are compared by `[N]`: 1 for a right class, or the absolute error."""
         if self.regression:
-            return np.abs(self.scores - self.table.labels)
+            size: Floats = np.abs(self.scores - self.table.labels)
+            return size
         return (self.predicted == self.codes).astype(np.float64)
 
     @cached_property
     def loss(self) -> Floats:
         """What each row loses `[N]`: its log-loss, or its squared error."""
         if self.regression:
-            return (self.scores - self.table.labels) ** 2
+            squares: Floats = (self.scores - self.table.labels) ** 2
+            return squares
         chosen = self.scores[np.arange(len(self)), self.codes]
-        return -np.log(np.clip(chosen, 1e-15, 1.0))
+        loss: Floats = -np.log(np.clip(chosen, 1e-15, 1.0))
+        return loss
+
+    @cached_property
+    def levels(self) -> Codes:
+        """Dense rank of the positive class's probability `[N]`, of two classes."""
+        probability = self.scores[:, positive_code(self.target)]
+        return np.unique(probability, return_inverse=True)[1]
 
     def metrics(self, *, areas: bool = True) -> Metrics:
         """The metrics of these answers, for any row weights."""

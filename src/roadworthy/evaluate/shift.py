@@ -84,8 +84,7 @@ def contract_shift(frame: pl.DataFrame, contract: Contract) -> Shift:
             errors.append(error)
     corrected = holm([entry.p_value for entry in found])
     found = [
-        msgspec.structs.replace(entry, p_value=p)
-        for entry, p in zip(found, corrected, strict=True)
+        msgspec.structs.replace(entry, p_value=p) for entry, p in zip(found, corrected, strict=True)
     ]
     drift = Estimate(None)
     if found:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from roadworthy.cells import iso_date
 from roadworthy.contract import Column
 from roadworthy.evaluate.metrics import Estimate, mean_interval, share_interval
-from roadworthy.evaluate.paired import delong
-from roadworthy.evaluate.resample import Floats, Z
+from roadworthy.evaluate.resample import Floats, Z, mean_and_error
 from roadworthy.evaluate.scored import Scored, positive_code
 
 MAX_LEVELS = 12
@@ -222,7 +221,7 @@ def measures(scored: Scored, inside: NDArray[np.bool_]) -> dict[str, Estimate]:
     code = positive_code(scored.target)
     truth, claimed, probability = codes == code, predicted == code, scored.scores[inside, code]
     return values | {
-        "roc_auc": _area(truth, probability),
+        "roc_auc": _area(truth, scored.levels[inside], weights),
         "precision": share(truth & claimed, claimed),
         "recall": share(truth & claimed, truth),
         "brier": mean_interval((probability - truth) ** 2, weights, groups),
@@ -231,13 +230,25 @@ def measures(scored: Scored, inside: NDArray[np.bool_]) -> dict[str, Estimate]:
     }
 
 
-def _area(truth: NDArray[np.bool_], probability: Floats) -> Estimate:
-    """The area under the ROC curve with DeLong's interval, kept within 0 and 1."""
-    areas, covariance = delong(truth, probability[None, :])
-    area, variance = float(areas[0]), float(covariance[0, 0])
-    if not math.isfinite(area):
+def _area(truth: NDArray[np.bool_], levels: NDArray[np.int64], weights: Floats | None) -> Estimate:
+    """The area under the ROC curve with DeLong's (1988) interval, kept within 0 and 1.
+
+    Args:
+        truth: Whether a row is of the positive class.
+        levels: Dense rank of its probability, ascending: ties are told without sorting anew.
+        weights: Row weights.
+    """
+    size = int(levels.max(initial=0)) + 1
+    hits = np.bincount(levels[truth], None if weights is None else weights[truth], size)
+    alarms = np.bincount(levels[~truth], None if weights is None else weights[~truth], size)
+    positives, negatives = hits.sum(), alarms.sum()
+    if min(truth.sum(), (~truth).sum()) < 2 or positives <= 0 or negatives <= 0:
         return Estimate(None)
-    half = Z * math.sqrt(max(variance, 0.0))
+    of_hits = ((np.cumsum(alarms) - alarms / 2) / negatives)[levels[truth]]
+    of_others = 1.0 - ((np.cumsum(hits) - hits / 2) / positives)[levels[~truth]]
+    area, error = mean_and_error(of_hits, None if weights is None else weights[truth])
+    _, error2 = mean_and_error(of_others, None if weights is None else weights[~truth])
+    half = Z * math.hypot(error, error2)
     return Estimate(area, max(0.0, area - half), min(1.0, area + half))
 
 

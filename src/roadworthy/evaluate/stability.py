@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -259,7 +260,7 @@ def backtest(
     order = np.argsort(table.times, kind="stable")
     edges = np.linspace(len(order) // 2, len(order), cuts + 1).astype(int)
     found = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         past, future = np.sort(order[:low]), np.sort(order[low:high])
         found.append(_point(table.take(past), table.take(future), fit, metric))
         if time.monotonic() - start > budget:

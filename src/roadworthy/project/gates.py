@@ -151,6 +151,11 @@ class GatesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         on = self.no_worse_than or self.expected or self.behaviour == "all"
         return bool(self.rules() or on)
 
+    @property
+    def champion(self) -> str | None:
+        """The bundle that `no_worse_than` names; None for `champion`, who names it elsewhere."""
+        return None if self.no_worse_than in ("champion", "baseline") else self.no_worse_than
+
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         found = [_check(name, rule) for name, rule in self.rules().items()]
