@@ -61,17 +61,16 @@ def _newest(folder: Path) -> Path:
 
 
 def bundle_scores(bundle: Bundle, frame: pl.DataFrame) -> Floats:
-    """Probabilities or predictions of typed rows, by a bundle's plan and core.
-
-    Raises:
-        RowsError: The rows break the bundle's contract.
-    """
-    typed = conform(frame, bundle.contract, absent=bundle.absent)
-    return bundle.engine.run_many(encode_columns(typed, bundle.plan))
+    """Probabilities or predictions of rows that the bundle's contract has typed."""
+    return bundle.engine.run_many(encode_columns(frame, bundle.plan))
 
 
 def rival(reference: str | os.PathLike[str]) -> Rival:
     """A champion to compare with, by its reference; raises as `resolve`."""
     bundle = resolve(reference)
     name = f"{bundle.manifest.name}:{bundle.manifest.short_version}"
-    return Rival(name, bundle.contract.target, lambda frame: bundle_scores(bundle, frame))
+
+    def predict(frame: pl.DataFrame) -> Floats:
+        return bundle_scores(bundle, conform(frame, bundle.contract, absent=bundle.absent))
+
+    return Rival(name, bundle.contract.target, predict)

@@ -215,14 +215,13 @@ class _Trial:
         return self._defined("unseen levels", "an unknown level gets a finite answer", frames)
 
     def small(self) -> Behaviour:
-        """All numbers moved by a thousandth of their spread."""
+        """All numbers moved by a thousandth of their spread, whole numbers by whole ones."""
         columns = []
         for column in self.contract.columns:
-            if column.kind == "number" and len(column.quantiles) == 5:
-                step = (column.quantiles[4] - column.quantiles[0]) * 1e-3
-                if np.isfinite(step):
-                    moved = pl.Series(self.random.choice([-step, step], self.frame.height))
-                    columns.append((self.frame[column.name] + moved).alias(column.name))
+            step = _small_step(column)
+            if step > 0:
+                moved = pl.Series(self.random.choice([-step, step], self.frame.height))
+                columns.append((self.frame[column.name] + moved).alias(column.name))
         name = "small changes"
         limit = self.rules.max_jump
         expectation = (
@@ -373,6 +372,20 @@ class _Trial:
 
 def _constant(frame: pl.DataFrame, column: Column, value: Any) -> pl.Series:
     return pl.Series(column.name, [value] * frame.height, dtype=frame[column.name].dtype)
+
+
+def _small_step(column: Column) -> float:
+    """A thousandth of a number's spread; 0 where the smallest step there is is no small one.
+
+    That is so for whole numbers of few values, and for a heap of one value: from none to a little
+    is no small step.
+    """
+    if column.kind != "number" or len(set(column.quantiles)) < 5:
+        return 0.0
+    step = (column.quantiles[4] - column.quantiles[0]) * 1e-3
+    if column.dtype == "integer":
+        step = float(np.floor(step))
+    return step if np.isfinite(step) else 0.0
 
 
 def _grid(column: Column, cells: pl.Series) -> list[Any]:

@@ -72,9 +72,7 @@ def compare(challenger: Scored, champion: Scored, name: str) -> Comparison:
         )
     areas = challenger.regression or challenger.scores.size <= 400_000
     ours, theirs = challenger.metrics(areas=areas), champion.metrics(areas=areas)
-    resamples = Resamples(
-        len(challenger), challenger.seed, challenger.weights, challenger.groups, 400
-    )
+    resamples = Resamples(len(challenger), challenger.seed, challenger.weights, challenger.groups)
     here, there = ours(resamples.base), theirs(resamples.base)
     replicates: dict[str, list[Floats]] = {metric: [] for metric in here}
     for block in resamples.blocks():

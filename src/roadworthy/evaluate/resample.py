@@ -100,11 +100,15 @@ def mean_and_error(
     Returns:
         The mean and its standard error; infinite for a single row or group.
     """
-    weights = np.ones(len(values)) if weights is None else weights
+    count = len(values)
+    if weights is None and groups is None:
+        mean = float(values.mean())
+        return mean, float(values.std(ddof=1)) / count**0.5 if count > 1 else float("inf")
+    weights = np.ones(count) if weights is None else weights
     total = weights.sum()
     if total <= 0:
         return float("nan"), float("inf")
-    mean = float(weights @ values / total)
+    mean = float((weights * values).sum() / total)
     parts = weights * (values - mean) / total
     if groups is not None:
         parts = np.bincount(np.unique(groups, return_inverse=True)[1], weights=parts)

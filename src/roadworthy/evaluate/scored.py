@@ -94,7 +94,8 @@ class Scored:
         if self.regression:
             size: Floats = np.abs(self.scores - self.table.labels)
             return size
-        return (self.predicted == self.codes).astype(np.float64)
+        right: Floats = (self.predicted == self.codes).astype(np.float64)
+        return right
 
     @cached_property
     def loss(self) -> Floats:

@@ -172,6 +172,7 @@ def _noisy(part: Scored, share: float, random: np.random.Generator) -> pl.DataFr
             spread = (column.quantiles[4] - column.quantiles[0]) / (2 * 1.645)
             if spread > 0 and math.isfinite(spread):
                 noise = random.normal(0.0, share * spread, len(part))
+                noise = np.round(noise) if column.dtype == "integer" else noise
                 cells = part.table.frame[column.name].cast(pl.Float64) + pl.Series(noise)
                 columns.append(cells.alias(column.name))
     numbers = [c.name for c in part.table.contract.columns if c.kind == "number"]

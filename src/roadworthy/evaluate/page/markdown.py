@@ -7,6 +7,9 @@ from roadworthy.evaluate.verdict import Verdict
 
 _GATES = 30
 _ROWS = 8
+_ESCAPED = str.maketrans(
+    {**{mark: f"\\{mark}" for mark in "\\`*_[]|#"}, "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+)
 
 
 def render_markdown(verdict: Verdict) -> str:
@@ -82,9 +85,7 @@ def _data(verdict: Verdict) -> list[str]:
 def _safe(text: str) -> str:
     """Text of the table or the user that cannot end a cell or become markup."""
     flat = " ".join(text.split())[:300]
-    for mark in "\\`*_[]<>|#@":
-        flat = flat.replace(mark, "\\" + mark if mark not in "<>@" else f"&#{ord(mark)};")
-    return flat
+    return flat.translate(_ESCAPED)
 
 
 def _code(text: str) -> str:

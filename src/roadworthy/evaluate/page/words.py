@@ -44,7 +44,9 @@ def number(value: float | None) -> str:
     """A number in four digits."""
     if value is None or not math.isfinite(value):
         return "undefined"
-    if value and abs(value) < 1e-3:
+    if abs(value) < 1e-12:
+        return "0"
+    if abs(value) < 1e-3:
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
