@@ -3,7 +3,7 @@
 The same tests run in process, against a container and against a server after a swap.
 """
 
-from roadworthy.acceptance.accept import accept, gate_bundle, keep_evidence, test
+from roadworthy.acceptance.accept import accept, gate_bundle, test
 from roadworthy.acceptance.references import resolve, rival
 
-__all__ = ["accept", "gate_bundle", "keep_evidence", "resolve", "rival", "test"]
+__all__ = ["accept", "gate_bundle", "resolve", "rival", "test"]

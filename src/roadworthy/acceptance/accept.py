@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import msgspec
 import polars as pl
 
 from roadworthy.acceptance.answers import check_expected, check_golden, check_writing
 from roadworthy.acceptance.costs import cost_checks, measure_costs
-from roadworthy.acceptance.references import bundle_scores, resolve
+from roadworthy.acceptance.evidence import keep_evidence, kept_report
+from roadworthy.acceptance.new_data import contract_check, measure_new_data, without_behaviour
+from roadworthy.acceptance.references import resolve
 from roadworthy.acceptance.subject import InProcess, OverHttp, Subject, subject_scores
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.manifest import to_json
-from roadworthy.errors import CheckFailed, InputError, OutsideError, RowsError
+from roadworthy.errors import CheckFailed, RowsError
 from roadworthy.evaluate import Report
 from roadworthy.evaluate import test as measure_model
 from roadworthy.evaluate.behaviour import Behaviour, check_behaviour, check_rules
@@ -28,26 +27,14 @@ from roadworthy.evaluate.gates import (
     check_gates,
     overall,
     report_checks,
-    threshold,
 )
 from roadworthy.evaluate.incoming import Incoming, read_incoming
-from roadworthy.evaluate.page import render_page
-from roadworthy.evaluate.paired import Comparison, compare
 from roadworthy.evaluate.report import (
-    Rival,
-    compare_with,
-    dummy_scores,
-    gate_columns,
-    headline_metric,
-    measure,
     sliceable,
 )
-from roadworthy.evaluate.scored import Scored
-from roadworthy.evaluate.shift import adversarial_validation, contract_shift
-from roadworthy.evaluate.stability import compare_parts
 from roadworthy.evaluate.verdict import Verdict
 from roadworthy.project import GatesSection, Project
-from roadworthy.project.gates import COSTS, parse_rule
+from roadworthy.project.gates import COSTS
 from roadworthy.table import Table
 from roadworthy.table.conform import conform
 from roadworthy.train import TrainedModel
@@ -149,10 +136,10 @@ def accept(
     report: Report | None = kept
     if incoming is None:
         behaviour = _golden_behaviour(subject, bundle, wanted)
-        checks += report_checks(_without_behaviour(gates), kept)
+        checks += report_checks(without_behaviour(gates), kept)
     else:
-        report, found = _measure(subject, bundle, incoming, wanted, rival, reference)
-        checks = [*checks, _contract_check(incoming), *found]
+        report, found = measure_new_data(subject, bundle, incoming, wanted, rival, reference)
+        checks = [*checks, contract_check(incoming), *found]
         behaviour = report.behaviour if report is not None else ()
     tests += behaviour
     costs = measure_costs(subject, bundle)
@@ -196,45 +183,6 @@ def gate_bundle(bundle: Bundle, project: Project) -> Verdict:
     return verdict
 
 
-def keep_evidence(verdict: Verdict, directory: Path) -> Path:
-    """Write a rejected release's report beside the bundles; returns its folder.
-
-    Raises:
-        OutsideError: It cannot be written.
-    """
-    folder = directory / "rejected" / f"{verdict.name}-{verdict.version[:12]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (
-            ("report.html", render_page(verdict).encode()),
-            ("verdict.json", to_json(verdict)),
-        ):
-            draft = folder / f".{name}.draft"
-            draft.write_bytes(content)
-            draft.replace(folder / name)
-    except OSError as error:
-        raise OutsideError(
-            f"the evidence cannot be written: {error.strerror or error}", where=str(folder)
-        ) from None
-    return folder
-
-
-def kept_report(bundle: Bundle) -> Report:
-    """The report that a bundle holds.
-
-    Raises:
-        InputError: It is of another form than this version's.
-    """
-    try:
-        return msgspec.convert(bundle.report, Report)
-    except msgspec.ValidationError as error:
-        raise InputError(
-            f"the bundle's report is of another version: {error}",
-            where=str(bundle.path / "report.json"),
-            fix="package the model again",
-        ) from None
-
-
 def _columns(bundle: Bundle, kept: Report, incoming: Incoming | None) -> list[str]:
     """What gates may slice by."""
     if incoming is not None and incoming.table is not None:
@@ -269,23 +217,6 @@ def _version_check(subject: Subject, bundle: Bundle) -> Check:
     return Check(name="version", rule=rule, outcome="fail", reason=reason)
 
 
-def _contract_check(incoming: Incoming) -> Check:
-    """Whether the new data can be asked at all: absent columns stop it, refused rows are told."""
-    absent = [entry.column for entry in incoming.findings if entry.kind == "absent"]
-    refused = incoming.read - incoming.frame.height
-    if absent:
-        shown = ", ".join(map(repr, absent[:5]))
-        reason = f"columns are absent: {shown}; they were taken for blank to measure the rest"
-        return Check(name="contract", rule="columns", outcome="fail", reason=reason)
-    if not incoming.frame.height:
-        reason = f"all {incoming.read:,} rows break the contract"
-        return Check(name="contract", rule="columns", outcome="fail", reason=reason)
-    reason = f"{refused:,} of {incoming.read:,} rows break it and were left out"
-    if not refused:
-        reason = f"all {incoming.read:,} rows keep it"
-    return Check(name="contract", rule="columns", outcome="pass", reason=reason)
-
-
 def _golden_behaviour(subject: Subject, bundle: Bundle, project: Project) -> tuple[Behaviour, ...]:
     """The behavioural tests on the golden rows, which are all the rows that a bundle holds."""
     rows = [entry.row for entry in bundle.golden]
@@ -299,97 +230,6 @@ def _golden_behaviour(subject: Subject, bundle: Bundle, project: Project) -> tup
         project.behaviour,
         seed=0,
     )
-
-
-def _measure(
-    subject: Subject,
-    bundle: Bundle,
-    incoming: Incoming,
-    project: Project,
-    champion: str | os.PathLike[str] | None,
-    reference: Any,
-) -> tuple[Report | None, list[Check]]:
-    """Everything that labelled rows allow, and the gates decided on it."""
-    gates, table = project.gates, incoming.table
-    predict = functools.partial(_answered, subject, bundle)
-    shift = contract_shift(incoming.frame, bundle.contract)
-    if reference is not None:
-        known = read_incoming(reference, bundle.contract, project).frame
-        shift = adversarial_validation(known, incoming.frame, bundle.contract)
-    asked = parse_rule(gates.drift)
-    checks = []
-    if asked is not None:
-        checks.append(threshold("drift", str(gates.drift).strip(), asked, shift.drift))
-    if table is None:
-        return None, checks
-    kept = kept_report(bundle)
-    metric = headline_metric(kept.search.metric if kept.search else "", table.task)
-    scored = Scored(table, predict(table.frame))
-    report = measure(scored, predict, project, metric=metric)
-    here = report.metrics
-    gaps = [
-        compare_parts(name, "holdout", "new data", kept.metrics[name], here[name])
-        for name in dict.fromkeys([metric, *gates.generalisation_gap])
-        if name in kept.metrics and name in here
-    ]
-    report = msgspec.structs.replace(
-        report,
-        name=bundle.manifest.name,
-        family=kept.family,
-        search=kept.search,
-        policy="new data",
-        shift=shift,
-        gaps=tuple(gaps),
-        comparison=_compare(scored, incoming, champion, project),
-    )
-    checks += report_checks(_without_behaviour(gates), report)
-    for gap in gaps:
-        rule = gates.generalisation_gap.get(gap.metric)
-        asked = parse_rule(rule)
-        if asked is not None:
-            name = f"generalisation_gap.{gap.metric}"
-            checks.append(threshold(name, str(rule).strip(), asked, gap.drop, report.rows))
-    return msgspec.structs.replace(report, checks=tuple(checks)), checks
-
-
-def _answered(subject: Subject, bundle: Bundle, frame: pl.DataFrame) -> Any:
-    """Scores of typed rows; in process without the way through JSON, which parity has proven."""
-    if isinstance(subject, InProcess):
-        return bundle_scores(bundle, frame)
-    return subject_scores(subject, bundle, frame)
-
-
-def _compare(
-    scored: Scored,
-    incoming: Incoming,
-    champion: str | os.PathLike[str] | None,
-    project: Project,
-) -> Comparison | None:
-    """The champion on the same rows: those that both contracts take."""
-    if champion is None:
-        if project.gates.no_worse_than != "baseline":
-            return None
-        dummy = Scored(scored.table, dummy_scores(scored.table), scored.seed)
-        return compare(scored, dummy, "baseline")
-    other = resolve(champion)
-    name = f"{other.manifest.name}:{other.manifest.short_version}"
-    source = incoming.source._replace(frame=incoming.source.frame[incoming.rows])
-    theirs = read_incoming(source, other.contract, project)
-    if theirs.table is None:
-        raise InputError(
-            "the champion's contract takes none of the rows",
-            where=name,
-            fix="compare with a bundle of the same table",
-        )
-    answers = bundle_scores(other, theirs.table.frame)
-    named = gate_columns(project, scored.table)
-    ours = scored.take(theirs.rows)
-    return compare_with(ours, Rival(name, other.contract.target, lambda _: answers), named)
-
-
-def _without_behaviour(gates: GatesSection) -> GatesSection:
-    """The gates without the one that is decided on all behavioural tests together."""
-    return msgspec.structs.replace(gates, behaviour="off")
 
 
 def _unanswered(

@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.contract import Column, Contract
+from roadworthy.contract import Contract
 from roadworthy.errors import InputError, RoadworthyError, RowsError
+from roadworthy.evaluate.changes import constant, grid, others, small_step
 from roadworthy.evaluate.resample import Floats
 from roadworthy.evaluate.scored import Predict, positive_code, predicted_codes, sample_rows
 from roadworthy.project import BehaviourSection
@@ -26,7 +27,6 @@ from roadworthy.project import BehaviourSection
 _SHOWN = 3
 _SAME = 1e-9
 """How far two answers to the same row may lie apart: rounding of batches of another size."""
-_STEPS = 9
 _SLACK = 1e-6
 
 
@@ -186,9 +186,9 @@ class _Trial:
         """Every column blank in turn, then all at once."""
         free = [column for column in self.contract.columns if column.on_blank == "impute"]
         some = self.frame.head(5)
-        frames = [some.with_columns(_constant(some, column, None)) for column in free]
+        frames = [some.with_columns(constant(some, column, None)) for column in free]
         if free:
-            frames.append(some.with_columns([_constant(some, column, None) for column in free]))
+            frames.append(some.with_columns([constant(some, column, None) for column in free]))
         return self._defined("blanks", "a blank cell gets a finite answer", frames)
 
     def extremes(self) -> Behaviour:
@@ -200,7 +200,7 @@ class _Trial:
                 span = max(high - low, 1.0)
                 values = (low, high, low - 10 * span, high + 10 * span, 0.0, -1e15, 1e15)
                 frames += [
-                    some.with_columns(_constant(some, column, value))
+                    some.with_columns(constant(some, column, value))
                     for value in values
                     if np.isfinite(value)
                 ]
@@ -211,14 +211,14 @@ class _Trial:
         for column in self.contract.columns:
             if column.kind == "category" and column.on_unseen == "warn":
                 level = "never seen before" if column.dtype == "string" else "987654321"
-                frames.append(some.with_columns(_constant(some, column, level)))
+                frames.append(some.with_columns(constant(some, column, level)))
         return self._defined("unseen levels", "an unknown level gets a finite answer", frames)
 
     def small(self) -> Behaviour:
         """All numbers moved by a thousandth of their spread, whole numbers by whole ones."""
         columns = []
         for column in self.contract.columns:
-            step = _small_step(column)
+            step = small_step(column)
             if step > 0:
                 moved = pl.Series(self.random.choice([-step, step], self.frame.height))
                 columns.append((self.frame[column.name] + moved).alias(column.name))
@@ -245,9 +245,9 @@ class _Trial:
         """A grid over the column's range, all else equal: the answer never goes the other way."""
         column = next(entry for entry in self.contract.columns if entry.name == name)
         some = self.frame.head(min(100, self.frame.height))
-        grid = _grid(column, some[name])
-        stacked = [some.with_columns(_constant(some, column, value)) for value in grid]
-        scores = np.split(self._ask(pl.concat(stacked)), len(grid))
+        values = grid(column, some[name])
+        stacked = [some.with_columns(constant(some, column, value)) for value in values]
+        scores = np.split(self._ask(pl.concat(stacked)), len(values))
         place = self._place()
         curves = np.stack([part[:, place] for part in scores])
         sign = 1.0 if direction == "up" else -1.0
@@ -259,7 +259,7 @@ class _Trial:
             examples.append(
                 Example(
                     _row(some, int(row)),
-                    {name: [_plain(grid[step]), _plain(grid[step + 1])]},
+                    {name: [_plain(values[step]), _plain(values[step + 1])]},
                     float(curves[step, row]),
                     float(curves[step + 1, row]),
                 )
@@ -278,12 +278,12 @@ class _Trial:
     def invariant(self, name: str) -> Behaviour:
         """The column's cells swapped for others that it may hold; the answer stays."""
         column = next(entry for entry in self.contract.columns if entry.name == name)
-        others = _others(column, self.frame[name])
+        swaps = others(column, self.frame[name])
         limit = self.rules.invariant_tolerance
         worst = np.zeros(self.frame.height)
         after, changed = self.base, self.frame
-        for value in others:
-            swapped = self.frame.with_columns(_constant(self.frame, column, value))
+        for value in swaps:
+            swapped = self.frame.with_columns(constant(self.frame, column, value))
             scores = self._ask(swapped)
             moved = np.abs(scores - self.base).max(axis=1) / self.unit
             further = moved > worst
@@ -368,45 +368,6 @@ class _Trial:
             return float(scores[0])
         code = int(predicted_codes(target, scores[None, :])[0])
         return {target.class_names[code]: float(scores[code])}
-
-
-def _constant(frame: pl.DataFrame, column: Column, value: Any) -> pl.Series:
-    return pl.Series(column.name, [value] * frame.height, dtype=frame[column.name].dtype)
-
-
-def _small_step(column: Column) -> float:
-    """A thousandth of a number's spread; 0 where the smallest step there is is no small one.
-
-    That is so for whole numbers of few values, and for a heap of one value: from none to a little
-    is no small step.
-    """
-    if column.kind != "number" or len(set(column.quantiles)) < 5:
-        return 0.0
-    step = (column.quantiles[4] - column.quantiles[0]) * 1e-3
-    if column.dtype == "integer":
-        step = float(np.floor(step))
-    return step if np.isfinite(step) else 0.0
-
-
-def _grid(column: Column, cells: pl.Series) -> list[Any]:
-    """Values over the training range, ascending and all different."""
-    low, high = column.minimum or 0.0, column.maximum or 0.0
-    values = np.unique(np.concatenate([np.linspace(low, high, _STEPS), column.quantiles]))
-    if column.dtype == "integer":
-        values = np.unique(np.round(values))
-    if cells.dtype.is_temporal():
-        micros = (values * 1e6).round().astype(np.int64)
-        return pl.Series(micros).cast(pl.Datetime("us")).to_list()
-    return list(values.tolist())
-
-
-def _others(column: Column, cells: pl.Series) -> list[Any]:
-    """Cells to swap in: the frequent levels, both booleans, the quantiles of a number."""
-    if column.kind == "category":
-        return list(column.levels()[:8])
-    if column.kind == "boolean":
-        return [True, False]
-    return _grid(column, cells)
 
 
 def _plain(value: Any) -> Any:

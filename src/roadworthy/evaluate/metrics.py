@@ -92,7 +92,7 @@ def class_metrics(
         values = confusion_metrics(sums.reshape(-1, count, count))
         found = [ranking.areas(many) for ranking in rankings]
         for place, name in enumerate(("roc_auc", "pr_auc")):
-            each = np.array([area[place] for area in found]).reshape(len(found), -1)
+            each = np.array([area[place] for area in found]).reshape(len(found), len(many))
             values[name] = _mean_of_known(each, len(many))
         with np.errstate(invalid="ignore", divide="ignore"):
             values["log_loss"] = many @ loss / total
