@@ -12,14 +12,13 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
     "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
-    "train",
-    "evaluate", "bundle", "serve", "cli",
+    "train", "evaluate", "bundle", "acceptance", "serve", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
     "azure", "google.cloud", "ray", "roadworthy.train", "roadworthy.table", "roadworthy.guard",
-    "roadworthy.evaluate",
+    "roadworthy.evaluate", "roadworthy.acceptance",
 ]  # fmt: skip
 
 

@@ -24,11 +24,13 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roadworthy.acceptance import test
     from roadworthy.bundle import Bundle, load
     from roadworthy.bundle.write import package
     from roadworthy.contract import Contract
     from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
-    from roadworthy.evaluate import Report, test
+    from roadworthy.evaluate import Report, backtest, learning_curve
+    from roadworthy.evaluate.verdict import Verdict
     from roadworthy.guard import Finding, inspect
     from roadworthy.project import Project, load_project
     from roadworthy.serve import serve
@@ -50,12 +52,15 @@ _ROOMS = {
     "Table": "table",
     "TrainedModel": "train",
     "inspect": "guard",
+    "Verdict": "evaluate.verdict",
+    "backtest": "evaluate",
+    "learning_curve": "evaluate",
     "load": "bundle",
     "load_project": "project",
     "package": "bundle.write",
     "read_table": "table",
     "serve": "serve",
-    "test": "evaluate",
+    "test": "acceptance",
     "train": "train",
 }
 __all__ = [
@@ -71,6 +76,9 @@ __all__ = [
     "Table",
     "TrainedModel",
     "inspect",
+    "Verdict",
+    "backtest",
+    "learning_curve",
     "load",
     "load_project",
     "package",

@@ -10,7 +10,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,8 @@ from roadworthy.bundle.manifest import (
 from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
 from roadworthy.errors import CheckFailed, InputError, OutsideError
 from roadworthy.evaluate import Report
+from roadworthy.evaluate.page import render_page
+from roadworthy.evaluate.verdict import verdict_of
 from roadworthy.project import NAME, NAME_RULE
 from roadworthy.train import TrainedModel
 
@@ -46,6 +48,7 @@ def package(
     *,
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
+    gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
     """Make a bundle.
 
@@ -54,6 +57,7 @@ def package(
         report: Its report, from `test`.
         formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
         directory: The bundle becomes `directory/NAME/VERSION`.
+        gate: Called with the bundle before it gets its place; what it raises stops it.
 
     Returns:
         The bundle, opened again from disk and verified.
@@ -81,6 +85,7 @@ def package(
         "core.onnx": core,
         "parity.json": to_json(parity),
         "report.json": to_json(report),
+        "report.html": render_page(verdict_of(report)).encode(),
         "golden.jsonl": _golden(model, engine),
     }
     if "joblib" in formats:
@@ -102,16 +107,24 @@ def package(
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(_write(Path(directory), manifest, files))
+    return Bundle(_write(Path(directory), manifest, files, gate))
 
 
-def _write(directory: Path, manifest: Manifest, files: dict[str, bytes]) -> Path:
+def _write(
+    directory: Path,
+    manifest: Manifest,
+    files: dict[str, bytes],
+    gate: Callable[[Bundle], object] | None = None,
+) -> Path:
     """Write beside the final place, then move: a bundle is there whole or not at all."""
     final = directory / manifest.name / manifest.short_version
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # the same content was packaged before
-            return _whole(final)
+            whole = _whole(final)
+            if gate is not None:
+                gate(Bundle(whole))
+            return whole
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
         try:
             for name, content in files.items():
@@ -119,6 +132,8 @@ def _write(directory: Path, manifest: Manifest, files: dict[str, bytes]) -> Path
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
+            if gate is not None:
+                gate(Bundle(draft))
             draft.chmod(0o755)
             draft.rename(final)
         finally:

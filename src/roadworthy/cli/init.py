@@ -134,6 +134,34 @@ target = {target}
 # precision_floor = 0.9
 # maximise = "f1"            # balanced_accuracy, accuracy
 
+[gates]
+# What a release must reach; a gate is decided on its 95 % interval. Take the # away to ask for it.
+# accuracy = ">= 0.85"       # or balanced_accuracy, roc_auc, log_loss, brier, mae, rmse, r2, ...
+# recall.yes = ">= 0.7"      # of a class; also precision, f1
+# slice_gap.accuracy = "<= 0.05"   # worse on a subgroup than on all other rows
+# slice.region.accuracy = ">= 0.8" # on every level of a column
+# no_worse_than = "champion" # --champion PATH, or a bundle's folder, or baseline
+# behaviour = "all"          # every behavioural test holds
+# expected = "tests/expected.csv"  # rows with expected predictions
+# latency_p99_ms = "<= 20"   # also latency_p50_ms, microseconds_per_row, bundle_mb, age_days
+# drift = "<= 0.2"           # of new data, also generalisation_gap.accuracy = "<= 0.02"
+# slices = []                # columns to slice by; all that can be when left out
+# slice_rows = 50            # rows below which a slice is not judged
+# margin = 0.0               # what no_worse_than forgives
+# no_worse_on = []           # metrics it compares; the search's own when left out
+# golden = "all"             # or off
+# expected_tolerance = 1e-6
+# undecided = "fail"         # or pass: what not enough evidence counts as
+
+[behaviour]
+# monotone = {{ age = "up" }}  # or down: which way more of a column may move the answer
+# monotone_class = "yes"     # whose probability that is
+# invariant = []             # columns that may be swapped without moving the answer
+# invariant_tolerance = 0.01
+# max_jump = 0.1             # how far a tiny change may move an answer
+# rows = 200
+# skip = []
+
 [package]
 # formats = ["onnx"]         # also joblib
 # directory = "bundles"

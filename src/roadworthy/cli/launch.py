@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -44,6 +45,10 @@ def launch(
         str | None, typer.Option("--split", help="random, group or time; else as dates suggest.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Default 0.")] = None,
+    champion: Annotated[
+        str | None,
+        typer.Option("--champion", help="Bundle in production, to compare with on the holdout."),
+    ] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after packaging.")] = False,
     project: ProjectFile = None,
     destination: Destination = None,
@@ -77,6 +82,7 @@ def launch(
 
         table = read_table(source, project=wanted, name=wanted.project.name)
         loading.join()
+        from roadworthy.acceptance import gate_bundle, rival
         from roadworthy.bundle.write import package
         from roadworthy.evaluate import test
         from roadworthy.guard import check
@@ -84,12 +90,19 @@ def launch(
 
         board.begin("guard", f"{len(table.profiles)} columns")
         findings = check(table, wanted, budget=seconds)
+        named = champion or wanted.gates.champion
+        against = None if named is None else rival(named)
+
         model = train(table, seconds, project=wanted, report=board, started=started)
         board.begin("test", f"{len(table.holdout):,} rows held out")
-        report = test(model, table.holdout)
+        report = test(model, table.holdout, wanted, rival=against)
         board.begin("package", "export, parity, write")
         bundle = package(
-            model, report, formats=wanted.package.formats, directory=wanted.package.directory
+            model,
+            report,
+            formats=wanted.package.formats,
+            directory=wanted.package.directory,
+            gate=functools.partial(gate_bundle, project=wanted) if wanted.gates.any else None,
         )
     taken = time.monotonic() - started
     from roadworthy.cli.summary import launch_document, print_summary
@@ -112,4 +125,4 @@ def launch(
 
 def _load_training() -> None:
     with contextlib.suppress(Exception):  # what is missing is told where the import stands
-        importlib.import_module("roadworthy.bundle.write")
+        importlib.import_module("roadworthy.acceptance")

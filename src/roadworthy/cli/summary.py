@@ -110,6 +110,7 @@ def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
 
 def _print_model(console: Console, report: Report) -> None:
     search = report.search
+    assert search is not None  # a launch has just searched
     console.print(
         f"\n[bold]Model[/]  {report.family}, best of {len(search.trials) - 1} configurations by "
         f"{search.metric} over {search.folds} folds of {search.search_rows:,} rows; refitted on "
@@ -145,9 +146,9 @@ def _print_classes(console: Console, report: Report) -> None:
     for entry in report.classes[:_SHOWN_CLASSES]:
         grid.add_row(
             escape(entry.name),
-            f"{entry.precision:.3f}",
-            f"{entry.recall:.3f}",
-            f"{entry.f1:.3f}",
+            _number(entry.precision.value),
+            _number(entry.recall.value),
+            _number(entry.f1.value),
             f"{entry.rows:,}",
         )
     console.print(grid)
