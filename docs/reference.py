@@ -11,7 +11,17 @@ from typing import Any
 
 import roadworthy
 
-VERBS = ("launch", "init", "prepare", "predict", "serve", "models verify", "models show")
+VERBS = (
+    "launch",
+    "init",
+    "prepare",
+    "train",
+    "test",
+    "predict",
+    "serve",
+    "models verify",
+    "models show",
+)
 HERE = Path(__file__).parent
 
 

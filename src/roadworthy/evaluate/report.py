@@ -162,6 +162,8 @@ def test(
     check_rules(model.contract, wanted.behaviour)
     check_gates(wanted.gates, model.contract, sliceable(holdout))
     metric = headline_metric(model.search.metric, holdout.task)
+    # the model's own contract: training has put its threshold and intervals into the target
+    holdout = dataclasses.replace(holdout, contract=model.contract)
     scored = Scored(holdout, model.scores(holdout.frame), model.search.seed)
     report = measure(scored, model.scores, wanted, metric=metric)
     return with_checks(
