@@ -164,8 +164,8 @@ def _print_decisions(console: Console, search: SearchRecord) -> None:
         )
     if decided.interval is not None:
         console.print(
-            f"  each answer has an interval, {decided.interval.width:.4g} wide in the middle: it held "
-            f"{decided.interval.coverage:.1%} of out-of-fold values"
+            f"  each answer has an interval, {decided.interval.width:.4g} wide in the middle: "
+            f"it held {decided.interval.coverage:.1%} of out-of-fold values"
         )
 
 
