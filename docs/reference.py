@@ -11,7 +11,7 @@ from typing import Any
 
 import roadworthy
 
-VERBS = ("launch", "init", "predict", "serve", "models verify", "models show")
+VERBS = ("launch", "test", "init", "predict", "serve", "models verify", "models show")
 HERE = Path(__file__).parent
 
 
