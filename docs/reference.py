@@ -11,7 +11,16 @@ from typing import Any
 
 import roadworthy
 
-VERBS = ("launch", "test", "init", "predict", "serve", "models verify", "models show")
+VERBS = (
+    "launch",
+    "test",
+    "init",
+    "prepare",
+    "predict",
+    "serve",
+    "models verify",
+    "models show",
+)
 HERE = Path(__file__).parent
 
 

@@ -4,6 +4,7 @@
 import roadworthy as rw
 
 table = rw.read_table("adult.csv", target="income")
+findings = rw.inspect(table)
 model = rw.train(table, budget="60s")
 report = rw.test(model, table.holdout)
 bundle = rw.package(model, report, formats=["onnx", "joblib"])
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
     from roadworthy.evaluate import Report, backtest, learning_curve
     from roadworthy.evaluate.verdict import Verdict
+    from roadworthy.guard import Finding, inspect
     from roadworthy.project import Project, load_project
     from roadworthy.serve import serve
     from roadworthy.table import Table, read_table
@@ -41,6 +43,7 @@ _ROOMS = {
     "Bundle": "bundle",
     "CheckFailed": "errors",
     "Contract": "contract",
+    "Finding": "guard",
     "InputError": "errors",
     "OutsideError": "errors",
     "Project": "project",
@@ -48,6 +51,7 @@ _ROOMS = {
     "RoadworthyError": "errors",
     "Table": "table",
     "TrainedModel": "train",
+    "inspect": "guard",
     "Verdict": "evaluate.verdict",
     "backtest": "evaluate",
     "learning_curve": "evaluate",
@@ -63,6 +67,7 @@ __all__ = [
     "Bundle",
     "CheckFailed",
     "Contract",
+    "Finding",
     "InputError",
     "OutsideError",
     "Project",
@@ -70,6 +75,7 @@ __all__ = [
     "RoadworthyError",
     "Table",
     "TrainedModel",
+    "inspect",
     "Verdict",
     "backtest",
     "learning_curve",

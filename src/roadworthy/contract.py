@@ -30,10 +30,13 @@ from roadworthy.cells import (
     read_number,
 )
 from roadworthy.errors import Problem
+from roadworthy.target import ClassValue as ClassValue
+from roadworthy.target import Interval as Interval
+from roadworthy.target import Target as Target
+from roadworthy.target import Task as Task
+from roadworthy.target import class_name as class_name
 
-ColumnKind = Literal["number", "category", "boolean", "date"]
-Task = Literal["binary", "multiclass", "regression"]
-ClassValue = bool | int | str
+ColumnKind = Literal["number", "category", "boolean", "date", "text"]
 
 _BLANK_TYPES = ("NAType", "NaTType")  # pandas' blanks, known by name: pandas is not needed
 
@@ -107,7 +110,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return self._boolean(value, blanks)
         if self.kind == "date":
             return self._date(value, blanks)
-        return self._level(value, blanks)
+        return self._text(value, blanks) if self.kind == "text" else self._level(value, blanks)
 
     def read_text(self, text: str | None, blanks: Sequence[str]) -> float | str | bool | None:
         """Check a CSV cell; arguments, result and errors as `read_value`."""
@@ -164,6 +167,15 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return parse_date(value, self.date_format)
         raise CellError("expected a date as text, for example 2026-01-31 or 2026-01-31T08:30:00")
 
+    def _text(self, value: Any, blanks: Sequence[str]) -> str | None:
+        if not isinstance(value, str):
+            raise CellError("expected text")
+        text = value.strip(WHITE_SPACE)
+        if text.lower() in blanks:
+            self.check_blank()
+            return None
+        return text
+
     def _level(self, value: Any, blanks: Sequence[str]) -> str | None:
         if not isinstance(value, str):
             return self._level_of_number(value)
@@ -192,28 +204,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Raise CellError when the contract refuses unseen levels."""
         if self.on_unseen == "error":
             raise CellError("is not one of the levels that the contract lists")
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is predicted.
-
-    Attributes:
-        name: The target's column.
-        task: Binary or multiclass classification, or regression.
-        scale: Standard deviation of a regression's training target: what differences between
-            predictions are measured by.
-        classes: The classes in the order of the model's probabilities; empty for regression.
-    """
-
-    name: str
-    task: Task
-    classes: tuple[ClassValue, ...] = ()
-    scale: float = 1.0
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes as texts: the keys of a probability answer."""
-        return tuple(class_name(value) for value in self.classes)
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -305,6 +295,7 @@ def column_schema(column: Column) -> dict[str, Any]:
         "number": ["number"],
         "boolean": ["boolean"],
         "date": ["string"],
+        "text": ["string"],
         "category": ["string"] if column.dtype == "string" else [column.dtype, "string"],
     }
     nullable = column.on_blank == "impute"
@@ -326,17 +317,12 @@ def describe(column: Column) -> str:
     blank = f"{column.blank_share:.1%} blank" if column.nullable else "never blank"
     if column.kind == "category":
         return f"category, {len(column.categories)} levels, {blank} in training"
-    if column.kind == "boolean" or column.minimum is None or column.maximum is None:
+    if column.kind in ("boolean", "text") or column.minimum is None or column.maximum is None:
         return f"{column.kind}, {blank} in training"
     if column.kind == "date":
         low, high = iso_date(column.minimum), iso_date(column.maximum)
         return f"date from {low} to {high}, {blank} in training"
     return f"number from {column.minimum:,.10g} to {column.maximum:,.10g}, {blank} in training"
-
-
-def class_name(value: ClassValue) -> str:
-    """A class as a text, booleans as JSON writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _example(column: Column) -> Any:
@@ -345,6 +331,8 @@ def _example(column: Column) -> Any:
         return level if level is None or column.dtype == "string" else json_level(level)
     if column.kind == "boolean":
         return True
+    if column.kind == "text":
+        return "a few words"
     if not column.quantiles:
         return None
     middle = column.quantiles[len(column.quantiles) // 2]

@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 from roadworthy.cells import WHITE_SPACE
 from roadworthy.errors import InputError
-from roadworthy.project import ColumnOptions, DataSection, Project
+from roadworthy.project import (
+    ColumnOptions,
+    ColumnPreparation,
+    DataSection,
+    PrepareSection,
+    Project,
+)
 from roadworthy.table import Table, read_table
 from tests.conftest import DATA
 
@@ -140,7 +146,9 @@ def test_dates(tmp_path: Path, cells: list[str], iso: str) -> None:
     assert epoch == (np.datetime64(iso) - np.datetime64("1970-01-01")) / np.timedelta64(1, "s")
 
 
-def test_identifiers_constants_and_sentences_are_left_out_with_a_reason(tmp_path: Path) -> None:
+def test_identifiers_and_constants_are_left_out_with_a_reason_and_sentences_are_text(
+    tmp_path: Path,
+) -> None:
     text = "id,key,same,empty,note,x,y\n" + rows(
         "{i},k{i}z,1,,word {i} and some more words here {n},{n},{p}", 200
     )
@@ -149,8 +157,12 @@ def test_identifiers_constants_and_sentences_are_left_out_with_a_reason(tmp_path
         "id": "identifier", "key": "identifier", "same": "constant", "empty": "constant",
         "note": "text", "x": "number",
     }  # fmt: skip
-    assert table.contract.names == ("x",)
-    assert set(table.contract.ignored) == {"id", "key", "same", "empty", "note"}
+    assert table.contract.names == ("note", "x")
+    assert set(table.contract.ignored) == {"id", "key", "same", "empty"}
+    dropping = read_table(
+        csv(tmp_path, text), "y", project=Project(prepare=PrepareSection(text="drop"))
+    )
+    assert dropping.contract.names == ("x",)
     assert all(profile.why_not for profile in table.profiles if not profile.used)
 
 
@@ -163,6 +175,45 @@ def test_the_project_file_overrides_a_kind(tmp_path: Path) -> None:
     wrong = Project(data=DataSection(columns={"zip": ColumnOptions(kind="date")}))
     with pytest.raises(InputError, match="kind 'date'"):
         read_table(file, "y", project=wrong)
+
+
+def test_rows_with_a_blank_can_be_dropped_and_such_requests_are_then_refused(
+    tmp_path: Path,
+) -> None:
+    text = "a,b,y\n" + "".join(
+        f"{i if i % 10 else ''},{'' if i == 7 else i % 3},{i % 2}\n" for i in range(200)
+    )
+    said = {"a": ColumnPreparation(impute="drop_rows")}
+    project = Project(prepare=PrepareSection(columns=said))
+    table = read_table(csv(tmp_path, text), "y", project=project)
+    assert len(table) == 180
+    assert any("20 rows dropped: 'a' is blank" in note for note in table.notes)
+    assert [c.on_blank for c in table.contract.columns] == ["error", "impute"]
+    every = Project(prepare=PrepareSection(number_impute="drop_rows"))
+    assert len(read_table(csv(tmp_path, text), "y", project=every)) == 179
+    mostly = "a,y\n" + "".join(f"{i if i < 15 else ''},{i % 2}\n" for i in range(200))
+    with pytest.raises(InputError, match="15 rows have no blank"):
+        read_table(csv(tmp_path, mostly), "y", project=every)
+
+
+def test_columns_with_more_blanks_than_wanted_are_left_out(tmp_path: Path) -> None:
+    text = "a,b,y\n" + "".join(
+        f"{i % 17 if i % 10 == 0 else ''},{i % 37},{i % 2}\n" for i in range(200)
+    )
+    project = Project(prepare=PrepareSection(drop_columns_above=0.8))
+    table = read_table(csv(tmp_path, text), "y", project=project)
+    assert table.contract.names == ("b",)
+    assert "90.0% blank" in (table.profiles[0].why_not or "")
+    assert read_table(csv(tmp_path, text), "y").contract.names == ("a", "b")
+
+
+def test_a_preparation_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    said = {"aeg": ColumnPreparation(impute="median")}
+    file = csv(tmp_path, "age,y\n" + rows("{i},{p}", 60))
+    with pytest.raises(InputError, match="no column 'aeg'") as caught:
+        read_table(file, "y", project=Project(prepare=PrepareSection(columns=said)))
+    assert caught.value.where == "[prepare.columns]"
+    assert "'age'" in caught.value.fix
 
 
 @pytest.mark.parametrize(

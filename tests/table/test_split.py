@@ -80,9 +80,55 @@ def test_a_project_names_group_and_time() -> None:
     assert "newest" in later.split.policy
 
 
-def test_a_date_column_without_a_time_split_is_pointed_out() -> None:
-    notes = " ".join(read_table(frame(), "y").notes)
-    assert "--time day" in notes
+def test_a_date_column_orders_the_split_unless_the_project_says_otherwise() -> None:
+    table = read_table(frame(), "y")
+    assert table.split is not None
+    assert "newest" in table.split.policy
+    assert table.times is not None
+    assert table.training.frame["day"].max() < table.holdout.frame["day"].min()
+    assert "--split random" in " ".join(table.notes)
+    by_chance = read_table(frame(), "y", project=Project().override("data", split="random"))
+    assert by_chance.split is not None
+    assert "stratified" in by_chance.split.policy
+    assert by_chance.times is None
+
+
+def test_dates_of_birth_and_dates_with_blanks_order_nothing() -> None:
+    for renamed in (
+        frame().rename({"day": "date_of_birth"}),
+        frame().with_columns(pl.when(pl.col("x") > 3).then(pl.col("day")).alias("day")),
+    ):
+        table = read_table(renamed, "y")
+        assert table.split is not None
+        assert "stratified" in table.split.policy
+
+
+def test_a_date_does_not_order_the_split_when_a_class_is_only_in_the_newest_rows() -> None:
+    late = frame().sort("day").with_columns(
+        pl.when(pl.int_range(pl.len()) >= pl.len() - 10).then(pl.lit("new")).otherwise(
+            pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("a")).otherwise(pl.lit("b"))
+        ).alias("y")
+    )  # fmt: skip
+    table = read_table(late, "y")
+    assert table.split is not None
+    assert "stratified" in table.split.policy
+    assert "classes that the older ones lack" in " ".join(table.notes)
+    with pytest.raises(InputError, match="only the holdout has"):
+        read_table(late, "y", project=Project().override("data", split="time"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"split": "random", "group": "who"}, "contradict"),
+        ({"split": "random", "time": "day"}, "contradict"),
+        ({"split": "group"}, "needs a group column"),
+        ({"split": "time", "group": "who"}, "contradict"),
+    ],
+)
+def test_splits_that_contradict_themselves_are_refused(said: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_table(frame(), "y", project=Project().override("data", **said))
 
 
 def test_a_time_column_with_blanks_or_words_is_refused() -> None:

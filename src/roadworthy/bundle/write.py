@@ -17,7 +17,7 @@ import msgspec
 
 from roadworthy.bundle.answers import answer
 from roadworthy.bundle.bundle import Bundle
-from roadworthy.bundle.core import EXPORTERS
+from roadworthy.bundle.core import export_core
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.manifest import (
@@ -76,7 +76,7 @@ def package(
         )
     if not NAME.fullmatch(model.name):
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
-    core = EXPORTERS[model.family](model.estimator, model.plan.width)
+    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
     engine = Engine(model.contract, model.plan, core)
     parity = check_parity(model, engine, core)
     files = {
@@ -97,7 +97,7 @@ def package(
         task=model.table.task,
         classes=model.table.classes,
         family=model.family,
-        environment=_environment(),
+        environment=_environment(model),
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         measured={
@@ -177,8 +177,9 @@ def _joblib(model: TrainedModel) -> bytes:
     return buffer.getvalue()
 
 
-def _environment() -> dict[str, str]:
+def _environment(model: TrainedModel) -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    versions |= model.search.versions
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

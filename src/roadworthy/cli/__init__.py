@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from roadworthy.cli import init, launch, models, predict, serve, test
+from roadworthy.cli import init, launch, models, predict, prepare, serve, test
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("launch")(launch.launch)
 app.command("init")(init.init)
+app.command("prepare")(prepare.prepare)
 app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)

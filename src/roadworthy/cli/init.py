@@ -64,8 +64,10 @@ path = {path}
 target = {target}
 # task = "auto"              # auto, binary, multiclass, regression
 # holdout = 0.2              # share of rows that no choice looks at
+# split = "auto"             # a date column holds out the newest rows; or random, group, time
 # group = "customer_id"      # rows of one group stay together
-# time = "date"              # the newest rows are held out
+# time = "date"              # the column that orders the rows in time
+# weight = "weight"          # column of row weights; it is no feature
 # drop = []                  # columns to leave out
 # delimiter = ","            # found out when left out; so are encoding and header
 # blanks = ["", "na", "n/a", "nan", "null", "none", "?"]
@@ -76,17 +78,61 @@ target = {target}
 # date_format = "%d.%m.%Y"
 {columns}
 
+[guard]
+# checks = "all"             # or "off", or a list like ["leakage", "duplicates"]
+# acknowledge = []           # findings that are known, like ["leakage:boat", "duplicates"]
+
 [prepare]
-# number_blank = "mean"      # or median
+# number_impute = "auto"     # keep (left to the model), mean, median, most_frequent, drop_rows
+# category_impute = "auto"   # keep (a level of its own), most_frequent, drop_rows
+# indicator = false          # a further feature that says where a blank was
+# drop_columns_above = 1.0   # columns with a larger share of blanks are left out
+# encode = "auto"            # one_hot, ordinal, target, frequency, hash
+# rare_rows = 1              # levels in fewer rows than this share one entry
 # max_levels = 10000         # levels a category keeps; rarer ones count as unseen
+# buckets = 64               # of a hashed category
+# scale = "auto"             # none, standard, min_max, robust, quantile, log, power
+# date = "auto"              # parts, cyclic
+# text = "auto"              # tf_idf, hash, drop
+# text_features = 50         # words or hash buckets a text column becomes
+# For one column, for example:
+# [prepare.columns.age]
+# impute = "constant"        # as above, or constant with
+# fill = 0
+# [prepare.columns.size]
+# order = ["small", "medium", "large"]
+# `roadworthy prepare --explain` says what is done with each column, and why.
 
 [train]
 # budget = "60s"             # for the whole job
-# candidates = ["linear", "forest", "boosting"]
-# metric = "auto"            # roc_auc, log_loss, accuracy, f1; rmse, mae
+# candidates = "auto"        # boosting, linear, catboost, xgboost, forest, hist; your own as
+#                            # "package.module:name": ["boosting", "my.models:make_model"]
+# search = "race"            # grid: every combination of [train.grid]; optuna
+# grid.forest = {{ n_estimators = [50, 100], max_depth = [8, 16], min_samples_split = [2, 10] }}
+# study = "search.jsonl"     # keeps finished fits, so that a search can be taken up
+# max_members = 3            # of a blend
+# max_microseconds = 100.0   # what serving a row may cost, as predicted
+# max_mb = 10.0              # what the core may weigh
+# metric = "auto"            # roc_auc, log_loss, f1, rmse, mae, …, or package.module:function
 # folds = 5
 # seed = 0
 # n_jobs = 2                 # all cores when left out
+# validation = "auto"        # k_fold, stratified, group, time, repeated
+# repeats = 3                # of the folds, when repeated
+# gap = 0                    # rows left out between past and future, when time
+# nested = false             # also estimate the whole procedure by an outer loop
+# quantile = 0.5             # of the metric pinball
+# class_weight = "none"      # balanced, or {{ yes = 5.0 }}
+# calibrate = "auto"         # none, sigmoid, isotonic; auto only where it surely helps
+# interval = 0.0             # 0.9: serve 90 % prediction intervals (regression)
+
+[train.decision]             # two classes; without any, the more probable class is answered
+# positive = "yes"           # the second class when left out
+# threshold = "auto"         # a number, or what serves one of these aims best:
+# cost = {{ false_positive = 1.0, false_negative = 5.0 }}
+# recall_floor = 0.9
+# precision_floor = 0.9
+# maximise = "f1"            # balanced_accuracy, accuracy
 
 [gates]
 # What a release must reach; a gate is decided on its 95 % interval. Take the # away to ask for it.

@@ -41,6 +41,9 @@ def launch(
     time_column: Annotated[
         str | None, typer.Option("--time", help="Column of time: the newest rows are held out.")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="random, group or time; else as dates suggest.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Default 0.")] = None,
     champion: Annotated[
         str | None,
@@ -60,7 +63,7 @@ def launch(
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
-        .override("data", target=target, group=group, time=time_column)
+        .override("data", target=target, group=group, time=time_column, split=split)
         .override("train", budget=budget, seed=seed)
         .override("package", directory=out)
         .override("serve", port=port, host=host)
@@ -82,8 +85,11 @@ def launch(
         from roadworthy.acceptance import gate_bundle, rival
         from roadworthy.bundle.write import package
         from roadworthy.evaluate import test
+        from roadworthy.guard import check
         from roadworthy.train import train
 
+        board.begin("guard", f"{len(table.profiles)} columns")
+        findings = check(table, wanted, budget=seconds)
         named = champion or wanted.gates.champion
         against = None if named is None else rival(named)
 
@@ -102,9 +108,9 @@ def launch(
     from roadworthy.cli.summary import launch_document, print_summary
 
     if json:
-        print_json(launch_document(table, report, bundle, taken))
+        print_json(launch_document(table, findings, report, bundle, taken))
     else:
-        print_summary(table, report, bundle, taken)
+        print_summary(table, findings, report, bundle, taken)
     if no_serve:
         return
     command = [sys.executable, "-m", "roadworthy", "serve", str(bundle.path)]

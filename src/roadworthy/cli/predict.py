@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from roadworthy.cli.files import check_frame_file, write_frame
 from roadworthy.cli.options import Json
 from roadworthy.cli.output import print_json
-from roadworthy.errors import InputError, OutsideError
 
 
 def predict(
@@ -26,23 +25,10 @@ def predict(
     """
     from roadworthy.bundle import Bundle
 
-    target = Path(output)
-    if target.suffix not in (".csv", ".parquet"):
-        raise InputError("the output must be a .csv or .parquet file", where=output)
+    check_frame_file(output)
     bundle = Bundle(model)
     answers = bundle.predict(data).with_row_index("row")
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        if target.suffix == ".csv":
-            answers.write_csv(draft)
-        else:
-            answers.write_parquet(draft)
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutsideError(
-            f"the answers cannot be written: {error.strerror or error}", where=output
-        ) from None
+    write_frame(answers, output)
     if json:
         print_json({"rows": answers.height, "output": output, "version": bundle.version})
     else:

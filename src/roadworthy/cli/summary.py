@@ -11,12 +11,13 @@ from rich.table import Table as Grid
 
 from roadworthy.bundle import Bundle
 from roadworthy.evaluate import Estimate, Report
+from roadworthy.guard import Finding
 from roadworthy.table import Table
-from roadworthy.train.scoring import GREATER_IS_BETTER
 
 _SHOWN_SLICES = 10
 _SHOWN_CLASSES = 12
 _SHOWN_COLUMNS = 15
+_SHOWN_FINDINGS = 12
 _METRICS = {
     "regression": ("rmse", "mae", "r2"),
     "binary": ("roc_auc", "accuracy", "f1_macro", "log_loss", "brier"),
@@ -24,7 +25,9 @@ _METRICS = {
 }
 
 
-def launch_document(table: Table, report: Report, bundle: Bundle, taken: float) -> dict[str, Any]:
+def launch_document(
+    table: Table, findings: tuple[Finding, ...], report: Report, bundle: Bundle, taken: float
+) -> dict[str, Any]:
     """Everything of a launch as plain data."""
     content: dict[str, Any] = msgspec.to_builtins(report)
     return {
@@ -39,6 +42,7 @@ def launch_document(table: Table, report: Report, bundle: Bundle, taken: float) 
         "seconds": round(taken, 3),
         "microseconds_per_row": bundle.manifest.measured["microseconds_per_row"],
         "parity": bundle.parity,
+        "findings": msgspec.to_builtins(findings),
         "report": content,
     }
 
@@ -48,10 +52,13 @@ def bundle_bytes(bundle: Bundle) -> int:
     return sum(entry.size for entry in bundle.manifest.files.values())
 
 
-def print_summary(table: Table, report: Report, bundle: Bundle, taken: float) -> None:
+def print_summary(
+    table: Table, findings: tuple[Finding, ...], report: Report, bundle: Bundle, taken: float
+) -> None:
     """Print the summary for people."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     _print_table(console, table)
+    _print_findings(console, findings)
     _print_model(console, report)
     if report.classes:
         _print_classes(console, report)
@@ -84,6 +91,23 @@ def _print_table(console: Console, table: Table) -> None:
         console.print(f"  [yellow]left out:[/] … {len(dropped) - _SHOWN_COLUMNS} more")
 
 
+def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        return
+    console.print("\n[bold]Findings[/]  before training")
+    colours = {"serious": "red", "warning": "yellow", "note": "dim"}
+    for finding in findings[:_SHOWN_FINDINGS]:
+        known = ", acknowledged" if finding.acknowledged else ""
+        console.print(
+            f"  [{colours[finding.severity]}]{finding.severity}{known}:[/] "
+            f"{escape(finding.what)} ({escape(finding.names[0])})"
+        )
+        if finding.severity != "note" and not finding.acknowledged:
+            console.print(f"    what to do: {escape(finding.fix)}")
+    if len(findings) > _SHOWN_FINDINGS:
+        console.print(f"  … {len(findings) - _SHOWN_FINDINGS} more with --json")
+
+
 def _print_model(console: Console, report: Report) -> None:
     search = report.search
     assert search is not None  # a launch has just searched
@@ -93,10 +117,9 @@ def _print_model(console: Console, report: Report) -> None:
         f"{search.training_rows:,}"
     )
     best: dict[str, float] = {}
-    for trial in search.trials:
+    for trial in search.trials:  # the best first
         if trial.score is not None:
-            better = max if GREATER_IS_BETTER[search.metric] else min
-            best[trial.family] = better(best.get(trial.family, trial.score), trial.score)
+            best.setdefault(trial.family, trial.score)
     scores = ", ".join(f"{family} {score:.4g}" for family, score in best.items())
     console.print(f"  {search.metric}: {scores}")
     if not search.complete:

@@ -7,7 +7,7 @@ microsecond, warnings included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from roadworthy.cells import CellError
 from roadworthy.contract import Column, Contract
 from roadworthy.prepare.plan import Feature, FeaturePlan, date_part
+from roadworthy.prepare.text import text_encoder
 
 BLANK, UNSEEN, RANGE = "blank", "unseen", "out_of_range"
 Note = tuple[str, int]
@@ -30,6 +31,7 @@ _UNION: dict[tuple[str, bool], Any] = {
     ("boolean", False): bool | int | float | str,
     ("category", True): str,
     ("category", False): int | float | str,
+    ("text", True): str,
 }
 
 
@@ -60,7 +62,7 @@ def compile_rows(
         absent: Whether a column that is not in a row is an error or a blank.
     """
     texts = sum(
-        column.kind == "date" or (column.kind == "category" and column.dtype == "string")
+        column.kind in ("date", "text") or (column.kind == "category" and column.dtype == "string")
         for column in contract.columns
     )
     return RowEncoder(_record_type(contract, absent), _compile(contract, plan), texts)
@@ -103,13 +105,22 @@ def _field_name(name: str, contract: Contract) -> str:
 
 def _compile(contract: Contract, plan: FeaturePlan) -> Encode:
     features = plan.by_column()
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"note": _note}
     lines = ["def encode(r):", " w = None"]
     vector: list[str] = []
+    writers = {
+        "number": _number,
+        "category": _category,
+        "boolean": _boolean,
+        "date": _date,
+        "text": _text,
+    }
     for position, column in enumerate(contract.columns):
-        writer = {"number": _number, "category": _category, "boolean": _boolean, "date": _date}
-        lines += writer[column.kind](position, column, features[column.name], names, contract)
-        vector += [f"v{position}_{index}" for index in range(len(features[column.name]))]
+        targets = [f"v{position}_{index}" for index in range(len(features[column.name]))]
+        lines += writers[column.kind](
+            Cell(position, column, features[column.name], targets), names, contract
+        )
+        vector += targets
     order = [feature.name for column in contract.columns for feature in features[column.name]]
     if order != [feature.name for feature in plan.features]:
         raise ValueError("the plan's features do not follow the contract's columns")
@@ -119,6 +130,34 @@ def _compile(contract: Contract, plan: FeaturePlan) -> Encode:
     return encode
 
 
+class Cell(NamedTuple):
+    """A column on its way into code: its position, its features, and their variables."""
+
+    position: int
+    column: Column
+    features: list[Feature]
+    targets: list[str]
+
+    @property
+    def source(self) -> str:
+        """The cell in a record."""
+        return f"r.c{self.position}"
+
+    @property
+    def into(self) -> str:
+        """The variables on the left of an assignment; one alone is no tuple."""
+        return self.targets[0] if len(self.targets) == 1 else ", ".join(self.targets)
+
+    def row(self, values: Sequence[float]) -> Any:
+        """The features' values as the assignment takes them."""
+        return values[0] if len(values) == 1 else tuple(values)
+
+    @property
+    def blank(self) -> Any:
+        """What a blank becomes."""
+        return self.row([feature.fill for feature in self.features])
+
+
 def _note(notes: list[Note] | None, code: str, position: int) -> list[Note]:
     if notes is None:
         return [(code, position)]
@@ -126,92 +165,113 @@ def _note(notes: list[Note] | None, code: str, position: int) -> list[Note]:
     return notes
 
 
-def _number(
-    position: int, column: Column, features: list[Feature], names: dict[str, Any], _: Contract
-) -> list[str]:
-    v = f"v{position}_0"
-    names["note"] = _note
-    names[f"blank{position}"] = features[0].fill
+def _number(cell: Cell, names: dict[str, Any], _: Contract) -> list[str]:
+    names[f"blank{cell.position}"] = cell.blank
+    v, column = cell.targets[0], cell.column
+    n = cell.position
     lines = [
-        f" {v} = r.c{position}",
-        f" if {v} is None: {v} = blank{position}; w = note(w, 'blank', {position})",
+        f" {v} = {cell.source}",
+        f" if {v} is None: {cell.into} = blank{n}; w = note(w, 'blank', {n})",
     ]
+    inside = "True"
     if column.minimum is not None and column.maximum is not None:
         inside = f"{float(column.minimum)!r} <= {v} <= {float(column.maximum)!r}"
-        lines.append(f" elif not {inside}: w = note(w, 'out_of_range', {position})")
-    return lines
+    out_of_range = f"w = note(w, 'out_of_range', {n})"
+    if len(cell.targets) == 1:
+        return [*lines, f" elif not {inside}: {out_of_range}"]
+    return [*lines, " else:", f"  {cell.targets[1]} = 0.0", f"  if not {inside}: {out_of_range}"]
 
 
-def _category(
-    position: int,
-    column: Column,
-    features: list[Feature],
+def _look_up(
+    cell: Cell,
     names: dict[str, Any],
-    contract: Contract,
+    table: dict[Any, Any],
+    miss: Callable[[Any, list[Note] | None], tuple[Any, list[Note] | None]],
 ) -> list[str]:
-    feature = features[0]
-    codes = {level: float(code) for code, level in enumerate(feature.levels)}
+    """The cell by a dict of what is usual, anything else by a function."""
+    names[f"get{cell.position}"] = table.get
+    names[f"miss{cell.position}"] = miss
+    found = f"x{cell.position}" if len(cell.targets) > 1 else cell.into
+    lines = [
+        f" {found} = get{cell.position}({cell.source})",
+        f" if {found} is None: {found}, w = miss{cell.position}({cell.source}, w)",
+    ]
+    return lines if len(cell.targets) == 1 else [*lines, f" {cell.into} = {found}"]
 
-    def miss(value: Any, notes: list[Note] | None) -> tuple[float, list[Note] | None]:
+
+def _category(cell: Cell, names: dict[str, Any], contract: Contract) -> list[str]:
+    column = cell.column
+    readers = [feature.reader() for feature in cell.features]
+    listed = dict.fromkeys(level for feature in cell.features for level in feature.levels)
+    levels = dict.fromkeys([*listed, *column.categories])
+
+    def read(level: str) -> Any:
+        return cell.row([reader(level) for reader in readers])
+
+    # of a column that was folded into few features, the levels that are not in the table are
+    # unseen only when the training rows had none of them
+    table = {level: read(level) for level in levels}
+    blank = cell.blank
+
+    def miss(value: Any, notes: list[Note] | None) -> tuple[Any, list[Note] | None]:
         level = column.read_value(value, contract.blanks)
         if level is None:
-            return feature.fill, _note(notes, BLANK, position)
-        if level in codes:
-            return codes[str(level)], notes
-        return feature.unseen, _note(notes, UNSEEN, position)
+            return blank, _note(notes, BLANK, cell.position)
+        if level in table:
+            return table[str(level)], notes
+        return read(str(level)), _note(notes, UNSEEN, cell.position)
 
-    names[f"get{position}"] = codes.get
-    names[f"miss{position}"] = miss
-    v = f"v{position}_0"
-    return [
-        f" {v} = get{position}(r.c{position})",
-        f" if {v} is None: {v}, w = miss{position}(r.c{position}, w)",
-    ]
+    return _look_up(cell, names, table, miss)
 
 
-def _boolean(
-    position: int,
-    column: Column,
-    features: list[Feature],
-    names: dict[str, Any],
-    contract: Contract,
-) -> list[str]:
-    def miss(value: Any, notes: list[Note] | None) -> tuple[float, list[Note] | None]:
-        truth = column.read_value(value, contract.blanks)
+def _boolean(cell: Cell, names: dict[str, Any], contract: Contract) -> list[str]:
+    rest = [0.0] * (len(cell.features) - 1)  # it was blank: no
+    table = {truth: cell.row([float(truth), *rest]) for truth in (True, False)}
+
+    def miss(value: Any, notes: list[Note] | None) -> tuple[Any, list[Note] | None]:
+        truth = cell.column.read_value(value, contract.blanks)
         if truth is None:
-            return features[0].fill, _note(notes, BLANK, position)
-        return float(truth), notes
+            return cell.blank, _note(notes, BLANK, cell.position)
+        return table[bool(truth)], notes
 
-    names[f"get{position}"] = {True: 1.0, False: 0.0}.get
-    names[f"miss{position}"] = miss
-    v = f"v{position}_0"
-    return [
-        f" {v} = get{position}(r.c{position})",
-        f" if {v} is None: {v}, w = miss{position}(r.c{position}, w)",
-    ]
+    return _look_up(cell, names, table, miss)
 
 
-def _date(
-    position: int,
-    column: Column,
-    features: list[Feature],
-    names: dict[str, Any],
-    contract: Contract,
-) -> list[str]:
-    parts = [feature.part for feature in features]
-    blank = tuple(feature.fill for feature in features)
+def _date(cell: Cell, names: dict[str, Any], contract: Contract) -> list[str]:
+    parts = [feature.part for feature in cell.features if feature.part]
+    rest = [0.0] * (len(cell.features) - len(parts))
+    column, blank = cell.column, cell.blank
     low, high = column.minimum or 0.0, column.maximum or 0.0
 
-    def read(value: Any, notes: list[Note] | None) -> tuple[tuple[float, ...], list[Note] | None]:
+    def read(value: Any, notes: list[Note] | None) -> tuple[Any, list[Note] | None]:
         seconds = value if type(value) is float else column.read_value(value, contract.blanks)
         if seconds is None:
-            return blank, _note(notes, BLANK, position)
+            return blank, _note(notes, BLANK, cell.position)
         if not isinstance(seconds, float):
             raise CellError("expected a date")
         if not low <= seconds <= high:
-            notes = _note(notes, RANGE, position)
-        return tuple(date_part(seconds, part) for part in parts if part), notes
+            notes = _note(notes, RANGE, cell.position)
+        return cell.row([*(date_part(seconds, part) for part in parts), *rest]), notes
 
-    names[f"read{position}"] = read
-    targets = ", ".join(f"v{position}_{index}" for index in range(len(features)))
-    return [f" ({targets},), w = read{position}(r.c{position}, w)"]
+    names[f"read{cell.position}"] = read
+    return _assign(cell)
+
+
+def _text(cell: Cell, names: dict[str, Any], contract: Contract) -> list[str]:
+    features = [feature for feature in cell.features if feature.read != "blank"]
+    rest = [0.0] * (len(cell.features) - len(features))
+    encode, blank = text_encoder(features), cell.blank
+
+    def read(value: Any, notes: list[Note] | None) -> tuple[Any, list[Note] | None]:
+        text = cell.column.read_value(value, contract.blanks)
+        if text is None:
+            return blank, _note(notes, BLANK, cell.position)
+        return cell.row([*encode(str(text)), *rest]), notes
+
+    names[f"read{cell.position}"] = read
+    return _assign(cell)
+
+
+def _assign(cell: Cell) -> list[str]:
+    left = f"({cell.into})" if len(cell.targets) > 1 else cell.into
+    return [f" {left}, w = read{cell.position}({cell.source}, w)"]

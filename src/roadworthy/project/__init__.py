@@ -8,9 +8,11 @@ from roadworthy.project.data import (
     Kind,
     ProjectSection,
 )
+from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.gates import BehaviourSection, GatesSection
+from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
-from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.serve import PackageSection, ServeSection
 from roadworthy.project.train import TrainSection
 
@@ -20,7 +22,10 @@ __all__ = [
     "NAME_RULE",
     "BehaviourSection",
     "ColumnOptions",
+    "ColumnPreparation",
     "DataSection",
+    "DecisionOptions",
+    "GuardSection",
     "GatesSection",
     "Kind",
     "PackageSection",

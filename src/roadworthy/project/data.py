@@ -57,8 +57,10 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     drop: tuple[str, ...] = ()
     columns: dict[str, ColumnOptions] = msgspec.field(default_factory=dict)
     holdout: float = 0.2
+    split: Literal["auto", "random", "group", "time"] = "auto"
     group: str | None = None
     time: str | None = None
+    weight: str | None = None
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""

@@ -17,6 +17,7 @@ POLARS_TYPES: dict[str, Any] = {
     "boolean": pl.Boolean,
     "date": pl.Datetime("us"),
     "category": pl.String,
+    "text": pl.String,
 }
 """The type of a conformed column, by its kind."""
 

@@ -56,7 +56,7 @@ DATE_FORMATS = (
 )
 _ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|key|index|rownames?|record|nr|no|number)$", re.I)
 _TIME_MARKS = ("%H", "%I", "%p", "%M", "%S", "%T", "%R", "%r", "%X", "%c")
-_TEXT_WORDS = 5.0  # a column of sentences, in mean words a cell
+_TEXT_WORDS = 3.0  # mean words a cell from which a column of differing cells is text
 _MANY = 50  # distinct values below which a column is never taken for an identifier
 
 
@@ -324,8 +324,10 @@ def _force(typed: Typed, series: pl.Series, kind: Kind) -> Typed:
     reason = "said in the project file"
     cells, text = typed.series, series.dtype == pl.String
     zero_one = cells.dtype == pl.Boolean and typed.dtype == "integer"
-    if kind in ("identifier", "constant", "text"):
+    if kind in ("identifier", "constant"):
         return typed._replace(kind=kind, reason=reason)
+    if kind == "text" and text:
+        return Typed(series, "text", "string", reason)
     if kind == "category" and (text or cells.dtype.is_numeric() or zero_one):
         if text and typed.dtype not in ("integer", "number"):
             return Typed(series, "category", "string", reason)
