@@ -177,7 +177,7 @@ class _Trial:
         )
 
     def single(self) -> Behaviour:
-        some = self.frame.head(min(25, self.frame.height))
+        some = self.frame.head(min(12, self.frame.height))
         alone = np.vstack([self._ask(some[row]) for row in range(some.height)])
         name, expectation = "one row or many", "a row alone is answered as in a batch"
         return self._same(name, expectation, self.base[: some.height], alone, some)

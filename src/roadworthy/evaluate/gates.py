@@ -128,6 +128,9 @@ def report_checks(gates: GatesSection, report: Report) -> list[Check]:
             groups = {entry.column: entry for entry in report.fairness}
             estimate = groups[rest].measures[family] if rest in groups else None
             checks.append(threshold(name, text, asked, estimate, report.rows))
+        elif family in CLASS_METRICS:
+            of_class = {entry.name: getattr(entry, family) for entry in report.classes}
+            checks.append(threshold(name, text, asked, of_class.get(rest), report.rows))
         elif name in report.metrics:
             checks.append(threshold(name, text, asked, report.metrics[name], report.rows))
     if gates.behaviour == "all":

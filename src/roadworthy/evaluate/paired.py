@@ -13,7 +13,6 @@ from roadworthy.evaluate.metrics import Estimate, percentile_estimate
 from roadworthy.evaluate.resample import Codes, Floats, Resamples
 from roadworthy.evaluate.scored import (
     Scored,
-    class_metric_name,
     is_better_greater,
     positive_code,
 )
@@ -74,23 +73,22 @@ def compare(challenger: Scored, champion: Scored, name: str) -> Comparison:
     ours, theirs = challenger.metrics(areas=areas), champion.metrics(areas=areas)
     resamples = Resamples(len(challenger), challenger.seed, challenger.weights, challenger.groups)
     here, there = ours(resamples.base), theirs(resamples.base)
-    replicates: dict[str, list[Floats]] = {metric: [] for metric in here}
+    replicates: dict[str, list[Floats]] = {name: [] for name in here if "." not in name}
     for block in resamples.blocks():
         new, old = ours(block), theirs(block)
         for metric, found in replicates.items():
             found.append(new[metric] - old[metric])
-    classes = challenger.target.class_names
     gains = {}
     for metric, found in replicates.items():
         sign = 1.0 if is_better_greater(metric) else -1.0
         gain = percentile_estimate(here[metric] - there[metric], np.concatenate(found))
-        gains[class_metric_name(metric, classes)] = gain if sign > 0 else _negated(gain)
+        gains[metric] = gain if sign > 0 else _negated(gain)
     return Comparison(
         champion=name,
         rows=len(challenger),
         metrics=gains,
-        challenger={class_metric_name(k, classes): _known(v) for k, v in here.items()},
-        baseline={class_metric_name(k, classes): _known(v) for k, v in there.items()},
+        challenger={name: _known(here[name]) for name in gains},
+        baseline={name: _known(there[name]) for name in gains},
         **_tests(challenger, champion),
     )
 
@@ -117,9 +115,9 @@ def _tests(challenger: Scored, champion: Scored) -> dict[str, Any]:
 
 def mcnemar(one: int, other: int) -> float:
     """McNemar's exact two-sided p-value of two counts of discordant pairs."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr  # the binomial distribution
 
-    return float(binomtest(one, one + other).pvalue) if one + other else 1.0
+    return min(1.0, 2 * float(bdtr(min(one, other), one + other, 0.5)))
 
 
 def delong(hits: Codes | np.ndarray, scores: Floats) -> tuple[Floats, Floats]:

@@ -59,7 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         task: The task.
         rows: Rows of the holdout.
         policy: How the holdout was chosen.
-        metrics: Metric -> estimate with its interval; `recall.CLASS` for a class.
+        metrics: Metric -> estimate with its interval.
         baseline: The same metrics of always answering the training shares or mean.
         classes: Per class; empty for regression.
         confusion: Counts `[true][predicted]`; empty for regression.
@@ -193,14 +193,14 @@ def measure(scored: Scored, predict: Predict, project: Project, *, metric: str) 
         metric: What the model is judged by first.
     """
     table, named = scored.table, project.gates.slices
-    metrics = scored.estimates()
+    every = scored.estimates()
     return Report(
         task=table.task,
         rows=len(table),
         policy="",
-        metrics=metrics,
+        metrics={name: estimate for name, estimate in every.items() if "." not in name},
         baseline=_baseline(table),
-        classes=_class_reports(scored, metrics),
+        classes=_class_reports(scored, every),
         confusion=_confusion(scored),
         slices=slice_report(scored, gate_columns(project, table)),
         columns=table.profiles,

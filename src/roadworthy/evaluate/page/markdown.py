@@ -43,7 +43,7 @@ def _metrics(verdict: Verdict) -> list[str]:
         return []
     lines = ["", f"| metric on {report.rows:,} rows | value | 95 % interval | baseline |"]
     lines.append("| --- | ---: | ---: | ---: |")
-    first = [report.metric, *(name for name in report.metrics if "." not in name)]
+    first = [report.metric, *report.metrics]
     for name in list(dict.fromkeys(first))[:_ROWS]:
         estimate = report.metrics[name]
         lines.append(

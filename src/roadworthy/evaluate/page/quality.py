@@ -35,7 +35,6 @@ def measured(report: Report) -> str:
             numeral(number(report.baseline.get(name))),
         ]
         for name, estimate in report.metrics.items()
-        if "." not in name
     ]
     caption = f"on {report.rows:,} rows" + (f" ({report.policy})" if report.policy else "")
     metrics = table(("metric", "value", "95 % interval", "guessing"), rows, caption=caption)
@@ -245,8 +244,6 @@ def champion(report: Report) -> str:
         return ""
     rows = []
     for name, gain in paired.metrics.items():
-        if "." in name:
-            continue
         sure = gain.low is not None and gain.high is not None
         kind = "told"
         word = "no difference beyond chance"
