@@ -12,7 +12,8 @@ from typing import Any
 import roadworthy
 
 VERBS = (
-    "launch", "init", "prepare", "train", "test", "predict", "serve", "models verify", "models show",
+    "launch", "init", "prepare", "train", "test", "predict", "serve", "models verify",
+    "models show",
 )  # fmt: skip
 HERE = Path(__file__).parent
 
