@@ -59,7 +59,7 @@ def test_launch_tells_a_person_what_happened(tmp_path: Path) -> None:
         "--name", "ships", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for text in ("1,309 rows", "left out: name", "Findings", "identifiers:home.dest",
+    for text in ("1,309 rows", "left out: ticket", "Findings", "identifiers:home.dest",
                  "95 % interval", "precision", "subgroup",
                  "Parity", "holds", "bundles/ships/", "µs a row"):  # fmt: skip
         assert text in done.stdout

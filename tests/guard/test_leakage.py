@@ -126,7 +126,7 @@ def test_a_trend_is_not_a_leak_when_the_split_is_by_time() -> None:
         pl.Series("y", 0.1 * day + np.random.default_rng(0).normal(size=ROWS)),
     )
     assert names(found(frame, "leakage", time="day"), "serious") == set()
-    by_chance = found(frame, "leakage")
+    by_chance = found(frame, "leakage", split="random")
     assert names(by_chance, "warning") == {"leakage:day"}
     assert '[data] time = "day"' in by_chance[0].fix
 

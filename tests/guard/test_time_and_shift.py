@@ -23,7 +23,7 @@ def dated(seed: int = 0) -> pl.DataFrame:
 
 
 def test_a_date_and_a_random_split_are_a_warning_with_the_line_that_mends_it() -> None:
-    findings = found(dated(), "time")
+    findings = found(dated(), "time", split="random")
     assert names(findings, "warning") == {"time:day"}
     assert '[data] time = "day"' in findings[0].fix
     assert "time:day" not in names(found(dated(), "time", time="day"), "warning")
