@@ -331,6 +331,33 @@ def test_a_server_is_asked_the_same_and_a_wrong_one_is_told(
         OverHttp("localhost:8080")
 
 
+def test_a_server_that_takes_few_rows_is_asked_for_few(good: Good, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("[serve]\nmax_rows = 7\n")
+    with serving(good.bundle.path, "--project", str(tmp_path / "small.toml")) as server:
+        subject = OverHttp(f"http://127.0.0.1:{server.port}")
+        rows = [golden.row for golden in good.bundle.golden]
+        answers = subject.answers(rows)
+        assert [a["prediction"] for a in answers] == [
+            g.expected["prediction"] for g in good.bundle.golden
+        ]
+
+
+def test_a_threshold_counts_in_every_number(tmp_path: Path) -> None:
+    project = QUICK.override("train", decision={"threshold": 0.15})
+    table = read_table(loans(3, 1200), "paid", project=project, name="loans")
+    model = train(table, project=project)
+    report = evaluate(model, table.holdout)
+    bundle = package(model, report, directory=tmp_path)
+    verdict = accept(bundle, loans(4, 500))
+    given = [a["prediction"] for a in bundle.predict(loans(4, 500).to_dicts())]
+    truth = loans(4, 500)["paid"].to_list()
+    right = sum(a == b for a, b in zip(given, truth, strict=True)) / 500
+    assert verdict.report is not None
+    assert verdict.report.metrics["accuracy"].value == pytest.approx(right)
+    yes = next(entry for entry in report.classes if entry.name == "yes")
+    assert (yes.recall.value or 0) > 0.95
+
+
 def fitted_elsewhere(good: Good) -> Bundle:
     return fitted(loans(7), good.folder)[1]
 
