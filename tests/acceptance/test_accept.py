@@ -342,6 +342,35 @@ def test_a_server_that_takes_few_rows_is_asked_for_few(good: Good, tmp_path: Pat
         ]
 
 
+def test_texts_dates_and_flags_are_tested_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    words = [
+        " ".join(random.choice(["good", "bad", "slow", "kind", "late"], 4)) for _ in range(600)
+    ]
+    frame = pl.DataFrame(
+        {
+            "review": [f"{line} {number}" for number, line in enumerate(words)],
+            "day": pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 25, 23), "1h",
+                                     eager=True)[:600],
+            "member": random.random(600) < 0.5,
+            "y": ["up" if line.count("good") > line.count("bad") else "down" for line in words],
+        }
+    )  # fmt: skip
+    data = {"split": "random", "columns": {"review": {"kind": "text"}}}
+    project = QUICK.override("data", **data).override("behaviour", invariant=["review", "day"])
+    table = read_table(frame, "y", project=project, name="reviews")
+    assert "text" in {column.kind for column in table.contract.columns}
+    model = train(table, project=project)
+    bundle = package(model, evaluate(model, table.holdout, project), directory=tmp_path)
+    verdict = accept(bundle, frame, project, reference=frame.head(300))
+    assert verdict.report is not None
+    assert verdict.report.shift is not None
+    assert verdict.report.shift.adversarial is not None
+    failed = {entry.name for entry in verdict.tests if not entry.passed}
+    assert failed <= {"review swapped", "day swapped"}
+    assert "review swapped" in failed
+
+
 def test_a_threshold_counts_in_every_number(tmp_path: Path) -> None:
     project = QUICK.override("train", decision={"threshold": 0.15})
     table = read_table(loans(3, 1200), "paid", project=project, name="loans")
