@@ -12,15 +12,9 @@ from typing import Any
 import roadworthy
 
 VERBS = (
-    "launch",
-    "test",
-    "init",
-    "prepare",
-    "predict",
-    "serve",
-    "models verify",
+    "launch", "init", "prepare", "train", "test", "predict", "serve", "models verify",
     "models show",
-)
+)  # fmt: skip
 HERE = Path(__file__).parent
 
 

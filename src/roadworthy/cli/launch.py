@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib
 import os
 import sys
-import threading
-import time
 from typing import Annotated
 
 import typer
 
+from roadworthy.cli.making import make
 from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
-from roadworthy.cli.output import Board, print_json
-from roadworthy.errors import InputError
-from roadworthy.project import load_project, parse_duration
+from roadworthy.cli.output import print_json
+from roadworthy.project import load_project
 
 
 def launch(
@@ -59,7 +54,6 @@ def launch(
 
     Example: `roadworthy launch adult.csv --target income --budget 60s`
     """
-    started = time.monotonic()
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
@@ -68,52 +62,16 @@ def launch(
         .override("package", directory=out)
         .override("serve", port=port, host=host)
     )
-    source = data or wanted.data.path
-    if source is None:
-        raise InputError("no table is named", fix="roadworthy launch DATA --target COLUMN")
-    seconds = parse_duration(wanted.train.budget)
-    with Board(seconds, quiet=quiet or json).live() as board:
-        board.begin("read", source)
-        loading = threading.Thread(
-            target=_load_training, daemon=True
-        )  # seconds of imports, while we read
-        loading.start()
-        from roadworthy.table import read_table
-
-        table = read_table(source, project=wanted, name=wanted.project.name)
-        loading.join()
-        from roadworthy.acceptance import gate_bundle, rival
-        from roadworthy.bundle.write import package
-        from roadworthy.evaluate import test
-        from roadworthy.guard import check
-        from roadworthy.train import train
-
-        board.begin("guard", f"{len(table.profiles)} columns")
-        findings = check(table, wanted, budget=seconds)
-        named = champion or wanted.gates.champion
-        against = None if named is None else rival(named)
-
-        model = train(table, seconds, project=wanted, report=board, started=started)
-        board.begin("test", f"{len(table.holdout):,} rows held out")
-        report = test(model, table.holdout, wanted, rival=against)
-        board.begin("package", "export, parity, write")
-        bundle = package(
-            model,
-            report,
-            formats=wanted.package.formats,
-            directory=wanted.package.directory,
-            gate=functools.partial(gate_bundle, project=wanted) if wanted.gates.any else None,
-        )
-    taken = time.monotonic() - started
+    made = make(data, wanted, verb="launch", champion=champion, quiet=quiet or json)
     from roadworthy.cli.summary import launch_document, print_summary
 
     if json:
-        print_json(launch_document(table, findings, report, bundle, taken))
+        print_json(launch_document(made))
     else:
-        print_summary(table, findings, report, bundle, taken)
+        print_summary(made)
     if no_serve:
         return
-    command = [sys.executable, "-m", "roadworthy", "serve", str(bundle.path)]
+    command = [sys.executable, "-m", "roadworthy", "serve", str(made.bundle.path)]
     command += ["--port", str(wanted.serve.port), "--host", wanted.serve.host]
     command += ["--project", project] if project else []
     command += ["-d", destination] if destination else []
@@ -121,8 +79,3 @@ def launch(
     sys.stdout.flush()
     # A fresh process: the server holds nothing of training, neither its code nor its memory.
     os.execv(sys.executable, command)
-
-
-def _load_training() -> None:
-    with contextlib.suppress(Exception):  # what is missing is told where the import stands
-        importlib.import_module("roadworthy.acceptance")

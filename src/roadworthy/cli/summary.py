@@ -10,9 +10,11 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from roadworthy.bundle import Bundle
+from roadworthy.cli.making import Made
 from roadworthy.evaluate import Estimate, Report
 from roadworthy.guard import Finding
 from roadworthy.table import Table
+from roadworthy.train import SearchRecord
 
 _SHOWN_SLICES = 10
 _SHOWN_CLASSES = 12
@@ -25,11 +27,10 @@ _METRICS = {
 }
 
 
-def launch_document(
-    table: Table, findings: tuple[Finding, ...], report: Report, bundle: Bundle, taken: float
-) -> dict[str, Any]:
+def launch_document(made: Made) -> dict[str, Any]:
     """Everything of a launch as plain data."""
-    content: dict[str, Any] = msgspec.to_builtins(report)
+    table, bundle = made.table, made.bundle
+    content: dict[str, Any] = msgspec.to_builtins(made.report)
     return {
         "name": bundle.manifest.name,
         "version": bundle.version,
@@ -39,10 +40,11 @@ def launch_document(
         "rows": len(table),
         "target": table.target,
         "classes": list(table.classes),
-        "seconds": round(taken, 3),
+        "seconds": round(made.taken, 3),
+        "fit_seconds": list(made.model.fit_seconds),
         "microseconds_per_row": bundle.manifest.measured["microseconds_per_row"],
         "parity": bundle.parity,
-        "findings": msgspec.to_builtins(findings),
+        "findings": msgspec.to_builtins(made.findings),
         "report": content,
     }
 
@@ -52,18 +54,19 @@ def bundle_bytes(bundle: Bundle) -> int:
     return sum(entry.size for entry in bundle.manifest.files.values())
 
 
-def print_summary(
-    table: Table, findings: tuple[Finding, ...], report: Report, bundle: Bundle, taken: float
-) -> None:
+def print_summary(made: Made) -> None:
     """Print the summary for people."""
+    report = made.report
     console = Console(highlight=False, emoji=False)
-    _print_table(console, table)
-    _print_findings(console, findings)
+    _print_table(console, made.table)
+    _print_findings(console, made.findings)
     _print_model(console, report)
+    _print_decisions(console, made.model.search)
+    _print_metrics(console, report)
     if report.classes:
         _print_classes(console, report)
     _print_slices(console, report)
-    _print_bundle(console, bundle, taken)
+    _print_bundle(console, made.bundle, made.taken)
 
 
 def _print_table(console: Console, table: Table) -> None:
@@ -127,6 +130,46 @@ def _print_model(console: Console, report: Report) -> None:
             "  [yellow]the budget ended the search before every configuration was tried; "
             "a larger --budget may find better[/]"
         )
+    for note in search.notes:
+        console.print(f"  [yellow]{escape(note)}[/]")
+    if search.random_split_score is not None and search.best.score is not None:
+        console.print(
+            f"  in the order of time {search.metric} is {search.best.score:.4g}; folds at random "
+            f"would have shown {search.random_split_score:.4g}"
+        )
+    if search.nested is not None:
+        spread = "" if search.nested.spread is None else f" ± {search.nested.spread:.2g}"
+        console.print(
+            f"  the whole procedure, by an outer loop: {search.metric} "
+            f"{search.nested.score:.4g}{spread}"
+        )
+
+
+def _print_decisions(console: Console, search: SearchRecord) -> None:
+    """What was decided on out-of-fold scores, where it differs from the plain answer."""
+    decided = search.decisions
+    if decided is None:
+        return
+    if decided.calibration != "none":
+        console.print(f"  probabilities are calibrated ({decided.calibration})")
+    choice = decided.threshold
+    if choice is not None:
+        gain = ""
+        if choice.gain is not None and choice.measure is not None:
+            verb = "less" if choice.measure == "cost" else "more"
+            gain = f": {choice.gain:.3g} {verb} {choice.measure} than at 0.5"
+        console.print(
+            f"  {escape(choice.positive)} is answered from a probability of "
+            f"{choice.threshold:.4g}{gain}"
+        )
+    if decided.interval is not None:
+        console.print(
+            f"  each answer has an interval, {decided.interval.width:.4g} wide in the middle: "
+            f"it held {decided.interval.coverage:.1%} of out-of-fold values"
+        )
+
+
+def _print_metrics(console: Console, report: Report) -> None:
     grid = _grid(
         f"on {report.rows:,} held-out rows ({report.policy})", "value", "95 % interval", "baseline"
     )

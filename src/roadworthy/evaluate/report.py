@@ -162,7 +162,7 @@ def test(
     check_rules(model.contract, wanted.behaviour)
     check_gates(wanted.gates, model.contract, sliceable(holdout))
     metric = headline_metric(model.search.metric, holdout.task)
-    # what was decided in training (a threshold, say) stands in the model's contract
+    # the model's own contract: training has put its threshold and intervals into the target
     holdout = dataclasses.replace(holdout, contract=model.contract)
     scored = Scored(holdout, model.scores(holdout.frame), model.search.seed)
     report = measure(scored, model.scores, wanted, metric=metric)

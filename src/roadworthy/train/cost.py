@@ -105,10 +105,10 @@ def size_of(estimator: Any) -> Size:
         leaves = int(np.sum(model.get_tree_leaf_counts())) if model.tree_count_ else 0
         return Size(outputs * model.tree_count_, outputs * leaves, nodes=1)
     if kind == "hist":
-        counts = [tree.get_n_leaf_nodes() for row in model._predictors for tree in row]
+        counts = [int(tree.get_n_leaf_nodes()) for row in model._predictors for tree in row]
         return Size(len(counts), sum(counts), nodes=1 + before)
     if kind == "gradient":
-        counts = [tree.tree_.n_leaves for tree in model.estimators_.ravel()]
+        counts = [int(tree.tree_.n_leaves) for tree in model.estimators_.ravel()]
         return Size(len(counts), sum(counts), nodes=1)
     if kind == "forest":
         members = getattr(model, "estimators_", [model])

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from roadworthy.train.portfolio import Entry, is_skewed, moves, portfolio
-from roadworthy.train.runner import Runner, Running
+from roadworthy.train.runner import PERFECT, Runner, Running
 
 SLOWEST = 0.3
 """The learning rate's factor when time is plenty."""
@@ -22,7 +22,6 @@ that it was tried on: of the same family, of another, and the first of its famil
 _SURVIVORS = 8
 _MOVES, _MOVE_ROUNDS, _MOVE_PATIENCE, _MOVE_SURVIVORS = 6, 6, 2, 3
 _GAIN = 3e-4
-_PERFECT = 1e-9
 _REFITS = 2.5
 """Wall time of the refit of a blend in that of a first fit at the same rate."""
 _NEEDED = 2.2
@@ -37,10 +36,15 @@ def race(runner: Runner) -> bool:
     """
     log = runner.table.task == "regression" and is_skewed(runner.table.labels)
     entries = portfolio(runner.candidates, runner.sample, log=log)
-    unhurried = _adapt(runner, entries)
+    probe = next((e for e in entries if e.candidate.family != "linear"), entries[0])
+    # it stays in the race: when time is gone already it is what there is
+    probed = runner.start([probe], rate=1.0)[0]
+    runner.round([(probed, 0)])
+    unhurried = _adapt(runner, probed, len(entries))
     leaders = _leaders(entries)
-    first = runner.start(leaders)
-    runner.round([(running, 0) for running in first])
+    same = [probed] if runner.rate == probed.rate else []
+    first = same + runner.start([e for e in leaders if not same or e is not probe])
+    runner.round([(running, 0) for running in first if 0 not in running.fits])
     first = runner.hurry(first)
     others = runner.start([entry for entry in entries if entry not in leaders])
     runner.round([(running, 0) for running in others])
@@ -54,25 +58,21 @@ def race(runner: Runner) -> bool:
     return unhurried and finished and reached and tried
 
 
-def _adapt(runner: Runner, entries: list[Entry]) -> bool:
+def _adapt(runner: Runner, probed: Running, count: int) -> bool:
     """Choose learning rate and folds from the time that the first fit takes.
 
     The most careful of these is taken that time surely suffices for; a table with so few rows
     that a fit takes no time gets the slowest rate on every machine.
     """
-    probe = next((e for e in entries if e.candidate.family != "linear"), entries[0])
-    running = runner.start([probe], rate=1.0)[0]
-    runner.round([(running, 0)])
-    runner.every.remove(running)
-    if not running.fits:
+    if not probed.fits:
         return True
-    taken = running.fits[0].seconds
+    taken = probed.fits[0].seconds
     encoding = runner.fold(0).seconds
     wanted = len(runner.folds)
     few = min(wanted, 3)
     careful = ((wanted, SLOWEST), (wanted, 0.5), (few, SLOWEST), (few, 0.5), (few, 1.0), (2, 1.0))
     for folds, rate in careful:
-        fits = len(entries) + _SURVIVORS * (folds - 1) * 0.8 + 2.0 * _MOVES
+        fits = count + _SURVIVORS * (folds - 1) * 0.8 + 2.0 * _MOVES
         needed = _NEEDED * fits * taken * rate**-0.75
         left = (runner.setup.seconds_left - folds * encoding) * runner.setup.n_jobs
         if needed <= left:
@@ -132,7 +132,7 @@ def _moves(runner: Runner) -> bool:
         if not ranked or runner.setup.seconds_left <= 0:
             return False
         before = runner.loss(ranked[0], every)
-        if before <= _PERFECT:
+        if before <= PERFECT:
             return True
         known = {r.entry.key for r in runner.every}
         fresh = moves([r.entry for r in ranked[:4]], runner.sample, random, _MOVES)

@@ -29,6 +29,8 @@ _MEMBER_SHARE = 0.45
 _FASTER, FASTEST, _HURRIES = 2.0, 3.0, 3
 """Factor, limit and number of the steps by which a family learns faster whose rounds end where
 serving more of them would cost too much."""
+PERFECT = 1e-9
+"""A loss that cannot be bettered."""
 _REFIT = 2.5
 """Wall time of refitting a blend on every row, in that of its slowest member's fit."""
 _MOST_WAITED = 4.0
@@ -230,6 +232,8 @@ class Runner:
     def _is_capped(self, running: Running) -> bool:
         fit = running.fits.get(0)
         if fit is None or fit.rounds is None or not fit.complete or running.family == "forest":
+            return False
+        if self.to_loss(fit.score) <= PERFECT:
             return False
         most = self.problem(running, self.fold(0)).max_rounds
         return most is not None and fit.rounds >= 0.95 * most and running.rate < FASTEST
