@@ -119,7 +119,8 @@ def test_labels_flipped_in_a_subgroup_are_stopped_by_their_slice(
     model = train(table, project=project)
     bundle = package(model, evaluate(model, table.holdout), directory=tmp_path)
     rules = {k: EVERY[k] for k in ("slice", "slice_gap", "slices", "slice_drop", "no_worse_than")}
-    verdict = accept(bundle, good.new, gates(**rules), champion=good.bundle.path)
+    project = gates(**{**rules, "slices": ("region",)})
+    verdict = accept(bundle, good.new, project, champion=good.bundle.path)
     found = {check.name: check for check in verdict.checks}
     for name in ("slice.region.accuracy", "slice_gap.accuracy", "slice_drop.accuracy"):
         assert found[name].outcome == "fail", name
@@ -301,7 +302,9 @@ def test_the_python_interface_takes_models_bundles_and_folders(good: Good, tmp_p
     good.new.write_csv(tmp_path / "new.csv")
     verdict = rw.test(good.bundle.path, tmp_path / "new.csv")
     assert verdict.passed
-    assert rw.test(good.bundle).report == rw.test(good.model, good.model.table.holdout)
+    kept, again = rw.test(good.bundle).report, rw.test(good.model, good.model.table.holdout)
+    assert kept is not None
+    assert (kept.metrics, kept.slices, kept.shift) == (again.metrics, again.slices, again.shift)
 
 
 def test_a_server_is_asked_the_same_and_a_wrong_one_is_told(
@@ -326,6 +329,62 @@ def test_a_server_is_asked_the_same_and_a_wrong_one_is_told(
         accept(good.bundle, url=address)
     with pytest.raises(InputError, match="no address"):
         OverHttp("localhost:8080")
+
+
+def test_a_server_that_takes_few_rows_is_asked_for_few(good: Good, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("[serve]\nmax_rows = 7\n")
+    with serving(good.bundle.path, "--project", str(tmp_path / "small.toml")) as server:
+        subject = OverHttp(f"http://127.0.0.1:{server.port}")
+        rows = [golden.row for golden in good.bundle.golden]
+        answers = subject.answers(rows)
+        assert [a["prediction"] for a in answers] == [
+            g.expected["prediction"] for g in good.bundle.golden
+        ]
+
+
+def test_texts_dates_and_flags_are_tested_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    words = [
+        " ".join(random.choice(["good", "bad", "slow", "kind", "late"], 4)) for _ in range(600)
+    ]
+    frame = pl.DataFrame(
+        {
+            "review": [f"{line} {number}" for number, line in enumerate(words)],
+            "day": pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 25, 23), "1h",
+                                     eager=True)[:600],
+            "member": random.random(600) < 0.5,
+            "y": ["up" if line.count("good") > line.count("bad") else "down" for line in words],
+        }
+    )  # fmt: skip
+    data = {"split": "random", "columns": {"review": {"kind": "text"}}}
+    project = QUICK.override("data", **data).override("behaviour", invariant=["review", "day"])
+    table = read_table(frame, "y", project=project, name="reviews")
+    assert "text" in {column.kind for column in table.contract.columns}
+    model = train(table, project=project)
+    bundle = package(model, evaluate(model, table.holdout, project), directory=tmp_path)
+    verdict = accept(bundle, frame, project, reference=frame.head(300))
+    assert verdict.report is not None
+    assert verdict.report.shift is not None
+    assert verdict.report.shift.adversarial is not None
+    failed = {entry.name for entry in verdict.tests if not entry.passed}
+    assert failed <= {"review swapped", "day swapped"}
+    assert "review swapped" in failed
+
+
+def test_a_threshold_counts_in_every_number(tmp_path: Path) -> None:
+    project = QUICK.override("train", decision={"threshold": 0.15})
+    table = read_table(loans(3, 1200), "paid", project=project, name="loans")
+    model = train(table, project=project)
+    report = evaluate(model, table.holdout)
+    bundle = package(model, report, directory=tmp_path)
+    verdict = accept(bundle, loans(4, 500))
+    given = [a["prediction"] for a in bundle.predict(loans(4, 500).to_dicts())]
+    truth = loans(4, 500)["paid"].to_list()
+    right = sum(a == b for a, b in zip(given, truth, strict=True)) / 500
+    assert verdict.report is not None
+    assert verdict.report.metrics["accuracy"].value == pytest.approx(right)
+    yes = next(entry for entry in report.classes if entry.name == "yes")
+    assert (yes.recall.value or 0) > 0.95
 
 
 def fitted_elsewhere(good: Good) -> Bundle:

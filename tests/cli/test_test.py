@@ -52,6 +52,7 @@ def test_the_verb_says_what_is_wrong_with_what_it_was_given(
 def test_launch_stops_at_a_gate_with_the_list_and_the_evidence(tmp_path: Path) -> None:
     (tmp_path / "roadworthy.toml").write_text(
         "[gates]\naccuracy = '>= 0.99'\nroc_auc = '>= 0.5'\n[train]\ncandidates = ['linear']\n"
+        "[data]\ndrop = ['boat', 'body']\n"
     )
     words = ("launch", DATA / "titanic.csv", "--target", "survived", "--budget", "6s", "--no-serve")
     done = run(*words, cwd=tmp_path)
@@ -60,7 +61,9 @@ def test_launch_stops_at_a_gate_with_the_list_and_the_evidence(tmp_path: Path) -
     assert "roc_auc" not in done.stderr
     assert len(list((tmp_path / "bundles" / "rejected").glob("*/report.html"))) == 1
     assert not list((tmp_path / "bundles" / "titanic").iterdir())
-    (tmp_path / "roadworthy.toml").write_text("[gates]\nroc_auc = '>= 0.5'\n")
+    (tmp_path / "roadworthy.toml").write_text(
+        "[gates]\nroc_auc = '>= 0.5'\n[data]\ndrop = ['boat', 'body']\n"
+    )
     assert run(*words, cwd=tmp_path).returncode == 0
     newest = run("test", "--json", cwd=tmp_path)
     assert newest.returncode == 0

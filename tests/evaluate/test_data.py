@@ -42,7 +42,7 @@ def shop(seed: int, rows: int = 2000) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    return read_table(shop(0), "y")
+    return read_table(shop(0), "y", project=Project(data=DataSection(split="random")))
 
 
 def test_rows_of_the_same_kind_have_not_drifted(table: Table) -> None:
@@ -129,7 +129,9 @@ def test_new_data_that_breaks_the_contract_is_told_column_by_column(
 
 def test_what_the_contract_refuses_is_left_out_and_counted() -> None:
     options = {"shop": ColumnOptions(unseen="error", blank="error")}
-    strict = read_table(shop(0), "y", project=Project(data=DataSection(columns=options)))
+    strict = read_table(
+        shop(0), "y", project=Project(data=DataSection(columns=options, split="random"))
+    )
     row = pl.int_range(100)
     cells = pl.when(row < 3).then(pl.lit("z")).when(row < 5).then(None).otherwise(pl.col("shop"))
     found = read_incoming(shop(1, 100).with_columns(cells.alias("shop")), strict.contract)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,9 @@ from sklearn import metrics as oracle
 from roadworthy.evaluate.metrics import bootstrap, class_metrics, number_metrics
 from roadworthy.evaluate.paired import delong
 from roadworthy.evaluate.resample import Resamples
+from roadworthy.evaluate.scored import Scored
+from roadworthy.evaluate.slices import slice_report
+from tests.evaluate.rows import binary
 from tests.evaluate.test_report import answers
 
 
@@ -92,6 +97,23 @@ def test_resampled_cells_are_those_of_resampled_rows() -> None:
     assert plain.mean(axis=0) == pytest.approx([500, 300, 200], rel=0.01)
     assert plain.std(axis=0) == pytest.approx(np.sqrt([500, 300, 200]), rel=0.1)
     assert weighted.std(axis=0) == pytest.approx(np.sqrt([500, 300, 200]), rel=0.2)
+
+
+def test_the_weights_of_rows_count_in_a_report() -> None:
+    random = np.random.default_rng(0)
+    truth, right = random.random(400) < 0.5, random.random(400) < 0.8
+    weights = np.where(right, 3.0, 1.0)
+    scored = binary({"x": random.normal(size=400)}, truth, np.where(truth == right, 0.9, 0.1))
+    heavy = Scored(dataclasses.replace(scored.table, weights=weights), scored.scores)
+    for part, expected in ((scored, right.mean()), (heavy, np.average(right, weights=weights))):
+        estimate = part.estimates()["accuracy"]
+        assert estimate.value == pytest.approx(expected)
+        assert estimate.low is not None
+        assert estimate.low < expected
+        above = slice_report(part, ["x"])[3]
+        rows = scored.table.frame["x"].to_numpy() > float(above.value.removeprefix("above "))
+        share = np.average(part.outcome[rows], weights=None if part is scored else weights[rows])
+        assert above.estimate.value == pytest.approx(share, abs=0.01)
 
 
 def test_delongs_error_is_that_of_many_samples() -> None:

@@ -76,6 +76,10 @@ class InProcess:
         return self.bundle.version
 
 
+class _TooLargeError(OutsideError):
+    """A request with more than the server takes at once."""
+
+
 class OverHttp:
     """A server that serves a bundle.
 
@@ -110,7 +114,18 @@ class OverHttp:
             return [self._ask(rows[0])]
         found: list[dict[str, Any]] = []
         for start in range(0, len(rows), _AT_ONCE):
-            found += self._ask(list(rows[start : start + _AT_ONCE]))["predictions"]
+            found += self._together(list(rows[start : start + _AT_ONCE]))
+        return found
+
+    def _together(self, rows: list[Row]) -> list[dict[str, Any]]:
+        """Answers to rows in one request, or in smaller ones where the server takes no more."""
+        try:
+            found: list[dict[str, Any]] = self._ask(rows)["predictions"]
+        except _TooLargeError:
+            if len(rows) < 2:
+                raise
+            half = len(rows) // 2
+            return self._together(rows[:half]) + self._together(rows[half:])
         return found
 
     def milliseconds(self, rows: Sequence[Row]) -> list[float]:
@@ -174,6 +189,8 @@ class OverHttp:
 
     def _refusal(self, status: int, document: dict[str, Any]) -> OutsideError:
         detail = document.get("detail") or document.get("title") or "no Roadworthy answer"
+        if status == 413:
+            return _TooLargeError(f"the server answered 413: {detail}", where=self.place)
         fix = "look at the server's log"
         if status in (401, 403):
             fix = f"give its token in the variable {TOKEN}"

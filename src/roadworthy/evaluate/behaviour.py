@@ -21,7 +21,7 @@ from roadworthy.contract import Contract
 from roadworthy.errors import InputError, RoadworthyError, RowsError
 from roadworthy.evaluate.changes import constant, grid, others, small_step
 from roadworthy.evaluate.resample import Floats
-from roadworthy.evaluate.scored import Predict, positive_code, predicted_codes, sample_rows
+from roadworthy.evaluate.scored import Predict, sample_rows
 from roadworthy.project import BehaviourSection
 
 _SHOWN = 3
@@ -305,7 +305,7 @@ class _Trial:
             return 0
         if self.rules.monotone_class is not None:
             return target.class_names.index(self.rules.monotone_class)
-        return positive_code(target)
+        return target.positive_code
 
     def _same(
         self, name: str, expectation: str, before: Floats, after: Floats, frame: pl.DataFrame
@@ -366,7 +366,7 @@ class _Trial:
         target = self.contract.target
         if target.task == "regression":
             return float(scores[0])
-        code = int(predicted_codes(target, scores[None, :])[0])
+        code = int(target.predicted_codes(scores[None, :])[0])
         return {target.class_names[code]: float(scores[code])}
 
 

@@ -47,6 +47,8 @@ def others(column: Column, cells: pl.Series) -> list[Any]:
     """Cells to swap in: the frequent levels, both booleans, the quantiles of a number."""
     if column.kind == "category":
         return list(column.levels()[:8])
+    if column.kind == "text":
+        return ["", "some other words"]
     if column.kind == "boolean":
         return [True, False]
     return grid(column, cells)

@@ -7,7 +7,7 @@ import numpy as np
 
 from roadworthy.evaluate.metrics import Estimate, Ranking, calibration_bins, share_interval
 from roadworthy.evaluate.resample import Floats
-from roadworthy.evaluate.scored import Scored, positive_code, sample_rows
+from roadworthy.evaluate.scored import Scored, sample_rows
 
 _POINTS = 120
 _MAX_CLASSES = 6
@@ -73,7 +73,7 @@ def curves(scored: Scored) -> Curves:
     if scored.regression:
         return Curves(residuals=_residuals(scored))
     if scored.scores.shape[1] == 2:
-        chosen = [positive_code(scored.target)]
+        chosen = [scored.target.positive_code]
     else:
         counts = np.bincount(scored.codes, minlength=scored.scores.shape[1])
         chosen = [int(code) for code in np.argsort(-counts, kind="stable")[:_MAX_CLASSES]]

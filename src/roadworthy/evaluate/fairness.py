@@ -10,7 +10,7 @@ import numpy as np
 
 from roadworthy.evaluate.metrics import Estimate, percentile_estimate
 from roadworthy.evaluate.resample import Floats, Resamples
-from roadworthy.evaluate.scored import Scored, positive_code
+from roadworthy.evaluate.scored import Scored
 from roadworthy.evaluate.slices import MAX_LEVELS, MIN_ROWS, named_cuts
 
 MEASURES = (
@@ -47,7 +47,7 @@ def fairness_report(scored: Scored, named: Sequence[str] = ()) -> tuple[Fairness
     """
     if scored.table.task != "binary":
         return ()
-    code = positive_code(scored.target)
+    code = scored.target.positive_code
     outcome = 2 * (scored.codes == code) + (scored.predicted == code)
     found = []
     for cut in named_cuts(scored, named):

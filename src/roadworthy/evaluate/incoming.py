@@ -17,6 +17,7 @@ from roadworthy.project import DataSection, Project
 from roadworthy.table import ColumnProfile, Table
 from roadworthy.table.conform import POLARS_TYPES, conform
 from roadworthy.table.sources import Source, read_frame, trim
+from roadworthy.table.weights import read_weights
 
 _SHOWN = 5
 
@@ -354,6 +355,7 @@ def _table(
         notes=source.notes,
         groups=_codes(source.frame, options.group, rows),
         times=_times(source.frame, options.time, rows),
+        weights=_weights(source.frame, options.weight, rows),
     )
 
 
@@ -362,6 +364,12 @@ def _codes(raw: pl.DataFrame, name: str | None, rows: NDArray[np.int64]) -> Any:
         return None
     dense = raw[name].cast(pl.String).rank("dense").fill_null(0)
     return dense.to_numpy().astype(np.int64)[rows]
+
+
+def _weights(raw: pl.DataFrame, name: str | None, rows: NDArray[np.int64]) -> Any:
+    if name is None or name not in raw.columns:
+        return None
+    return read_weights(raw[name].cast(pl.Float64, strict=False)[rows], rows)
 
 
 def _times(raw: pl.DataFrame, name: str | None, rows: NDArray[np.int64]) -> Any:

@@ -14,7 +14,6 @@ from roadworthy.evaluate.resample import Codes, Floats, Resamples
 from roadworthy.evaluate.scored import (
     Scored,
     is_better_greater,
-    positive_code,
 )
 
 
@@ -104,7 +103,7 @@ def _tests(challenger: Scored, champion: Scored) -> dict[str, Any]:
         "mcnemar": mcnemar(lost, won),
     }
     if challenger.scores.shape[1] == 2:
-        code = positive_code(challenger.target)
+        code = challenger.target.positive_code
         pair = np.array([challenger.scores[:, code], champion.scores[:, code]])
         areas, covariance = delong(challenger.codes == code, pair)
         variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]

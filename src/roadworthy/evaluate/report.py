@@ -276,7 +276,7 @@ def _generalisation(model: TrainedModel, report: Report, metric: str) -> tuple[G
     training = model.table.training
     if len(training) >= 20:
         rows = sample_rows(len(training), _TRAINING_ROWS, model.search.seed)
-        part = training.take(rows)
+        part = dataclasses.replace(training.take(rows), contract=model.contract)
         seen = Scored(part, model.scores(part.frame), model.search.seed).estimates()[metric]
         found.append(compare_parts(metric, "training", "holdout", seen, here))
     best = model.search.best
@@ -349,9 +349,10 @@ def dummy_scores(table: Table) -> Floats:
     """What a model answers that knows the rows' own shares or mean: a strong dummy."""
     rows = len(table)
     if table.task == "regression":
-        return np.full(rows, table.labels.mean())
+        return np.full(rows, np.average(table.labels, weights=table.weights))
     codes = table.labels.astype(np.int64)
-    shares: NDArray[np.float64] = np.bincount(codes, minlength=len(table.classes)) / rows
+    totals = np.bincount(codes, table.weights, minlength=len(table.classes))
+    shares: NDArray[np.float64] = totals / totals.sum()
     return np.tile(shares, (rows, 1))
 
 

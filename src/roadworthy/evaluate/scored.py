@@ -71,7 +71,7 @@ class Scored:
     @property
     def weights(self) -> Floats | None:
         """Weight of each row, where the table has weights."""
-        return getattr(self.table, "weights", None)
+        return self.table.weights
 
     @property
     def groups(self) -> Codes | None:
@@ -86,7 +86,7 @@ class Scored:
     @cached_property
     def predicted(self) -> Codes:
         """Answered class positions `[N]`."""
-        return predicted_codes(self.target, self.scores)
+        return self.target.predicted_codes(self.scores)
 
     @cached_property
     def outcome(self) -> Floats:
@@ -110,7 +110,7 @@ class Scored:
     @cached_property
     def levels(self) -> Codes:
         """Dense rank of the positive class's probability `[N]`, of two classes."""
-        probability = self.scores[:, positive_code(self.target)]
+        probability = self.scores[:, self.target.positive_code]
         return np.unique(probability, return_inverse=True)[1]
 
     def metrics(self, *, areas: bool = True) -> Metrics:
@@ -156,18 +156,6 @@ def class_metric_name(name: str, classes: tuple[str, ...]) -> str:
     """`recall.1` as `recall.yes`."""
     family, _, code = name.partition(".")
     return f"{family}.{classes[int(code)]}" if code else name
-
-
-def predicted_codes(target: Target, scores: Floats) -> Codes:
-    """The class that is answered for each row: by the target's own rule where it has one."""
-    decide = getattr(target, "predicted_codes", None)
-    codes: Codes = scores.argmax(axis=1) if decide is None else decide(scores)
-    return codes
-
-
-def positive_code(target: Target) -> int:
-    """Which of two classes is the positive one: the second, unless the target says otherwise."""
-    return int(getattr(target, "positive_code", 1))
 
 
 def sample_rows(rows: int, most: int, seed: int) -> NDArray[np.int64]:

@@ -144,8 +144,8 @@ def _bins(series: pl.Series, column: Column) -> tuple[Floats, Floats, int, int]:
         expected = [filled * share for share in shares]
         expected += [filled * (1.0 - sum(shares)), column.blank_share]
         return np.maximum(expected, 0.0), np.array([*listed, rest, blanks], float), unseen, 0
-    if column.kind == "boolean" or len(column.quantiles) < 5:
-        # the contract knows no more of a boolean than how often it is blank
+    if column.kind in ("boolean", "text") or len(column.quantiles) < 5:
+        # the contract knows no more of a boolean or a text than how often it is blank
         return np.array([filled, column.blank_share]), np.array([len(known), blanks], float), 0, 0
     numbers = _numbers(known)
     return (
@@ -273,7 +273,7 @@ def _tellers(
 
 
 def _matrix(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Numbers as they are, levels by how frequent they were in training, unseen ones as -1."""
+    """Numbers as they are, levels by their frequency in training, texts by their length."""
     columns = []
     for column in contract.columns:
         cells = frame[column.name]
@@ -285,6 +285,8 @@ def _matrix(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
                 default=-1.0,
                 return_dtype=pl.Float64,
             ).set(cells.is_null(), None)
+        elif column.kind == "text":
+            cells = cells.str.len_chars()
         elif cells.dtype.is_temporal():
             cells = cells.cast(pl.Int64)
         columns.append(cells.cast(pl.Float64).fill_null(float("nan")).alias(column.name))

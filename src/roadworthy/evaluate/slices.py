@@ -16,7 +16,7 @@ from roadworthy.cells import iso_date
 from roadworthy.contract import Column
 from roadworthy.evaluate.metrics import Estimate, mean_interval, share_interval
 from roadworthy.evaluate.resample import Floats, Z, mean_and_error
-from roadworthy.evaluate.scored import Scored, positive_code
+from roadworthy.evaluate.scored import Scored
 
 MAX_LEVELS = 12
 MIN_ROWS = 30
@@ -218,7 +218,7 @@ def measures(scored: Scored, inside: NDArray[np.bool_]) -> dict[str, Estimate]:
     }
     if scored.table.task != "binary":
         return values
-    code = positive_code(scored.target)
+    code = scored.target.positive_code
     truth, claimed, probability = codes == code, predicted == code, scored.scores[inside, code]
     return values | {
         "roc_auc": _area(truth, scored.levels[inside], weights),
