@@ -1,8 +1,8 @@
 """Where a bundle's files are: a folder, a `.rwb` archive, or a sealed archive.
 
-A `.rwb` is a ZIP of plain files, stored without compression, sorted, with fixed times and modes: the
-same files give the same bytes on every machine. A sealed one is opened into an unnamed temporary
-file that is gone when it is closed.
+A `.rwb` is a ZIP of plain files, stored without compression, sorted, with fixed times and modes:
+the same files give the same bytes on every machine. A sealed one is opened into an unnamed
+temporary file that is gone when it is closed.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ class AwsKey:
         answer = self._call("get_public_key")
         key = serialization.load_der_public_key(answer["PublicKey"])
         if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-            raise InputError("the key cannot sign here", where=self.key, fix="make it ECC_NIST_P256")
+            raise InputError(
+                "the key cannot sign here", where=self.key, fix="make it ECC_NIST_P256"
+            )
         return key
 
     def sign(self, message: bytes) -> bytes:

@@ -3,11 +3,11 @@
 An envelope: a fresh data key encrypts the file; the data key is wrapped for each recipient (a
 passphrase by scrypt, an X25519 key, or a key of a key service). The file is cut into chunks of
 1 MiB, each under AES-256-GCM with a nonce that counts the chunks and marks the last one (the STREAM
-construction: Hoang, Reyhanitabar, Rogaway and Vizár, 2015; laid out as in age, C2SP): a flipped bit,
-a lost, swapped, repeated or added chunk is an error wherever it is. The header is bound to every
-chunk.
+construction: Hoang, Reyhanitabar, Rogaway and Vizár, 2015; laid out as in age, C2SP): a flipped
+bit, a lost, swapped, repeated or added chunk is an error wherever it is. The header is bound to
+every chunk.
 
-Layout: 8 bytes `RWSEAL1\n`, 4 bytes length (big endian), the header in JSON, the chunks.
+Layout: the 8 bytes of `MAGIC`, 4 bytes length (big endian), the header in JSON, the chunks.
 """
 
 from __future__ import annotations
