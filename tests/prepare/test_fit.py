@@ -95,7 +95,7 @@ def test_one_hot_is_what_scikit_learn_makes_with_rare_levels_folded() -> None:
         said,
     )  # fmt: skip
     wanted = theirs.transform(cells)
-    assert plan.features[-1].name == "c:=(rare)"
+    assert plan.features[-1].name == "c:= (rare)"
     assert matrix.shape == wanted.shape
     assert sorted(matrix.sum(axis=0)) == sorted(wanted.sum(axis=0))
     np.testing.assert_array_equal(matrix[:, -1], wanted[:, -1])

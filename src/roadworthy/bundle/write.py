@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from roadworthy.bundle import card, sbom
 from roadworthy.bundle.answers import answer
 from roadworthy.bundle.bundle import Bundle
-from roadworthy.bundle.core import EXPORTERS
+from roadworthy.bundle.core import export_core
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.keys import Signer, open_signer
@@ -86,7 +86,7 @@ def package(
         )
     if not NAME.fullmatch(model.name):
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
-    core = EXPORTERS[model.family](model.estimator, model.plan.width)
+    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
     engine = Engine(model.contract, model.plan, core)
     parity = check_parity(model, engine, core)
     files = {

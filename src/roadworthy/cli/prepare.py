@@ -68,7 +68,13 @@ def _write_matrix(table: Table, options: object, seed: int, output: str) -> None
 
     training = table.training
     plan, matrix = fit_encode(training.frame, training.labels, table.contract, options, seed)  # type: ignore[arg-type]
-    frame = pl.DataFrame(matrix, schema=[feature.name for feature in plan.features])
+    names: list[str] = []
+    for feature in plan.features:  # a column may be called as another one's feature is
+        name = feature.name
+        while name in names or name == table.target:
+            name += " "
+        names.append(name)
+    frame = pl.DataFrame(matrix, schema=names)
     labels = pl.Series(training.labels)
     if table.classes:
         labels = pl.Series(list(table.classes)).gather(labels.cast(pl.Int64))

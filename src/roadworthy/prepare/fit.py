@@ -299,12 +299,12 @@ def _by_target(cells: pl.Series, order: list[str], labels: Floats) -> list[str]:
 def _one_hot(name: str, kept: dict[str, int], rare: list[str], choice: Choice) -> list[Feature]:
     features = []
     for level in sorted(kept):
-        label = "=(blank)" if level == _BLANK else f"={level}"
+        label = "= (blank)" if level == _BLANK else f"={level}"
         blank = float(level == (_BLANK if choice.blank == "keep" else _first(kept, choice)))
         features.append(_feature(name, label, {level: 1.0}, 0.0, blank))
     if rare:
         blank = float(choice.blank == "keep" and _BLANK in rare)
-        features.append(_feature(name, "=(rare)", dict.fromkeys(rare, 1.0), 1.0, blank))
+        features.append(_feature(name, "= (rare)", dict.fromkeys(rare, 1.0), 1.0, blank))
         known = tuple(level for level in kept if level != _BLANK)
         features[-1] = msgspec.structs.replace(
             features[-1],

@@ -27,6 +27,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         spread: Standard deviation over the folds; None with one fold.
         folds: Folds it was validated on.
         rounds: Mean boosting rounds or trees.
+        microseconds: Predicted time of one row, from JSON to scores, on one core.
+        megabytes: Predicted size of the core.
+        members: Of a blend: position in `trials` -> weight.
         note: Why it was set aside, when it failed.
     """
 
@@ -36,6 +39,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     spread: float | None = None
     folds: int = 0
     rounds: int | None = None
+    microseconds: float | None = None
+    megabytes: float | None = None
+    members: dict[str, float] = msgspec.field(default_factory=dict)
     note: str | None = None
 
 
@@ -52,7 +58,15 @@ class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
         policy: How the holdout was chosen.
         seed: Seed of everything random.
         complete: False when the budget ended the search before every configuration was tried
-            or cut the last fit short; only a complete search is reproducible from its seed.
+            or cut a fit short, fewer folds or faster learning among them; only a complete
+            search is reproducible from its seed.
+        kind: `race`, `grid` or `optuna`.
+        rate: The factor of the boosting families' learning rates, chosen by the time that the
+            first fit took; 0.3 when there was plenty.
+        notes: What was noticed, for people.
+        digest: SHA-256 of the training rows.
+        versions: Of the libraries.
+        options: The `[prepare]` and `[train]` options.
     """
 
     metric: str
@@ -64,6 +78,12 @@ class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     seed: int
     complete: bool
+    kind: str = "race"
+    rate: float = 1.0
+    notes: tuple[str, ...] = ()
+    digest: str = ""
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def best(self) -> Trial:
@@ -84,6 +104,11 @@ class TrainedModel:
         family: The candidate's family.
         search: How it was found.
         seconds: Wall time by step; not reproducible, so kept apart from the record.
+        fit_seconds: Mean wall time of a fit of each of `search.trials`, in the same order.
+        oof_rows: Positions in the training table of rows that were predicted out of fold.
+        oof_scores: Probabilities `[M, K]` or predictions `[M]` of these rows, by models of the
+            chosen configuration that had not seen them: what calibration, threshold and
+            intervals may be decided on.
     """
 
     name: str
@@ -94,6 +119,9 @@ class TrainedModel:
     family: str
     search: SearchRecord
     seconds: dict[str, float]
+    fit_seconds: tuple[float | None, ...] = ()
+    oof_rows: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    oof_scores: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
 
     def scores(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         """Probabilities `[N, K]` or predictions `[N]` for typed rows (`Table.frame`)."""

@@ -1,22 +1,10 @@
 """The core: everything numeric after the plan as one ONNX graph, `[N, F]` -> `[N, K]`.
 
-For two classes a graph may give one column, the second class's probability. To add a family,
-write its exporter's file and name it here.
+For two classes a graph may give one column, the second class's probability. `export_core` writes
+an estimator of any known kind; `write_core` writes it into a graph that others go on with.
 """
 
-from __future__ import annotations
+from roadworthy.bundle.core.export import Scores, export_core, write_core
+from roadworthy.bundle.core.graph import INPUT, OUTPUT, Graph
 
-from collections.abc import Callable
-from typing import Any
-
-from roadworthy.bundle.core.boosting import export_boosting
-from roadworthy.bundle.core.forest import export_forest
-from roadworthy.bundle.core.linear import export_linear
-
-EXPORTERS: dict[str, Callable[[Any, int], bytes]] = {
-    "linear": export_linear,
-    "forest": export_forest,
-    "boosting": export_boosting,
-}
-
-__all__ = ["EXPORTERS"]
+__all__ = ["INPUT", "OUTPUT", "Graph", "Scores", "export_core", "write_core"]

@@ -1,4 +1,4 @@
-"""Logistic and ridge regression as a core."""
+"""Linear models as a core: scaled numbers times weights, and a table look-up for every code."""
 
 from __future__ import annotations
 
@@ -6,47 +6,53 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto
+from sklearn.compose import ColumnTransformer
 
 from roadworthy.bundle.core.graph import INPUT, Graph
-from roadworthy.train.candidates.linear import BOUND, CLIP
+from roadworthy.bundle.core.steps import write_step
 
 
-def export_linear(pipeline: Any, features: int) -> bytes:
-    """Export a pipeline of `expand` (standardise and clip numbers, one-hot codes) and a model.
+def write_linear(graph: Graph, steps: list[Any], model: Any, weight: float) -> str:
+    """Write the decision function of a linear model behind its transformers.
 
     A one-hot level times its weight is a look-up: all levels lie in one table, and a row adds up
     its entries. A code that the encoder never saw finds a zero.
+
+    Args:
+        graph: The graph.
+        steps: The fitted transformers before the model.
+        model: The fitted model, with `coef_` and `intercept_`.
+        weight: What the answer is multiplied by.
+
+    Returns:
+        Sums `[N, outputs]`.
     """
-    model = pipeline["model"]
-    weights = np.atleast_2d(model.coef_).T  # [expanded features, outputs]
-    outputs = weights.shape[1]
-    graph = Graph()
-    total = graph.constant(np.broadcast_to(np.atleast_1d(model.intercept_), (outputs,)))
-    used = 0
-    for name, part, columns in pipeline["expand"].transformers_:
-        if name == "numbers":
-            term = _numbers(graph, part, columns, weights[: len(columns)])
-            used = len(columns)
-        elif name == "levels":
-            term = _levels(graph, part, columns, weights[used:])
-        else:
+    weights = weight * np.atleast_2d(model.coef_).T  # [expanded features, outputs]
+    start = weight * np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64))
+    total = graph.constant(np.broadcast_to(start, (weights.shape[1],)))
+    if len(steps) == 1 and isinstance(steps[0], ColumnTransformer):
+        for term in _parts(graph, steps[0], weights):
+            total = graph.add("Add", term, total)
+        return total
+    matrix = INPUT
+    for step in steps:
+        matrix = write_step(graph, matrix, step)
+    return graph.add("Add", graph.add("MatMul", matrix, graph.constant(weights)), total)
+
+
+def _parts(graph: Graph, expand: ColumnTransformer, weights: np.ndarray) -> list[str]:
+    terms: list[str] = []
+    for name, part, columns in expand.transformers_:
+        own = weights[expand.output_indices_[name]]
+        if part == "drop" or not len(own):
             continue
-        total = graph.add("Add", term, total)
-    if not hasattr(model, "classes_"):
-        return graph.finish(total, features, 1)
-    if outputs == 1:
-        return graph.finish(graph.add("Sigmoid", total), features, 1)
-    return graph.finish(graph.add("Softmax", total, axis=1), features, outputs)
-
-
-def _numbers(graph: Graph, part: Any, columns: list[int], weights: np.ndarray) -> str:
-    scaler = part["standardise"]
-    chosen = graph.add("Gather", INPUT, graph.constant(columns, np.int64), axis=1)
-    bounded = graph.add("Clip", chosen, graph.constant(-BOUND), graph.constant(BOUND))
-    centred = graph.add("Sub", bounded, graph.constant(scaler.mean_))
-    scaled = graph.add("Div", centred, graph.constant(scaler.scale_))
-    clipped = graph.add("Clip", scaled, graph.constant(-CLIP), graph.constant(CLIP))
-    return graph.add("MatMul", clipped, graph.constant(weights))
+        columns = [int(column) for column in columns]
+        if hasattr(part, "categories_"):
+            terms.append(_levels(graph, part, columns, own))
+        else:
+            expanded = write_step(graph, graph.column(INPUT, columns), part)
+            terms.append(graph.add("MatMul", expanded, graph.constant(own)))
+    return terms
 
 
 def _levels(graph: Graph, part: Any, columns: list[int], weights: np.ndarray) -> str:
@@ -62,7 +68,7 @@ def _levels(graph: Graph, part: Any, columns: list[int], weights: np.ndarray) ->
         start += len(table)
         tables.append(table)
     sizes = np.array([len(table) for table in tables], dtype=np.float64)
-    chosen = graph.add("Gather", INPUT, graph.constant(columns, np.int64), axis=1)
+    chosen = graph.column(INPUT, columns)
     # A level that is in the plan but was not in the rows fitted on lies beyond the table.
     is_known = graph.add("Less", chosen, graph.constant(sizes - 1.0))
     codes = graph.add("Where", is_known, chosen, graph.constant(-1.0))
