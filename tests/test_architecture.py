@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
     "errors", "progress", "project", "cells", "contract", "table", "prepare", "train", "evaluate",
-    "bundle", "serve", "cli",
+    "bundle", "registry", "serve", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [

@@ -6,18 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.bundle.answers import answer
-from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.manifest import Manifest, verify
 from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, Problem, RowsError
 from roadworthy.prepare.plan import FeaturePlan
+
+if TYPE_CHECKING:
+    from roadworthy.bundle.engine import Engine
 
 _MAX_PROBLEMS = 100
 _GOLDEN = 1e-6
@@ -74,7 +76,9 @@ class Bundle:
 
     @cached_property
     def engine(self) -> Engine:
-        """Plan and core, loaded."""
+        """Plan and core, loaded; only now comes the model runtime."""
+        from roadworthy.bundle.engine import Engine
+
         return Engine(self.contract, self.plan, self._contents["core.onnx"], self.absent)
 
     @cached_property

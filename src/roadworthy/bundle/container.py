@@ -187,27 +187,30 @@ def open_container(path: Path) -> Iterator[Container]:
         ) from None
 
 
-def pack(folder: Path, target: IO[bytes]) -> None:
-    """Write a folder's files as one archive; the same files give the same bytes.
+def pack(container: Container, target: IO[bytes], shown: str) -> None:
+    """Write a bundle's files as one archive; the same files give the same bytes.
 
     Args:
-        folder: A bundle; subfolders and links are refused.
+        container: The bundle.
         target: A file that can seek.
+        shown: The bundle, for messages.
 
     Raises:
-        CheckFailed: The folder holds something else than plain files.
+        CheckFailed: It holds something else than plain files.
     """
-    container = Folder(folder)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name, size in sorted(container.sizes().items()):
             if not is_plain_name(name):
-                raise CheckFailed(f"{name!r} is not a name a bundle holds", where=str(folder))
+                raise CheckFailed(f"{name!r} is not a name a bundle holds", where=shown)
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.create_system = 3
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             entry.file_size = size
             with container.open(name) as source, archive.open(entry, "w") as sink:
-                shutil.copyfileobj(source, sink, CHUNK)
+                try:
+                    shutil.copyfileobj(source, sink, CHUNK)
+                except (zipfile.BadZipFile, EOFError):
+                    raise CheckFailed("the archive is damaged", where=shown, fix=_AGAIN) from None
 
 
 def unpack(container: Container, folder: Path) -> None:

@@ -167,6 +167,11 @@ def read_public_key(reference: str) -> PublicKey:
     raise InputError("a key of this kind is not used", where=shown, fix=f"one of {_KINDS_TEXT}")
 
 
+def holds_private_key(reference: str) -> bool:
+    """Whether a file or variable holds a private key; raises as `read_public_key`."""
+    return b"PRIVATE KEY" in _read(reference)
+
+
 def read_private_key(reference: str) -> PrivateKey:
     """The private key of a file or an environment variable.
 

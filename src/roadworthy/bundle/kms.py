@@ -6,6 +6,7 @@ come from the service's own environment and files.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from roadworthy.errors import InputError, OutsideError
 
 _PURPOSE = {"purpose": "roadworthy-seal"}
+_MAX_RAW = 4096  # bytes that AWS KMS hashes itself
 
 
 class ServiceKey(Protocol):
@@ -71,12 +73,11 @@ class AwsKey:
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA on SHA-256 of a message, in DER."""
-        from hashlib import sha256
-
+        short = len(message) <= _MAX_RAW
         answer = self._call(
             "sign",
-            Message=sha256(message).digest(),
-            MessageType="DIGEST",
+            Message=message if short else hashlib.sha256(message).digest(),
+            MessageType="RAW" if short else "DIGEST",
             SigningAlgorithm="ECDSA_SHA_256",
         )
         return bytes(answer["Signature"])

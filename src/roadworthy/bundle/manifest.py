@@ -166,13 +166,10 @@ def verify_container(
     return manifest, contents
 
 
-def read_signature(path: Path) -> bytes | None:
+def read_signature(container: Container, shown: str) -> bytes | None:
     """The bytes of a bundle's signature, unverified; None when it has none."""
-    with open_container(path) as container:
-        sizes = container.sizes()
-        if SIGNATURE not in sizes:
-            return None
-        return _read_small(container, sizes, SIGNATURE, str(path))
+    sizes = container.sizes()
+    return _read_small(container, sizes, SIGNATURE, shown) if SIGNATURE in sizes else None
 
 
 def _signed_digests(

@@ -67,6 +67,10 @@ def launch(
     if source is None:
         raise InputError("no table is named", fix="roadworthy launch DATA --target COLUMN")
     seconds = parse_duration(wanted.train.budget)
+    if wanted.registry.signing_key:
+        from roadworthy.bundle.keys import open_signer
+
+        open_signer(wanted.registry.signing_key)  # a wrong key is said before the work, not after
     with Board(seconds, quiet=quiet or json).live() as board:
         board.begin("read", source)
         loading = threading.Thread(
@@ -86,8 +90,19 @@ def launch(
         report = test(model, table.holdout)
         board.begin("package", "export, parity, write")
         bundle = package(
-            model, report, formats=wanted.package.formats, directory=wanted.package.directory
+            model,
+            report,
+            formats=wanted.package.formats,
+            directory=wanted.package.directory,
+            signing_key=wanted.registry.signing_key,
         )
+        if wanted.registry.register:
+            board.begin("register", str(bundle))
+            from roadworthy.registry.opening import open_registry
+            from roadworthy.registry.registering import register
+
+            with open_registry(wanted) as registry:
+                register(registry, bundle.path)
     taken = time.monotonic() - started
     from roadworthy.cli.summary import launch_document, print_summary
 

@@ -20,6 +20,7 @@ import msgspec
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
 from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
 from roadworthy.project.train import TrainSection
 
@@ -34,6 +35,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prepare: PrepareSection = PrepareSection()
     train: TrainSection = TrainSection()
     package: PackageSection = PackageSection()
+    registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
 
     def override(self, section: str, **values: Any) -> Project:
