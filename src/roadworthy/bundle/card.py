@@ -48,7 +48,7 @@ def model_card(
         _limits(contract, report),
         _parity(parity),
         _how_to(contract),
-        "## Environment\n\n" + _table(("what", "version"), sorted(environment.items())),
+        _environment(environment),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -103,7 +103,7 @@ def _metrics(report: Mapping[str, Any]) -> str:
         low, high = found.get("low"), found.get("high")
         interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
         baseline = _number(report["baseline"].get(name))
-        rows.append((name, _number(found["value"]), interval, baseline))
+        rows.append((f"`{_code(name)}`", _number(found["value"]), interval, baseline))
     header = ("metric", "value", "95 % interval", "without a model")
     text = "## Metrics\n\nOn the held-out rows.\n\n" + _table(header, rows)
     classes = [
@@ -163,6 +163,11 @@ def _how_to(contract: Contract) -> str:
         "roadworthy predict rows.csv --model THIS_BUNDLE -o scored.csv\n```\n\n"
         f"A row for `POST /predict`:\n\n{_fenced(body, 'json')}"
     )
+
+
+def _environment(environment: Mapping[str, str]) -> str:
+    rows = [(_plain(name), _plain(version)) for name, version in sorted(environment.items())]
+    return "## Environment\n\n" + _table(("what", "version"), rows)
 
 
 def _fenced(text: str, language: str) -> str:

@@ -166,8 +166,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             break
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
     connection.execute("PRAGMA synchronous = FULL")
