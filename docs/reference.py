@@ -11,7 +11,12 @@ from typing import Any
 
 import roadworthy
 
-VERBS = ("launch", "init", "prepare", "predict", "serve", "models verify", "models show")
+VERBS = (
+    "launch", "init", "prepare", "predict", "serve",
+    "models list", "models show", "models verify", "models sign", "models diff",
+    "models register", "models promote", "models rollback", "models tag", "models history",
+    "models gc", "models export", "models import", "keys generate", "keys show",
+)  # fmt: skip
 HERE = Path(__file__).parent
 
 

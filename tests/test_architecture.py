@@ -17,7 +17,7 @@ ROOMS = [
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
-    "azure", "google.cloud", "ray", "roadworthy.train", "roadworthy.table", "roadworthy.evaluate",
+    "azure", "google.cloud", "ray", "sqlalchemy", "psycopg", "obstore", "roadworthy.train", "roadworthy.table", "roadworthy.evaluate",
 ]  # fmt: skip
 
 

@@ -216,7 +216,7 @@ print(said)
         register(registry, make_bundle(tmp_path, 2))
         for version in registry.versions():
             Bundle(fetch(registry, version))
-        assert [file for file in tmp_path.rglob(".draft-*")] == []
+        assert list(tmp_path.rglob(".draft-*")) == []
 
 
 def test_a_full_disk_while_fetching_leaves_no_half_version_in_the_cache(

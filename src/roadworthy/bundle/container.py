@@ -13,7 +13,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -170,21 +170,27 @@ def open_container(path: Path) -> Iterator[Container]:
             where=str(path),
             fix="name the folder that `roadworthy launch` printed",
         )
-    try:
-        with path.open("rb") as file:
-            if is_sealed(file):
-                from roadworthy.bundle.sealing import unseal
+    with ExitStack() as stack:
+        try:
+            archive = Archive(_open_plain(path, stack), str(path))
+        except OSError as error:
+            raise OutsideError(
+                f"the bundle cannot be read: {error.strerror or error}", where=str(path)
+            ) from None
+        yield archive
 
-                with tempfile.TemporaryFile(prefix="roadworthy-") as plain:
-                    unseal(file, plain, shown=str(path))
-                    plain.seek(0)
-                    yield Archive(plain, str(path))
-            else:
-                yield Archive(file, str(path))
-    except OSError as error:
-        raise OutsideError(
-            f"the bundle cannot be read: {error.strerror or error}", where=str(path)
-        ) from None
+
+def _open_plain(path: Path, stack: ExitStack) -> IO[bytes]:
+    """An archive's file; what was sealed is opened into a file without a name."""
+    file = stack.enter_context(path.open("rb"))
+    if not is_sealed(file):
+        return file
+    from roadworthy.bundle.sealing import unseal
+
+    plain = stack.enter_context(tempfile.TemporaryFile(prefix="roadworthy-"))
+    unseal(file, plain, shown=str(path))
+    plain.seek(0)
+    return plain
 
 
 def pack(container: Container, target: IO[bytes], shown: str) -> None:

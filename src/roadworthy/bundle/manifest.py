@@ -202,6 +202,12 @@ def _check_files(
     contents: dict[str, bytes] = {}
     for name, entry in entries.items():
         place = f"{shown}: {name}"
+        if name not in sizes and "large-files.json" in sizes:
+            raise CheckFailed(
+                f"{name!r} is not here: this tree holds its large files as digests only",
+                where=shown,
+                fix="export it with Git LFS, or take the bundle from where its blobs are",
+            )
         if not is_plain_name(name) or name not in sizes:
             raise CheckFailed(f"{name!r} is missing or not a plain file", where=shown)
         if sizes[name] != entry.size:

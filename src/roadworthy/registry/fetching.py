@@ -48,7 +48,7 @@ def fetch(registry: Registry, version: Version) -> Path:
                     unpack(Archive(file, version.short), folder)
                 archive = folder
             _check(registry, version, archive)
-            _put_in_place(archive, place)
+            _put_in_place(registry, version, archive, place)
     except OSError as error:
         raise OutsideError(
             f"the cache cannot be written: {error.strerror or error}", where=str(registry.cache)
@@ -109,11 +109,13 @@ def _is_good(registry: Registry, version: Version, place: Path) -> bool:
     return True
 
 
-def _put_in_place(draft: Path, place: Path) -> None:
-    """Move a verified draft to its place; another process may have been faster, or it was bad."""
+def _put_in_place(registry: Registry, version: Version, draft: Path, place: Path) -> None:
+    """Move a verified draft to its place, unless another process was faster."""
     try:
         draft.replace(place)
     except OSError:  # a folder does not replace a folder
+        if _is_good(registry, version, place):
+            return
         bad = draft.with_name("bad")
         place.rename(bad)
         draft.rename(place)

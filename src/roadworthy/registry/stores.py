@@ -120,7 +120,10 @@ class FolderStore:
     def blobs(self) -> Iterator[Blob]:
         """Every blob; drafts older than a day, which nobody finishes any more, are removed."""
         for path in sorted(self.folder.glob("??/*")):
-            status = path.stat()
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue  # another process was faster
             put = datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC)
             if not path.name.startswith(_DRAFT):
                 yield Blob(path.name, status.st_size, put)
