@@ -240,7 +240,8 @@ def test_a_launch_signs_and_registers_when_the_project_says_so(home: Path) -> No
     [
         ["models", "promote", "no such"], ["models", "promote", "grades", "--alias", "A B"],
         ["models", "history", "--at", "soon"], ["models", "history", "--head", "1:2"],
-        ["models", "tag", "grades"], ["models", "export", "grades"], ["models", "gc", "--keep", "0"],
+        ["models", "tag", "grades"], ["models", "export", "grades"],
+        ["models", "gc", "--keep", "0"],
         ["models", "register", "nowhere"], ["models", "diff", "grades", "nobody"],
         ["models", "import", "nowhere.rwb"], ["keys", "show", "nowhere"],
     ],

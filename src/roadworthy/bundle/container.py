@@ -187,7 +187,7 @@ def _open_plain(path: Path, stack: ExitStack) -> IO[bytes]:
         return file
     from roadworthy.bundle.sealing import unseal
 
-    plain = stack.enter_context(tempfile.TemporaryFile(prefix="roadworthy-"))
+    plain = stack.enter_context(tempfile.TemporaryFile(prefix="roadworthy-"))  # noqa: SIM115 (it closes it)
     unseal(file, plain, shown=str(path))
     plain.seek(0)
     return plain

@@ -69,7 +69,7 @@ def check_alias(alias: str) -> None:
 def is_path(text: str) -> bool:
     """Whether a reference is a path: it looks like one, or a bundle is there.
 
-    A folder that only happens to be called like a model (`directory = "."` makes some) is not meant.
+    A folder that only happens to be called like a model (`directory = "."` makes some) is not.
     """
     looks = os.sep in text or text.startswith(".") or text.endswith((".rwb", ".sealed"))
     return looks or Path(text).is_file() or (Path(text) / "manifest.json").is_file()
