@@ -52,7 +52,7 @@ class Folder:
     def sizes(self) -> dict[str, int]:
         """File name -> size in bytes; links and folders are refused."""
         found = {}
-        for entry in os.scandir(self.path):
+        for entry in self._entries():
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 raise CheckFailed(
@@ -60,6 +60,14 @@ class Folder:
                 )
             found[entry.name] = status.st_size
         return found
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            return list(os.scandir(self.path))
+        except OSError as error:
+            raise OutsideError(
+                f"the bundle cannot be read: {error.strerror or error}", where=str(self.path)
+            ) from None
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file, never through a link."""

@@ -22,10 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from roadworthy.bundle.keys import Signer, VerifyingKey, fingerprint, read_verifying_key
+from roadworthy.bundle.manifest import SIGNATURE, to_json
 from roadworthy.errors import CheckFailed
 
-FILE_NAME = "signature.json"
-MAX_BYTES = 4 << 20
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
@@ -91,8 +90,6 @@ def sign(name: str, digests: Mapping[str, str], signer: Signer) -> bytes:
     Raises:
         OutsideError: The key service is out of reach.
     """
-    from roadworthy.bundle.manifest import to_json
-
     payload = msgspec.json.encode(_statement(name, digests), order="sorted")
     content = {
         "mediaType": _MEDIA_TYPE,
@@ -135,16 +132,16 @@ def check_signature(content: bytes, trusted_keys: Sequence[str]) -> tuple[dict[s
         payload = base64.b64decode(envelope.payload, validate=True)
         made = [base64.b64decode(each.sig, validate=True) for each in envelope.signatures]
     except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
-        raise CheckFailed("the signature is damaged", where=FILE_NAME, fix=_FIX) from None
+        raise CheckFailed("the signature is damaged", where=SIGNATURE, fix=_FIX) from None
     if bundle.media_type != _MEDIA_TYPE or envelope.payload_type != _PAYLOAD_TYPE:
-        raise CheckFailed("the signature has another layout", where=FILE_NAME, fix=_FIX)
+        raise CheckFailed("the signature has another layout", where=SIGNATURE, fix=_FIX)
     message = _pae(payload)
     for key in keys:
         if any(_made_by(key, signature, message) for signature in made):
             return _read_statement(payload), fingerprint(key)
     raise CheckFailed(
         "the bundle is not signed by a trusted key, or its signature was changed",
-        where=FILE_NAME,
+        where=SIGNATURE,
         fix=_FIX,
     )
 
@@ -187,7 +184,7 @@ def _statement(name: str, digests: Mapping[str, str]) -> dict[str, Any]:
     serialization = {
         "allow_symlinks": False,
         "hash_type": "sha256",
-        "ignore_paths": [FILE_NAME],
+        "ignore_paths": [SIGNATURE],
         "method": "files",
     }
     return {
@@ -215,5 +212,5 @@ def _read_statement(payload: bytes) -> dict[str, str]:
     except (msgspec.DecodeError, ValueError, RecursionError):
         right = False
     if not right:
-        raise CheckFailed("what was signed is not a list of files", where=FILE_NAME, fix=_FIX)
+        raise CheckFailed("what was signed is not a list of files", where=SIGNATURE, fix=_FIX)
     return digests
