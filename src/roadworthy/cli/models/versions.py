@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -248,7 +248,8 @@ def _parse_head(text: str) -> tuple[int, str]:
 def _print_versions(found: list[Version]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in ("model", "version", "aliases", "registered", "family", "size", "signed", "tags"):
-        table.add_column(header, justify="right" if header == "size" else "left")
+        side: Literal["left", "right"] = "right" if header == "size" else "left"
+        table.add_column(header, justify=side, no_wrap=header in ("model", "version", "registered"))
     for each in found:
         table.add_row(
             escape(each.model),
@@ -266,7 +267,7 @@ def _print_versions(found: list[Version]) -> None:
 def _print_entries(entries: list[Entry]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in ("", "when", "who", "what", "version", "where", "verdict"):
-        table.add_column(header)
+        table.add_column(header, no_wrap=header in ("", "when", "version"), overflow="fold")
     for each in entries:
         table.add_row(
             str(each.number),
