@@ -11,13 +11,14 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
-    "errors", "progress", "project", "cells", "contract", "table", "prepare", "train", "evaluate",
-    "bundle", "registry", "serve", "cli",
+    "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
+    "train", "evaluate", "bundle", "registry", "acceptance", "serve", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
-    "azure", "google.cloud", "ray", "sqlalchemy", "psycopg", "obstore", "roadworthy.train", "roadworthy.table", "roadworthy.evaluate",
+    "azure", "google.cloud", "ray", "sqlalchemy", "psycopg", "obstore", "roadworthy.train",
+    "roadworthy.table", "roadworthy.guard", "roadworthy.evaluate", "roadworthy.acceptance",
 ]  # fmt: skip
 
 

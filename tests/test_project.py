@@ -42,6 +42,19 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
         ("[train]\nbudget = 'soon'", "budget"),
         ("[nothing]\na = 1", "nothing"),
         ("[data]\ndelimiter = ';;'", "data.delimiter"),
+        ("[train]\nvalidation = 'leave_one_out'", "train.validation"),
+        ("[train]\nrepeats = 1", "train.repeats"),
+        ("[train]\ngap = -1", "train.gap"),
+        ("[train]\nquantile = 1.0", "train.quantile"),
+        ("[train]\nclass_weight = 'even'", "train.class_weight"),
+        ("[train.class_weight]\nyes = 0", "train.class_weight"),
+        ("[train]\ncalibrate = 'platt'", "train.calibrate"),
+        ("[train]\ninterval = 90", "train.interval"),
+        ("[train.decision]\nthreshold = 1", "train.decision.threshold"),
+        ("[train.decision]\nthreshold = 'best'", "train.decision.threshold"),
+        ("[train.decision]\nrecal_floor = 0.5", "train.decision.recal_floor"),
+        ("[train.decision.cost]\nfalse_positive = -1", "train.decision.cost"),
+        ("[train.decision]\nrecall_floor = 0.5\nmaximise = 'f1'", "recall_floor, maximise"),
     ],
 )
 def test_a_wrong_value_names_its_key(tmp_path: Path, text: str, key: str) -> None:
@@ -86,3 +99,24 @@ def test_durations(text: str | float, seconds: float) -> None:
 def test_any_text_is_a_duration_above_zero_or_an_error(text: str) -> None:
     with contextlib.suppress(InputError):
         assert parse_duration(text) > 0
+
+
+def test_validation_and_decisions_are_read_as_written(tmp_path: Path) -> None:
+    text = """
+[data]
+weight = "w"
+[train]
+validation = "repeated"
+class_weight = { yes = 5, no = 1.5 }
+interval = 0.9
+[train.decision]
+positive = "yes"
+cost = { false_negative = 5 }
+"""
+    found = load_project(write(tmp_path, text), environment={"ROADWORTHY_TRAIN_INTERVAL": "0.8"})
+    assert found.data.weight == "w"
+    assert found.train.class_weight == {"yes": 5.0, "no": 1.5}
+    assert (found.train.validation, found.train.interval) == ("repeated", 0.8)
+    assert found.train.decision.aims == ("cost",)
+    assert found.train.decision.cost.false_positive == 1.0
+    assert found.override("train", seed=3).train.decision == found.train.decision

@@ -4,6 +4,7 @@
 import roadworthy as rw
 
 table = rw.read_table("adult.csv", target="income")
+findings = rw.inspect(table)
 model = rw.train(table, budget="60s")
 report = rw.test(model, table.holdout)
 bundle = rw.package(model, report, formats=["onnx", "joblib"])
@@ -23,11 +24,14 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roadworthy.acceptance import test
     from roadworthy.bundle import Bundle, load
     from roadworthy.bundle.write import package
     from roadworthy.contract import Contract
     from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
-    from roadworthy.evaluate import Report, test
+    from roadworthy.evaluate import Report, backtest, learning_curve
+    from roadworthy.evaluate.verdict import Verdict
+    from roadworthy.guard import Finding, inspect
     from roadworthy.project import Project, load_project
     from roadworthy.serve import serve
     from roadworthy.table import Table, read_table
@@ -39,6 +43,7 @@ _ROOMS = {
     "Bundle": "bundle",
     "CheckFailed": "errors",
     "Contract": "contract",
+    "Finding": "guard",
     "InputError": "errors",
     "OutsideError": "errors",
     "Project": "project",
@@ -46,18 +51,23 @@ _ROOMS = {
     "RoadworthyError": "errors",
     "Table": "table",
     "TrainedModel": "train",
+    "inspect": "guard",
+    "Verdict": "evaluate.verdict",
+    "backtest": "evaluate",
+    "learning_curve": "evaluate",
     "load": "bundle",
     "load_project": "project",
     "package": "bundle.write",
     "read_table": "table",
     "serve": "serve",
-    "test": "evaluate",
+    "test": "acceptance",
     "train": "train",
 }
 __all__ = [
     "Bundle",
     "CheckFailed",
     "Contract",
+    "Finding",
     "InputError",
     "OutsideError",
     "Project",
@@ -65,6 +75,10 @@ __all__ = [
     "RoadworthyError",
     "Table",
     "TrainedModel",
+    "inspect",
+    "Verdict",
+    "backtest",
+    "learning_curve",
     "load",
     "load_project",
     "package",

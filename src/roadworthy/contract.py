@@ -30,10 +30,13 @@ from roadworthy.cells import (
     read_number,
 )
 from roadworthy.errors import Problem
+from roadworthy.target import ClassValue as ClassValue
+from roadworthy.target import Interval as Interval
+from roadworthy.target import Target as Target
+from roadworthy.target import Task as Task
+from roadworthy.target import class_name as class_name
 
 ColumnKind = Literal["number", "category", "boolean", "date", "text"]
-Task = Literal["binary", "multiclass", "regression"]
-ClassValue = bool | int | str
 
 _BLANK_TYPES = ("NAType", "NaTType")  # pandas' blanks, known by name: pandas is not needed
 
@@ -203,28 +206,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise CellError("is not one of the levels that the contract lists")
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is predicted.
-
-    Attributes:
-        name: The target's column.
-        task: Binary or multiclass classification, or regression.
-        scale: Standard deviation of a regression's training target: what differences between
-            predictions are measured by.
-        classes: The classes in the order of the model's probabilities; empty for regression.
-    """
-
-    name: str
-    task: Task
-    classes: tuple[ClassValue, ...] = ()
-    scale: float = 1.0
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes as texts: the keys of a probability answer."""
-        return tuple(class_name(value) for value in self.classes)
-
-
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The columns a model takes.
 
@@ -342,11 +323,6 @@ def describe(column: Column) -> str:
         low, high = iso_date(column.minimum), iso_date(column.maximum)
         return f"date from {low} to {high}, {blank} in training"
     return f"number from {column.minimum:,.10g} to {column.maximum:,.10g}, {blank} in training"
-
-
-def class_name(value: ClassValue) -> str:
-    """A class as a text, booleans as JSON writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _example(column: Column) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class RoadworthyError(Exception):
@@ -47,6 +47,20 @@ class CheckFailed(RoadworthyError):  # noqa: N818 (a verdict, not a fault)
     """A gate, the parity check or a verification said no."""
 
     exit_code = 1
+
+
+class FindingsError(CheckFailed):
+    """Serious findings in a table that the project does not acknowledge.
+
+    Args:
+        what: All of them, in words.
+        findings: All of them, as plain data.
+        fix: What to do about each.
+    """
+
+    def __init__(self, what: str, findings: list[dict[str, Any]], *, fix: str) -> None:
+        super().__init__(what, fix=fix)
+        self.findings = findings
 
 
 class OutsideError(RoadworthyError):

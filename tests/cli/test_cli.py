@@ -53,12 +53,14 @@ def test_launch_prints_one_document_and_keeps_its_budget(tmp_path: Path) -> None
 
 
 def test_launch_tells_a_person_what_happened(tmp_path: Path) -> None:
+    (tmp_path / "roadworthy.toml").write_text('[data]\ndrop = ["boat", "body"]\n')
     done = run(
         "launch", DATA / "titanic.csv", "--target", "survived", "--budget", "15s", "--no-serve",
         "--name", "ships", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for text in ("1,309 rows", "left out: name", "95 % interval", "precision", "subgroup",
+    for text in ("1,309 rows", "left out: name", "Findings", "identifiers:home.dest",
+                 "95 % interval", "precision", "subgroup",
                  "Parity", "holds", "bundles/ships/", "µs a row"):  # fmt: skip
         assert text in done.stdout
     assert "search" in done.stderr

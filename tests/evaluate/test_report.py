@@ -133,7 +133,7 @@ def test_a_report_says_per_class_what_its_confusion_says(bundles: dict[str, Trai
     for code, entry in enumerate(report.classes):
         assert entry.rows == confusion[code].sum()
         if entry.rows:
-            assert entry.recall == pytest.approx(confusion[code, code] / entry.rows)
+            assert entry.recall.value == pytest.approx(confusion[code, code] / entry.rows)
     name, headline = report.headline
     assert name == "log_loss"
     assert headline == report.metrics["log_loss"]

@@ -198,7 +198,7 @@ def test_rows_with_a_blank_can_be_dropped_and_such_requests_are_then_refused(
 
 def test_columns_with_more_blanks_than_wanted_are_left_out(tmp_path: Path) -> None:
     text = "a,b,y\n" + "".join(
-        f"{i % 17 if i % 10 == 0 else str()},{i % 37},{i % 2}\n" for i in range(200)
+        f"{i % 17 if i % 10 == 0 else ''},{i % 37},{i % 2}\n" for i in range(200)
     )
     project = Project(prepare=PrepareSection(drop_columns_above=0.8))
     table = read_table(csv(tmp_path, text), "y", project=project)

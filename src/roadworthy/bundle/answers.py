@@ -1,8 +1,8 @@
-"""From scores to an answer: the prediction and a probability for each class by name."""
+"""From scores to an answer: the prediction, a probability for each class, an interval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roadworthy.contract import Target
@@ -15,6 +15,25 @@ def best_class(scores: Sequence[float]) -> int:
     return max(range(len(scores)), key=scores.__getitem__)
 
 
+def class_chooser(target: Target) -> Callable[[Sequence[float]], int]:
+    """What finds the position of the class to answer from one row's probabilities.
+
+    Returns:
+        For one row what `Target.predicted_codes` is for many: `best_class`, or where the target
+        has a threshold a comparison with it.
+    """
+    threshold = target.threshold
+    if threshold is None:
+        return best_class
+    positive = target.positive_code
+    negative = 1 - positive
+
+    def by_threshold(scores: Sequence[float]) -> int:
+        return positive if scores[positive] >= threshold else negative
+
+    return by_threshold
+
+
 def answer(target: Target, scores: Sequence[float]) -> dict[str, Any]:
     """One answer.
 
@@ -23,11 +42,14 @@ def answer(target: Target, scores: Sequence[float]) -> dict[str, Any]:
         scores: A probability a class, or the one predicted number.
 
     Returns:
-        `prediction`, and for classes `probabilities` by class name.
+        `prediction`, for classes `probabilities` by class name, and for a regression with
+        prediction intervals `interval`, its two ends.
     """
     if target.task == "regression":
-        return {"prediction": scores[0]}
+        if target.interval is None:
+            return {"prediction": scores[0]}
+        return {"prediction": scores[0], "interval": target.interval.around(scores[0])}
     return {
-        "prediction": target.classes[best_class(scores)],
+        "prediction": target.classes[class_chooser(target)(scores)],
         "probabilities": dict(zip(target.class_names, scores, strict=True)),
     }

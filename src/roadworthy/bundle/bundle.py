@@ -107,9 +107,10 @@ class Bundle:
                 (pandas, Polars, Arrow).
 
         Returns:
-            For a mapping one answer (`prediction`, and `probabilities` by class name); for a
-            list a list of answers; for a file or frame a Polars frame with `prediction` and one
-            `probability_NAME` a class.
+            For a mapping one answer (`prediction`, `probabilities` by class name, and the
+            `interval` of a regression that has one); for a list a list of answers; for a file or
+            frame a Polars frame with `prediction`, one `probability_NAME` a class, and `low` and
+            `high` of an interval.
 
         Raises:
             RowsError: Rows break the contract; the message names row and column.
@@ -184,9 +185,13 @@ def same_answer(given: dict[str, Any], expected: dict[str, Any], scale: float) -
     """
     wanted, found = expected["prediction"], given["prediction"]
     if "probabilities" not in expected:
-        return bool(abs(found - wanted) <= _GOLDEN * max(scale, abs(wanted)))
-    pairs = expected["probabilities"].items()
-    close = all(abs(given["probabilities"][name] - value) <= _GOLDEN for name, value in pairs)
+        pairs = [(wanted, found)]
+        if ("interval" in expected) != ("interval" in given):
+            return False
+        pairs += zip(expected.get("interval", ()), given.get("interval", ()), strict=True)
+        return all(abs(a - b) <= _GOLDEN * max(scale, abs(a)) for a, b in pairs)
+    shares = expected["probabilities"].items()
+    close = all(abs(given["probabilities"][name] - value) <= _GOLDEN for name, value in shares)
     return bool(found == wanted and close)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from roadworthy.cells import json_level
@@ -27,9 +28,13 @@ def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
     scores = bundle.engine.run_many(encode_columns(typed, bundle.plan))
     target = contract.target
     if target.task == "regression":
-        return pl.DataFrame({"prediction": scores})
+        answers = {"prediction": scores}
+        if target.interval is not None:
+            with np.errstate(over="ignore"):  # what is beyond float64 ends at its largest number
+                answers["low"], answers["high"] = target.interval.around_many(scores)
+        return pl.DataFrame(answers)
     classes = pl.Series(list(target.classes))
-    columns = {"prediction": classes.gather(scores.argmax(axis=1))}
+    columns = {"prediction": classes.gather(target.predicted_codes(scores))}
     for code, name in enumerate(target.class_names):
         columns[f"probability_{name}"] = pl.Series(scores[:, code])
     return pl.DataFrame(columns)

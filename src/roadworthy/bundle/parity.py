@@ -19,18 +19,21 @@ from sklearn.pipeline import Pipeline
 
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
-from roadworthy.contract import Column, Contract
+from roadworthy.contract import Column, Contract, Target
 from roadworthy.errors import CheckFailed
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.reference import reference_frame, reference_transformer
 from roadworthy.table.conform import POLARS_TYPES
 from roadworthy.train import TrainedModel
 from roadworthy.train.scoring import model_scores
+from roadworthy.train.servable import sums_in_float32
 
 TOLERANCE = 1e-5
 """Largest difference of a probability; of a regression relative to the prediction, or to the
 standard deviation of the target where that is larger."""
 _TIE = 1e-12
+_FLOAT32_TIE = 1e-6
+"""Where the library itself sums in float32 (XGBoost), which class wins below this is chance."""
 _CELLS = 4_000_000
 _MAX_ROWS = 20_000
 _GENERATED = 4000
@@ -49,7 +52,9 @@ class WayEvidence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rows: Rows compared.
         different_labels: Rows whose class differs; 0, or there is no bundle.
-        ties: Rows whose two best classes are equal to within 1e-12, where either is right.
+        ties: Rows whose two best classes are equal to within 1e-12 (1e-6 where the library itself
+            sums in float32), or whose probability is that close to the decision threshold: either
+            class is right.
         largest_difference: Of probabilities, or of regressions relative to the prediction or the
             target's standard deviation, whichever is larger.
     """
@@ -114,7 +119,8 @@ def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
         "plan and core, batch": (wanted, engine.run_many(matrix)),
         "plan and core, one row of JSON": (wanted, _by_row(model, engine, rows, matrix)),
     }
-    edges = _edges(core, matrix)
+    codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
+    edges = _edges(core, matrix, codes)
     if len(edges):
         with np.errstate(all="ignore"):
             right = model_scores(model.estimator, edges, engine.classes)
@@ -127,11 +133,11 @@ def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
     )
 
 
-def _edges(core: bytes, matrix: Floats) -> Floats:
+def _edges(core: bytes, matrix: Floats, codes: list[int]) -> Floats:
     """Vectors that lie on, just below and just above the thresholds of a core's trees.
 
     Here a threshold that was rounded, or compared by < in place of <=, shows at once; rows of a
-    table seldom lie there.
+    table seldom lie there. A code is whole also there: the plan makes no others.
     """
     random = np.random.default_rng(0)
     parts = [matrix[:0]]
@@ -141,11 +147,15 @@ def _edges(core: bytes, matrix: Floats) -> Floats:
         fields = {attribute.name: attribute for attribute in node.attribute}
         thresholds = numpy_helper.to_array(fields["nodes_splits"].t)
         features = np.array(fields["nodes_featureids"].ints)
-        chosen = random.permutation(len(features))[:_EDGES]
+        within = np.flatnonzero(np.abs(thresholds) < np.finfo(np.float64).max)
+        chosen = random.permutation(within)[:_EDGES]
+        is_code = np.isin(features[chosen], codes)
         for step in (None, -np.inf, np.inf):
             vectors = matrix[random.integers(0, len(matrix), len(chosen))]
             at = thresholds[chosen]
             at = at if step is None else np.nextafter(at, step)
+            whole = np.ceil(at) if step == np.inf else np.floor(at)
+            at = np.where(is_code, np.maximum(whole, -1.0), at)
             vectors[np.arange(len(chosen)), features[chosen]] = at
             parts.append(vectors)
     return np.vstack(parts)
@@ -155,9 +165,9 @@ def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Flo
     scores = []
     for number, row in enumerate(json_rows(rows, model.contract)):
         vector, _ = engine.rows.encode(engine.decode(msgspec.json.encode(row)))
-        if not np.array_equal(matrix[number], vector, equal_nan=True):
-            same = (matrix[number] == vector) | np.isnan(vector)
-            position = int(np.flatnonzero(~same)[0]) if not same.all() else 0
+        different = _differs(matrix[number], np.asarray(vector))
+        if different.any():
+            position = int(np.flatnonzero(different)[0])
             raise CheckFailed(
                 "one row of JSON is prepared differently from a batch: no bundle is made",
                 where=f"column {model.plan.features[position].column!r}, row {number}",
@@ -168,8 +178,7 @@ def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Flo
 
 def _check_vectors(model: TrainedModel, theirs: Floats, matrix: Floats) -> None:
     """The plan's vectors must be scikit-learn's, bit for bit; a difference has a column."""
-    same = (theirs == matrix) | (np.isnan(theirs) & np.isnan(matrix))
-    different = np.argwhere(~same)
+    different = np.argwhere(_differs(theirs, matrix))
     if len(different):
         row, position = different[0]
         raise CheckFailed(
@@ -178,16 +187,23 @@ def _check_vectors(model: TrainedModel, theirs: Floats, matrix: Floats) -> None:
         )
 
 
+def _differs(one: Floats, other: Floats) -> NDArray[np.bool_]:
+    """Where two vectors differ; a blank that is left to the model is NaN in both."""
+    differs: NDArray[np.bool_] = (one != other) & ~(np.isnan(one) & np.isnan(other))
+    return differs
+
+
 def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayEvidence:
     if model.table.task == "regression":
         scale = model.contract.target.scale
         difference = np.abs(got - wanted) / np.maximum(scale, np.abs(wanted))
         flipped = ties = np.zeros(len(wanted), dtype=bool)
     else:
+        target = model.contract.target
         difference = np.abs(got - wanted).max(axis=1)
-        top = np.sort(wanted, axis=1)
-        ties = top[:, -1] - top[:, -2] <= _TIE
-        flipped = (got.argmax(axis=1) != wanted.argmax(axis=1)) & ~ties
+        tie = _FLOAT32_TIE if sums_in_float32(model.estimator) else _TIE
+        ties = _distance_to_another_class(target, wanted) <= tie
+        flipped = (target.predicted_codes(got) != target.predicted_codes(wanted)) & ~ties
     difference = np.where(np.isfinite(difference), difference, np.inf)
     if flipped.any() or difference.max() > TOLERANCE:
         worst = int(np.argmax(flipped)) if flipped.any() else int(difference.argmax())
@@ -204,6 +220,14 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
         ties=int(ties.sum()),
         largest_difference=float(difference.max()),
     )
+
+
+def _distance_to_another_class(target: Target, scores: Floats) -> Floats:
+    """How much a probability has to change `[N]` for another class to be answered."""
+    if target.threshold is not None:
+        return np.abs(scores[:, target.positive_code] - target.threshold)
+    top = np.sort(scores, axis=1)
+    return top[:, -1] - top[:, -2]
 
 
 def accepted(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ from roadworthy.bundle.requirements import SERVING, TRAINING, installed, require
 from roadworthy.bundle.sign import sign_bundle, sign_contents
 from roadworthy.errors import CheckFailed, InputError, OutsideError
 from roadworthy.evaluate import Report
+from roadworthy.evaluate.page import render_page
+from roadworthy.evaluate.verdict import verdict_of
 from roadworthy.project import NAME, NAME_RULE
 from roadworthy.train import TrainedModel
 
@@ -58,6 +60,7 @@ def package(
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
     signing_key: str | None = None,
+    gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
     """Make a bundle.
 
@@ -67,6 +70,7 @@ def package(
         formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
         directory: The bundle becomes `directory/NAME/VERSION`.
         signing_key: The key that signs it: a PEM file, `env:NAME` or a key of a key service.
+        gate: Called with the bundle before it gets its place; what it raises stops it.
 
     Returns:
         The bundle, opened again from disk and verified.
@@ -95,6 +99,7 @@ def package(
         "core.onnx": core,
         "parity.json": to_json(parity),
         "report.json": to_json(report),
+        "report.html": render_page(verdict_of(report)).encode(),
         "golden.jsonl": _golden(model, engine),
     }
     if "joblib" in formats:
@@ -108,7 +113,7 @@ def package(
         task=model.table.task,
         classes=model.table.classes,
         family=model.family,
-        environment=_environment(),
+        environment=_environment(model),
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         measured={
@@ -119,7 +124,7 @@ def package(
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(_write(Path(directory), manifest, files, signer))
+    return Bundle(_write(Path(directory), manifest, files, signer, gate))
 
 
 def _papers(
@@ -138,7 +143,7 @@ def _papers(
         model.contract,
         msgspec.to_builtins(report),
         msgspec.to_builtins(parity),
-        _environment(),
+        _environment(model),
     )
     return {
         card.FILE_NAME: text.encode(),
@@ -177,7 +182,11 @@ def _commit() -> dict[str, str]:
 
 
 def _write(
-    directory: Path, manifest: Manifest, files: dict[str, bytes], signer: Signer | None
+    directory: Path,
+    manifest: Manifest,
+    files: dict[str, bytes],
+    signer: Signer | None = None,
+    gate: Callable[[Bundle], object] | None = None,
 ) -> Path:
     """Write beside the final place, then move: a bundle is there whole or not at all."""
     final = directory / manifest.name / manifest.short_version
@@ -185,6 +194,8 @@ def _write(
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # the same content was packaged before
             _whole(final)
+            if gate is not None:
+                gate(Bundle(final))
             if signer is not None:
                 sign_bundle(final, signer)
             return final
@@ -197,6 +208,8 @@ def _write(
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
+            if gate is not None:
+                gate(Bundle(draft))
             draft.chmod(0o755)
             draft.rename(final)
         finally:
@@ -239,8 +252,9 @@ def _joblib(model: TrainedModel) -> bytes:
     return buffer.getvalue()
 
 
-def _environment() -> dict[str, str]:
+def _environment(model: TrainedModel) -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    versions |= model.search.versions
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

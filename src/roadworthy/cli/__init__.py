@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from roadworthy.cli import init, keys, launch, models, predict, prepare, serve
+from roadworthy.cli import init, keys, launch, models, predict, prepare, serve, test, train
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("launch")(launch.launch)
 app.command("init")(init.init)
 app.command("prepare")(prepare.prepare)
+app.command("train")(train.train)
+app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")

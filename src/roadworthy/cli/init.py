@@ -67,6 +67,7 @@ target = {target}
 # split = "auto"             # a date column holds out the newest rows; or random, group, time
 # group = "customer_id"      # rows of one group stay together
 # time = "date"              # the column that orders the rows in time
+# weight = "weight"          # column of row weights; it is no feature
 # drop = []                  # columns to leave out
 # delimiter = ","            # found out when left out; so are encoding and header
 # blanks = ["", "na", "n/a", "nan", "null", "none", "?"]
@@ -76,6 +77,10 @@ target = {target}
 # date, text, identifier, constant. Also: blank = "error", unseen = "error",
 # date_format = "%d.%m.%Y"
 {columns}
+
+[guard]
+# checks = "all"             # or "off", or a list like ["leakage", "duplicates"]
+# acknowledge = []           # findings that are known, like ["leakage:boat", "duplicates"]
 
 [prepare]
 # number_impute = "auto"     # keep (left to the model), mean, median, most_frequent, drop_rows
@@ -100,11 +105,62 @@ target = {target}
 
 [train]
 # budget = "60s"             # for the whole job
-# candidates = ["linear", "forest", "boosting"]
-# metric = "auto"            # roc_auc, log_loss, accuracy, f1; rmse, mae
+# candidates = "auto"        # boosting, linear, catboost, xgboost, forest, hist; your own as
+#                            # "package.module:name": ["boosting", "my.models:make_model"]
+# search = "race"            # grid: every combination of [train.grid]; optuna
+# grid.forest = {{ n_estimators = [50, 100], max_depth = [8, 16], min_samples_split = [2, 10] }}
+# study = "search.jsonl"     # keeps finished fits, so that a search can be taken up
+# max_members = 3            # of a blend
+# max_microseconds = 100.0   # what serving a row may cost, as predicted
+# max_mb = 10.0              # what the core may weigh
+# metric = "auto"            # roc_auc, log_loss, f1, rmse, mae, …, or package.module:function
 # folds = 5
 # seed = 0
 # n_jobs = 2                 # all cores when left out
+# validation = "auto"        # k_fold, stratified, group, time, repeated
+# repeats = 3                # of the folds, when repeated
+# gap = 0                    # rows left out between past and future, when time
+# nested = false             # also estimate the whole procedure by an outer loop
+# quantile = 0.5             # of the metric pinball
+# class_weight = "none"      # balanced, or {{ yes = 5.0 }}
+# calibrate = "auto"         # none, sigmoid, isotonic; auto only where it surely helps
+# interval = 0.0             # 0.9: serve 90 % prediction intervals (regression)
+
+[train.decision]             # two classes; without any, the more probable class is answered
+# positive = "yes"           # the second class when left out
+# threshold = "auto"         # a number, or what serves one of these aims best:
+# cost = {{ false_positive = 1.0, false_negative = 5.0 }}
+# recall_floor = 0.9
+# precision_floor = 0.9
+# maximise = "f1"            # balanced_accuracy, accuracy
+
+[gates]
+# What a release must reach; a gate is decided on its 95 % interval. Take the # away to ask for it.
+# accuracy = ">= 0.85"       # or balanced_accuracy, roc_auc, log_loss, brier, mae, rmse, r2, ...
+# recall.yes = ">= 0.7"      # of a class; also precision, f1
+# slice_gap.accuracy = "<= 0.05"   # worse on a subgroup than on all other rows
+# slice.region.accuracy = ">= 0.8" # on every level of a column
+# no_worse_than = "champion" # --champion PATH, or a bundle's folder, or baseline
+# behaviour = "all"          # every behavioural test holds
+# expected = "tests/expected.csv"  # rows with expected predictions
+# latency_p99_ms = "<= 20"   # also latency_p50_ms, microseconds_per_row, bundle_mb, age_days
+# drift = "<= 0.2"           # of new data, also generalisation_gap.accuracy = "<= 0.02"
+# slices = []                # columns to slice by; all that can be when left out
+# slice_rows = 50            # rows below which a slice is not judged
+# margin = 0.0               # what no_worse_than forgives
+# no_worse_on = []           # metrics it compares; the search's own when left out
+# golden = "all"             # or off
+# expected_tolerance = 1e-6
+# undecided = "fail"         # or pass: what not enough evidence counts as
+
+[behaviour]
+# monotone = {{ age = "up" }}  # or down: which way more of a column may move the answer
+# monotone_class = "yes"     # whose probability that is
+# invariant = []             # columns that may be swapped without moving the answer
+# invariant_tolerance = 0.01
+# max_jump = 0.1             # how far a tiny change may move an answer
+# rows = 200
+# skip = []
 
 [package]
 # formats = ["onnx"]         # also joblib

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import sys
-import threading
-import time
 from typing import Annotated
 
 import typer
 
+from roadworthy.cli.making import make
 from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
-from roadworthy.cli.output import Board, print_json
-from roadworthy.errors import InputError
-from roadworthy.project import load_project, parse_duration
+from roadworthy.cli.output import print_json
+from roadworthy.project import load_project
 
 
 def launch(
@@ -44,6 +40,10 @@ def launch(
         str | None, typer.Option("--split", help="random, group or time; else as dates suggest.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Default 0.")] = None,
+    champion: Annotated[
+        str | None,
+        typer.Option("--champion", help="Bundle in production, to compare with on the holdout."),
+    ] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after packaging.")] = False,
     project: ProjectFile = None,
     destination: Destination = None,
@@ -54,7 +54,6 @@ def launch(
 
     Example: `roadworthy launch adult.csv --target income --budget 60s`
     """
-    started = time.monotonic()
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
@@ -63,56 +62,22 @@ def launch(
         .override("package", directory=out)
         .override("serve", port=port, host=host)
     )
-    source = data or wanted.data.path
-    if source is None:
-        raise InputError("no table is named", fix="roadworthy launch DATA --target COLUMN")
-    seconds = parse_duration(wanted.train.budget)
-    if wanted.registry.signing_key:
-        from roadworthy.bundle.keys import open_signer
+    made = make(data, wanted, verb="launch", champion=champion, quiet=quiet or json)
+    if wanted.registry.register:
+        from roadworthy.registry.opening import open_registry
+        from roadworthy.registry.registering import register
 
-        open_signer(wanted.registry.signing_key)  # a wrong key is said before the work, not after
-    with Board(seconds, quiet=quiet or json).live() as board:
-        board.begin("read", source)
-        loading = threading.Thread(
-            target=_load_training, daemon=True
-        )  # seconds of imports, while we read
-        loading.start()
-        from roadworthy.table import read_table
-
-        table = read_table(source, project=wanted, name=wanted.project.name)
-        loading.join()
-        from roadworthy.bundle.write import package
-        from roadworthy.evaluate import test
-        from roadworthy.train import train
-
-        model = train(table, seconds, project=wanted, report=board, started=started)
-        board.begin("test", f"{len(table.holdout):,} rows held out")
-        report = test(model, table.holdout)
-        board.begin("package", "export, parity, write")
-        bundle = package(
-            model,
-            report,
-            formats=wanted.package.formats,
-            directory=wanted.package.directory,
-            signing_key=wanted.registry.signing_key,
-        )
-        if wanted.registry.register:
-            board.begin("register", str(bundle))
-            from roadworthy.registry.opening import open_registry
-            from roadworthy.registry.registering import register
-
-            with open_registry(wanted) as registry:
-                register(registry, bundle.path)
-    taken = time.monotonic() - started
+        with open_registry(wanted) as registry:
+            register(registry, made.bundle.path)
     from roadworthy.cli.summary import launch_document, print_summary
 
     if json:
-        print_json(launch_document(table, report, bundle, taken))
+        print_json(launch_document(made))
     else:
-        print_summary(table, report, bundle, taken)
+        print_summary(made)
     if no_serve:
         return
-    command = [sys.executable, "-m", "roadworthy", "serve", str(bundle.path)]
+    command = [sys.executable, "-m", "roadworthy", "serve", str(made.bundle.path)]
     command += ["--port", str(wanted.serve.port), "--host", wanted.serve.host]
     command += ["--project", project] if project else []
     command += ["-d", destination] if destination else []
@@ -120,8 +85,3 @@ def launch(
     sys.stdout.flush()
     # A fresh process: the server holds nothing of training, neither its code nor its memory.
     os.execv(sys.executable, command)
-
-
-def _load_training() -> None:
-    with contextlib.suppress(Exception):  # what is missing is told where the import stands
-        importlib.import_module("roadworthy.bundle.write")

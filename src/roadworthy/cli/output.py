@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from roadworthy.errors import RoadworthyError, RowsError
+from roadworthy.errors import FindingsError, RoadworthyError, RowsError
 from roadworthy.progress import Progress
 
 
@@ -25,9 +25,11 @@ def print_error(error: RoadworthyError, *, as_json: bool) -> None:
         content: dict[str, Any] = {"what": error.what, "where": error.where, "fix": error.fix}
         if isinstance(error, RowsError):
             content["problems"] = [problem._asdict() for problem in error.problems]
+        if isinstance(error, FindingsError):
+            content["findings"] = error.findings
         print_json({"error": content, "exit_code": error.exit_code})
         return
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     console.print(f"[bold red]error:[/] {escape(error.what)}")
     if error.where:
         console.print(f"  [bold]where:[/] {escape(error.where)}")

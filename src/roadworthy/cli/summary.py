@@ -10,13 +10,16 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from roadworthy.bundle import Bundle
+from roadworthy.cli.making import Made
 from roadworthy.evaluate import Estimate, Report
+from roadworthy.guard import Finding
 from roadworthy.table import Table
-from roadworthy.train.scoring import GREATER_IS_BETTER
+from roadworthy.train import SearchRecord
 
 _SHOWN_SLICES = 10
 _SHOWN_CLASSES = 12
 _SHOWN_COLUMNS = 15
+_SHOWN_FINDINGS = 12
 _METRICS = {
     "regression": ("rmse", "mae", "r2"),
     "binary": ("roc_auc", "accuracy", "f1_macro", "log_loss", "brier"),
@@ -24,9 +27,10 @@ _METRICS = {
 }
 
 
-def launch_document(table: Table, report: Report, bundle: Bundle, taken: float) -> dict[str, Any]:
+def launch_document(made: Made) -> dict[str, Any]:
     """Everything of a launch as plain data."""
-    content: dict[str, Any] = msgspec.to_builtins(report)
+    table, bundle = made.table, made.bundle
+    content: dict[str, Any] = msgspec.to_builtins(made.report)
     return {
         "name": bundle.manifest.name,
         "version": bundle.version,
@@ -36,9 +40,11 @@ def launch_document(table: Table, report: Report, bundle: Bundle, taken: float) 
         "rows": len(table),
         "target": table.target,
         "classes": list(table.classes),
-        "seconds": round(taken, 3),
+        "seconds": round(made.taken, 3),
+        "fit_seconds": list(made.model.fit_seconds),
         "microseconds_per_row": bundle.manifest.measured["microseconds_per_row"],
         "parity": bundle.parity,
+        "findings": msgspec.to_builtins(made.findings),
         "report": content,
     }
 
@@ -48,15 +54,19 @@ def bundle_bytes(bundle: Bundle) -> int:
     return sum(entry.size for entry in bundle.manifest.files.values())
 
 
-def print_summary(table: Table, report: Report, bundle: Bundle, taken: float) -> None:
+def print_summary(made: Made) -> None:
     """Print the summary for people."""
-    console = Console(highlight=False)
-    _print_table(console, table)
+    report = made.report
+    console = Console(highlight=False, emoji=False)
+    _print_table(console, made.table)
+    _print_findings(console, made.findings)
     _print_model(console, report)
+    _print_decisions(console, made.model.search)
+    _print_metrics(console, report)
     if report.classes:
         _print_classes(console, report)
     _print_slices(console, report)
-    _print_bundle(console, bundle, taken)
+    _print_bundle(console, made.bundle, made.taken)
 
 
 def _print_table(console: Console, table: Table) -> None:
@@ -84,18 +94,35 @@ def _print_table(console: Console, table: Table) -> None:
         console.print(f"  [yellow]left out:[/] … {len(dropped) - _SHOWN_COLUMNS} more")
 
 
+def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        return
+    console.print("\n[bold]Findings[/]  before training")
+    colours = {"serious": "red", "warning": "yellow", "note": "dim"}
+    for finding in findings[:_SHOWN_FINDINGS]:
+        known = ", acknowledged" if finding.acknowledged else ""
+        console.print(
+            f"  [{colours[finding.severity]}]{finding.severity}{known}:[/] "
+            f"{escape(finding.what)} ({escape(finding.names[0])})"
+        )
+        if finding.severity != "note" and not finding.acknowledged:
+            console.print(f"    what to do: {escape(finding.fix)}")
+    if len(findings) > _SHOWN_FINDINGS:
+        console.print(f"  … {len(findings) - _SHOWN_FINDINGS} more with --json")
+
+
 def _print_model(console: Console, report: Report) -> None:
     search = report.search
+    assert search is not None  # a launch has just searched
     console.print(
         f"\n[bold]Model[/]  {report.family}, best of {len(search.trials) - 1} configurations by "
         f"{search.metric} over {search.folds} folds of {search.search_rows:,} rows; refitted on "
         f"{search.training_rows:,}"
     )
     best: dict[str, float] = {}
-    for trial in search.trials:
+    for trial in search.trials:  # the best first
         if trial.score is not None:
-            better = max if GREATER_IS_BETTER[search.metric] else min
-            best[trial.family] = better(best.get(trial.family, trial.score), trial.score)
+            best.setdefault(trial.family, trial.score)
     scores = ", ".join(f"{family} {score:.4g}" for family, score in best.items())
     console.print(f"  {search.metric}: {scores}")
     if not search.complete:
@@ -103,6 +130,46 @@ def _print_model(console: Console, report: Report) -> None:
             "  [yellow]the budget ended the search before every configuration was tried; "
             "a larger --budget may find better[/]"
         )
+    for note in search.notes:
+        console.print(f"  [yellow]{escape(note)}[/]")
+    if search.random_split_score is not None and search.best.score is not None:
+        console.print(
+            f"  in the order of time {search.metric} is {search.best.score:.4g}; folds at random "
+            f"would have shown {search.random_split_score:.4g}"
+        )
+    if search.nested is not None:
+        spread = "" if search.nested.spread is None else f" ± {search.nested.spread:.2g}"
+        console.print(
+            f"  the whole procedure, by an outer loop: {search.metric} "
+            f"{search.nested.score:.4g}{spread}"
+        )
+
+
+def _print_decisions(console: Console, search: SearchRecord) -> None:
+    """What was decided on out-of-fold scores, where it differs from the plain answer."""
+    decided = search.decisions
+    if decided is None:
+        return
+    if decided.calibration != "none":
+        console.print(f"  probabilities are calibrated ({decided.calibration})")
+    choice = decided.threshold
+    if choice is not None:
+        gain = ""
+        if choice.gain is not None and choice.measure is not None:
+            verb = "less" if choice.measure == "cost" else "more"
+            gain = f": {choice.gain:.3g} {verb} {choice.measure} than at 0.5"
+        console.print(
+            f"  {escape(choice.positive)} is answered from a probability of "
+            f"{choice.threshold:.4g}{gain}"
+        )
+    if decided.interval is not None:
+        console.print(
+            f"  each answer has an interval, {decided.interval.width:.4g} wide in the middle: "
+            f"it held {decided.interval.coverage:.1%} of out-of-fold values"
+        )
+
+
+def _print_metrics(console: Console, report: Report) -> None:
     grid = _grid(
         f"on {report.rows:,} held-out rows ({report.policy})", "value", "95 % interval", "baseline"
     )
@@ -122,9 +189,9 @@ def _print_classes(console: Console, report: Report) -> None:
     for entry in report.classes[:_SHOWN_CLASSES]:
         grid.add_row(
             escape(entry.name),
-            f"{entry.precision:.3f}",
-            f"{entry.recall:.3f}",
-            f"{entry.f1:.3f}",
+            _number(entry.precision.value),
+            _number(entry.recall.value),
+            _number(entry.f1.value),
             f"{entry.rows:,}",
         )
     console.print(grid)

@@ -8,6 +8,9 @@ from roadworthy.project.data import (
     Kind,
     ProjectSection,
 )
+from roadworthy.project.decision import DecisionOptions
+from roadworthy.project.gates import BehaviourSection, GatesSection
+from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
@@ -18,9 +21,13 @@ __all__ = [
     "FILE_NAME",
     "NAME",
     "NAME_RULE",
+    "BehaviourSection",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
+    "DecisionOptions",
+    "GuardSection",
+    "GatesSection",
     "Kind",
     "PackageSection",
     "PrepareSection",

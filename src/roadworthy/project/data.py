@@ -60,6 +60,7 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     split: Literal["auto", "random", "group", "time"] = "auto"
     group: str | None = None
     time: str | None = None
+    weight: str | None = None
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""

@@ -19,6 +19,8 @@ import msgspec
 
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
+from roadworthy.project.gates import BehaviourSection, GatesSection
+from roadworthy.project.guard import GuardSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -32,8 +34,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     project: ProjectSection = ProjectSection()
     data: DataSection = DataSection()
+    guard: GuardSection = GuardSection()
     prepare: PrepareSection = PrepareSection()
     train: TrainSection = TrainSection()
+    gates: GatesSection = GatesSection()
+    behaviour: BehaviourSection = BehaviourSection()
     package: PackageSection = PackageSection()
     registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()

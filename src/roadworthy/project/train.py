@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from roadworthy.project._range import Range
+from roadworthy.project.decision import DecisionOptions
 
 
 class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,13 +18,22 @@ class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     search: Literal["race", "grid", "optuna"] = "race"
     grid: dict[str, dict[str, tuple[Any, ...]]] = msgspec.field(default_factory=dict)
     study: str | None = None
-    metric: Literal["auto", "roc_auc", "log_loss", "accuracy", "f1", "rmse", "mae"] = "auto"
+    metric: str = "auto"
     folds: int = 5
     max_members: int = 3
     max_microseconds: float = 100.0
     max_mb: float = 10.0
     seed: int = 0
     n_jobs: int | None = None
+    validation: Literal["auto", "k_fold", "stratified", "group", "time", "repeated"] = "auto"
+    repeats: int = 3
+    gap: int = 0
+    nested: bool = False
+    quantile: float = 0.5
+    class_weight: Literal["none", "balanced"] | dict[str, float] = "none"
+    calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = "auto"
+    interval: float = 0.0
+    decision: DecisionOptions = DecisionOptions()
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -40,4 +50,18 @@ class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "grid",
                 'given when search is "grid", as in [train.grid.forest] max_depth = [4, 8]',
             ),
+            Range(2 <= self.repeats <= 20, "repeats", "between 2 and 20"),
+            Range(self.gap >= 0, "gap", "0 rows or more"),
+            Range(0 < self.quantile < 1, "quantile", "between 0 and 1"),
+            Range(_weights(self.class_weight), "class_weight", "above 0 for every class"),
+            Range(
+                self.interval == 0 or 0.5 <= self.interval <= 0.999,
+                "interval",
+                "0 (off) or a share between 0.5 and 0.999",
+            ),
+            *(Range(r.good, f"decision.{r.key}", r.rule) for r in self.decision.ranges()),
         ]
+
+
+def _weights(given: str | dict[str, float]) -> bool:
+    return isinstance(given, str) or all(0 < w < float("inf") for w in given.values())

@@ -117,16 +117,21 @@ def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
 def _answer(bundle: Bundle) -> dict[str, Any]:
     target = bundle.contract.target
     if target.task == "regression":
-        return {
-            "type": "object",
-            "properties": {"prediction": {"type": "number"}},
-            "required": ["prediction"],
-        }
+        properties: dict[str, Any] = {"prediction": {"type": "number"}}
+        if target.interval is not None:
+            properties["interval"] = _interval(target.interval.level)
+        return {"type": "object", "properties": properties, "required": [*properties]}
     share = {"type": "number", "minimum": 0, "maximum": 1}
+    prediction: dict[str, Any] = {"enum": list(target.classes)}
+    if target.threshold is not None:
+        name = target.class_names[target.positive_code]
+        prediction["description"] = (
+            f"{name!r} where its probability is {target.threshold:g} or more, else the other class."
+        )
     return {
         "type": "object",
         "properties": {
-            "prediction": {"enum": list(target.classes)},
+            "prediction": prediction,
             "probabilities": {
                 "type": "object",
                 "properties": dict.fromkeys(target.class_names, share),
@@ -134,6 +139,16 @@ def _answer(bundle: Bundle) -> dict[str, Any]:
             },
         },
         "required": ["prediction", "probabilities"],
+    }
+
+
+def _interval(level: float) -> dict[str, Any]:
+    return {
+        "type": "array",
+        "items": {"type": "number"},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": f"Lower and upper end of what holds the true value in {level:.4g} of cases.",
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.answers import best_class
+from roadworthy.bundle.answers import class_chooser
 from roadworthy.cells import CellError
 from roadworthy.contract import Target
 from roadworthy.errors import Problem
@@ -63,10 +63,28 @@ class One(msgspec.Struct, gc=False):
     warnings: Sequence[Warning]
 
 
+class AnswerWithInterval(msgspec.Struct, gc=False):
+    """One row's answer from a regression with prediction intervals."""
+
+    prediction: float
+    interval: list[float]
+
+
+class OneWithInterval(msgspec.Struct, gc=False):
+    """The answer to one row from a regression with prediction intervals."""
+
+    prediction: float
+    interval: list[float]
+    model: str
+    version: str
+    request_id: str
+    warnings: Sequence[Warning]
+
+
 class Many(msgspec.Struct, gc=False):
     """The answer to many rows."""
 
-    predictions: list[Answer]
+    predictions: list[Answer] | list[AnswerWithInterval]
     model: str
     version: str
     request_id: str
@@ -103,6 +121,11 @@ class Predictor:
         self._quotes = 2 * (len(self.contract.columns) + self.rows.texts)
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.contract.target.classes
+        self._interval = self.contract.target.interval
+        plain = self._interval is None
+        self._form: type[Any] = Answer if plain else AnswerWithInterval
+        self._one_form: type[Any] = One if plain else OneWithInterval
+        self._choose = class_chooser(self.contract.target)
         self._probabilities = _probability_type(self.contract.target)
         self._encode = msgspec.json.Encoder().encode
 
@@ -138,8 +161,8 @@ class Predictor:
             _check_keys(body)
         self.counts.rows += 1
         warnings = self._warnings(notes) if notes else ()
-        prediction, probabilities = self._answer(self.engine.run_one(vector))
-        return self._encode(One(prediction, probabilities, *self._model, request_id, warnings))
+        prediction, beside = self._answer(self.engine.run_one(vector))
+        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
 
     def _answer_many(self, body: bytes, request_id: str) -> bytes:
         rows = self._many(body)
@@ -164,7 +187,7 @@ class Predictor:
         request_id: str,
     ) -> bytes:
         scores = self.engine.run_many(np.array(vectors)).reshape(len(vectors), -1)
-        answers = [Answer(*self._answer(row)) for row in scores.tolist()]
+        answers = [self._form(*self._answer(row)) for row in scores.tolist()]
         self.counts.rows += len(vectors)
         for number, notes in noted:
             found = self._warnings(notes, number)
@@ -172,12 +195,13 @@ class Predictor:
         return self._encode(Many(answers, *self._model, request_id, warnings[:_MAX_WARNINGS]))
 
     def _answer(self, scores: Sequence[float]) -> tuple[Any, Any]:
-        """The prediction and the probabilities, as they are encoded."""
+        """The prediction, and the probabilities or the interval, as they are encoded."""
         if not self._classes:
-            return scores[0], UNSET
-        best = best_class(scores)
-        self.counts.classes[best] += 1
-        return self._classes[best], self._probabilities(*scores)
+            interval = self._interval
+            return scores[0], UNSET if interval is None else interval.around(scores[0])
+        chosen = self._choose(scores)
+        self.counts.classes[chosen] += 1
+        return self._classes[chosen], self._probabilities(*scores)
 
     def _warnings(self, notes: Sequence[Note], row: int | UnsetType = UNSET) -> list[Warning]:
         self.counts.notes.update(notes)
@@ -236,8 +260,8 @@ class Predictor:
         self.counts.rows += 1
         for _, notes in noted:
             warnings += self._warnings(notes)
-        prediction, probabilities = self._answer(self.engine.run_one(vectors[0]))
-        return self._encode(One(prediction, probabilities, *self._model, request_id, warnings))
+        prediction, beside = self._answer(self.engine.run_one(vectors[0]))
+        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
 
     def _rows_of(self, content: Any) -> list[Any]:
         if isinstance(content, list):

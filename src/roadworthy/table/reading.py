@@ -29,6 +29,7 @@ from roadworthy.table.target import (
     target_scale,
     type_target,
 )
+from roadworthy.table.weights import read_weights
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -66,6 +67,7 @@ def read_table(
     del source, frame
     typed, kept, dropped = _drop_rows(typed, wanted, options, prepare)
     notes += dropped
+    lines = raw_target.is_not_null().arg_true().filter(kept)
     raw_target = raw_target.drop_nulls().filter(kept)
     task, classes, labels = type_target(typed.pop(wanted), raw_target, options.task)
     if task != "regression":
@@ -115,6 +117,9 @@ def read_table(
         notes=(*notes, *roles.notes),
         groups=roles.groups,
         times=roles.times,
+        weights=(
+            read_weights(typed[options.weight].series, lines.to_numpy()) if options.weight else None
+        ),
     )
 
 
@@ -125,6 +130,7 @@ def _check_columns_exist(
         "target": (target,),
         "[data] group": (options.group,),
         "[data] time": (options.time,),
+        "[data] weight": (options.weight,),
         "[data] drop": options.drop,
         "[data.columns]": tuple(options.columns),
         "[prepare.columns]": tuple(prepare.columns),
@@ -221,6 +227,8 @@ def _why_not(name: str, cells: Typed, options: DataSection, prepare: PrepareSect
         return "dropped by the project file"
     if name == options.group:
         return "says which rows belong together"
+    if name == options.weight:
+        return "says how much a row weighs"
     if cells.kind in ("identifier", "constant"):
         return f"{cells.kind}: {cells.reason}"
     said = prepare.of(name).text

@@ -56,6 +56,7 @@ class Table:
         notes: What was done and noticed while reading, for people.
         groups: Group code of each row, when the project names a group column.
         times: A number of each row that grows with time, when the project names a time column.
+        weights: Weight of each row, 0 or more, when the project names a weight column.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Table:
     notes: tuple[str, ...] = ()
     groups: NDArray[np.int64] | None = None
     times: NDArray[np.float64] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,5 +95,6 @@ class Table:
             labels=self.labels[rows],
             groups=None if self.groups is None else self.groups[rows],
             times=None if self.times is None else self.times[rows],
+            weights=None if self.weights is None else self.weights[rows],
             split=None,
         )

@@ -55,13 +55,16 @@ class Blend(BaseEstimator):  # type: ignore[misc]
         """Numbers `[N]`, or classes."""
         if not hasattr(self, "classes_"):
             return self._sum(X)
-        return np.asarray(self.classes_)[self.predict_proba(X).argmax(axis=1)]
+        chosen: NDArray[Any] = np.asarray(self.classes_)[self.predict_proba(X).argmax(axis=1)]
+        return chosen
 
     def _sum(self, X: Floats) -> Floats:
-        total = 0.0
-        for member, weight in zip(self.members_, self.weights_, strict=True):
-            total = total + weight * margins(member, X)
-        return np.asarray(total)
+        weighed = zip(self.members_, self.weights_, strict=True)
+        terms = [weight * margins(member, X) for member, weight in weighed]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
 
 
 class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -90,13 +93,14 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Floats) -> Floats:
         """Numbers `[N]`."""
         logs = np.asarray(self.regressor_.predict(X), dtype=np.float64) + self.centre_
-        return np.exp(np.clip(logs, self.low_, self.high_))
+        numbers: Floats = np.exp(np.clip(logs, self.low_, self.high_))
+        return numbers
 
 
 def log_target(y: Floats) -> Floats:
     """What a `LogTarget` fits: log(y) around 0, where libraries of float32 are most exact."""
     logs: Floats = np.log(y)
-    return logs - logs.mean()
+    return np.asarray(logs - logs.mean())
 
 
 def margins(estimator: Any, X: Floats, n_classes: int | None = None) -> Floats:
@@ -157,7 +161,6 @@ def _own_margins(estimator: Any, X: Floats) -> Floats:
         return np.asarray(estimator._sum(X))
     if found is None:
         bounded = np.clip(model.predict_proba(X), LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
-        if bounded.shape[1] > 2:
-            return np.log(bounded)
-        return np.log(bounded[:, 1]) - np.log(1.0 - bounded[:, 1])
+        logs: Floats = np.log(bounded)
+        return logs if logs.shape[1] > 2 else logs[:, 1] - np.log(1.0 - bounded[:, 1])
     return np.asarray(found, dtype=np.float64)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.fit import fit_encode
 from roadworthy.prepare.plan import FeaturePlan
-from roadworthy.project import PrepareSection
+from roadworthy.project import Project
 from roadworthy.table import Table
 from roadworthy.train.blend import LogTarget, log_target, margins, probabilities
 from roadworthy.train.candidates import Candidate, Config, Fitted, Problem, Rows
 from roadworthy.train.cost import Size, size_of
 from roadworthy.train.folds import Fold
 from roadworthy.train.portfolio import LOG, Entry
-from roadworthy.train.scoring import score
+from roadworthy.train.scoring import Metric, score
+from roadworthy.train.weights import row_weights
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +49,8 @@ class Fit(NamedTuple):
         score: The metric on the validation part.
         margin: Margins or predictions of the validation part.
         seconds: Wall time.
+        waited: Wall time over the processor's, where the fit ran in its own thread: above 1
+            when others use the machine too.
         rounds: Boosting rounds or trees.
         size: What it costs to serve.
         complete: False when the clock cut it short.
@@ -61,21 +64,27 @@ class Fit(NamedTuple):
     size: Size = Size()
     complete: bool = True
     note: str | None = None
+    waited: float | None = None
 
 
-def encode_fold(table: Table, fold: Fold, options: PrepareSection, seed: int) -> FoldRows:
-    """Learn a plan from a fold's training part and encode both parts."""
+def encode_fold(table: Table, fold: Fold, options: Project) -> FoldRows:
+    """Learn a plan from a fold's training part and encode both parts.
+
+    The training part weighs as fits do, the validation part as scores do.
+    """
     start = time.monotonic()
     train = table.take(fold.train)
     places = fold.valid
     if table.classes:  # groups or time may keep a class out of a training part
         places = places[np.isin(table.labels[places], train.labels)]
     valid = table.take(places)
-    plan, matrix = fit_encode(train.frame, train.labels, table.contract, options, seed)
+    plan, matrix = fit_encode(
+        train.frame, train.labels, table.contract, options.prepare, options.train.seed
+    )
     return FoldRows(
         plan,
-        Rows(matrix, train.labels),
-        Rows(encode_columns(valid.frame, plan), valid.labels),
+        Rows(matrix, train.labels, row_weights(train, options.train)),
+        Rows(encode_columns(valid.frame, plan), valid.labels, valid.weights),
         places,
         time.monotonic() - start,
     )
@@ -90,29 +99,31 @@ def fit_entry(
     if not entry.config.get(LOG):
         return candidate.fit(config, problem, train, valid, rounds)
     centre = np.log(train.y).mean()
-    logs = Rows(train.X, log_target(train.y))
-    watched = None if valid is None else Rows(valid.X, np.log(valid.y) - centre)
+    logs = train._replace(y=log_target(train.y))
+    watched = None if valid is None else valid._replace(y=np.log(valid.y) - centre)
     fitted = candidate.fit(config, problem, logs, watched, rounds)
     return fitted._replace(estimator=LogTarget(fitted.estimator).take(fitted.estimator, train.y))
 
 
 def fit_and_score(
-    entry: Entry, problem: Problem, train: Rows, valid: Rows, metric: str
+    entry: Entry, problem: Problem, train: Rows, valid: Rows, metric: Metric
 ) -> tuple[Fit, Fitted | None]:
     """Fit one configuration and score it; whatever a library raises becomes a note."""
-    start = time.monotonic()
+    start, used = time.monotonic(), time.thread_time()
     try:
         fitted = fit_entry(entry, problem, train, valid)
         found = margins(fitted.estimator, valid.X, problem.n_classes or None)
-        value = score(metric, valid.y, to_scores(found, problem.n_classes))
+        value = score(metric, valid.y, to_scores(found, problem.n_classes), valid.weights)
         size = size_of(fitted.estimator)
     except MemoryError:
         return Fit(note="set aside: it ran out of memory"), None
     except Exception as error:  # the search goes on without it
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         return Fit(note=f"set aside: {first_line[:200]}"), None
-    seconds = time.monotonic() - start
-    return Fit(value, found, seconds, fitted.rounds, size, fitted.complete), fitted
+    seconds, used = time.monotonic() - start, time.thread_time() - used
+    # libraries with threads of their own use next to nothing of this one
+    waited = seconds / used if used > max(0.01, seconds / 10.0) else None
+    return Fit(value, found, seconds, fitted.rounds, size, fitted.complete, None, waited), fitted
 
 
 def to_scores(margin: Floats, n_classes: int) -> Floats:

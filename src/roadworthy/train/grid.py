@@ -14,9 +14,7 @@ from roadworthy.train.runner import Runner
 _MOST = 10_000
 
 
-def check_grid(
-    grid: dict[str, dict[str, tuple[Any, ...]]], candidates: list[Candidate]
-) -> None:
+def check_grid(grid: dict[str, dict[str, tuple[Any, ...]]], candidates: list[Candidate]) -> None:
     """Refuse what cannot be searched, before anything is.
 
     Raises:
@@ -51,8 +49,7 @@ def check_grid(
 def combinations(settings: dict[str, tuple[Any, ...]]) -> list[Config]:
     """Every combination, the last setting changing fastest."""
     return [
-        dict(zip(settings, values, strict=True))
-        for values in itertools.product(*settings.values())
+        dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())
     ]
 
 

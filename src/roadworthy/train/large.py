@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.train.blend import Blend
-from roadworthy.train.candidates import Fitted
-from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
+from roadworthy.train.fits import FoldRows, encode_fold
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
-from roadworthy.train.portfolio import is_skewed, portfolio
-from roadworthy.train.runner import Runner, Running
+from roadworthy.train.portfolio import is_skewed, moves, portfolio
+from roadworthy.train.runner import FASTEST, Runner, Running
 
 _CELL_SECONDS = 1e-6
 """Thread-seconds of a first fit for each row x feature x class."""
@@ -27,6 +25,13 @@ _LEAST_SAMPLE = 2_000
 _FIRST_SHARE = 0.4
 """Share of the search's time that the portfolio has."""
 _FINALISTS, _OF_A_FAMILY = 4, 2
+_CHOOSING_SHARE, _LAST_SHARE = 0.05, 0.3
+"""Shares of the search's time that choosing the blend takes, and that the last stage has at
+least."""
+_STRETCH = 3.0
+"""How many times more rows than the time suffices for the last stage takes at most."""
+_SLACK = 1.3
+"""A further fit is begun when so many times the slowest one's seconds are left."""
 
 
 def is_large(runner: Runner) -> bool:
@@ -36,7 +41,8 @@ def is_large(runner: Runner) -> bool:
 
 
 def _first_fit(runner: Runner, rows: int) -> float:
-    classes = max(1, len(runner.table.classes) - 1)
+    # serving allows fewer rounds of more classes
+    classes = math.sqrt(max(1, len(runner.table.classes) - 1))
     return 0.02 + _CELL_SECONDS * rows * (len(runner.table.contract.columns) + 2) * classes
 
 
@@ -49,26 +55,32 @@ def search_large(runner: Runner) -> SearchOutcome:
     """
     train, valid = _parts(runner)
     runner.folds = [Fold(train, valid)]
-    began, end = time.monotonic(), runner.setup.deadline
-    first = runner.setup._replace(deadline=began + _FIRST_SHARE * (end - began))
+    runner.models = {}
+    whole = runner.setup._replace(study=None)  # its fits come without their models
+    began, time_for_all = time.monotonic(), whole.deadline - time.monotonic()
+    runner.setup = whole._replace(deadline=began + _FIRST_SHARE * time_for_all)
     sample = _newest(runner, train, _sample_rows(runner, len(train)))
-    whole = runner.setup
-    runner.setup = first
-    options, seed = whole.options.prepare, runner.seed
-    runner.data = {0: encode_fold(runner.table, Fold(sample, valid), options, seed)}
+    first = encode_fold(runner.table, Fold(sample, valid), whole.options)
+    runner.data = {0: first}
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
     started = runner.start(portfolio(runner.candidates, runner.sample, log=log))
     runner.round([(running, 0) for running in started])
-    runner.setup = whole
+    started = runner.hurry(started)
+    # nothing is refitted: the last stage has all the time that packaging leaves
+    last = max(
+        runner.setup.end - _CHOOSING_SHARE * time_for_all,
+        time.monotonic() + _LAST_SHARE * time_for_all,
+    )
+    runner.setup = whole._replace(end=runner.setup.end, deadline=last)
+    data = first
     finalists = _finalists(runner, started)
-    if not finalists:
-        choose(runner, blend=False, refit_seconds=0.0)  # tells what went wrong
-    rows = _affordable_rows(runner, finalists, len(sample), len(train))
-    data = runner.data[0]
-    if rows > len(sample):
-        chosen_rows = _newest(runner, train, rows)
-        data = encode_fold(runner.table, Fold(chosen_rows, valid), options, seed)
-    outcome = _last_stage(runner, finalists, data)
+    if finalists:
+        rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
+        if rows > len(sample):
+            chosen = _newest(runner, train, rows)
+            data = encode_fold(runner.table, Fold(chosen, valid), whole.options)
+            data = _last_stage(runner, finalists, stretch, data)
+    outcome = _conclude(runner)
     return outcome._replace(rows=len(sample), fitted_rows=len(data.train.y), plan=data.plan)
 
 
@@ -107,48 +119,74 @@ def _sample_rows(runner: Runner, rows: int) -> int:
 def _finalists(runner: Runner, started: list[Running]) -> list[Running]:
     found: list[Running] = []
     for running in runner.rank(started, [0]):
+        if len(found) == _FINALISTS:
+            break
         if sum(other.family == running.family for other in found) < _OF_A_FAMILY:
             found.append(running)
-    return found[:_FINALISTS]
+    left = 0.8 * runner.setup.seconds_left * runner.setup.n_jobs
+    while len(found) > runner.setup.n_jobs and sum(r.seconds or 0.0 for r in found) > left / 4.0:
+        found.pop()  # few rows were already dear: rather few on all rows than many on few
+    return found
 
 
-def _affordable_rows(runner: Runner, finalists: list[Running], sample: int, rows: int) -> int:
-    """As many rows as the time that is left surely suffices for."""
+def _affordable_rows(
+    runner: Runner, finalists: list[Running], sample: int, rows: int
+) -> tuple[int, float]:
+    """Rows for the last stage, and how much faster boosting has to learn to be done with them.
+
+    Up to three times as many as the time suffices for: more rows at a faster rate, and rounds
+    that the clock cuts, are worth more than fewer rows (measured on flights).
+    """
     taken = sum(running.seconds or 0.0 for running in finalists)
     left = 0.8 * runner.setup.seconds_left * runner.setup.n_jobs
-    return int(np.clip(sample * left / max(1e-3, 1.5 * taken), sample, rows))
+    bought = sample * left / max(1e-3, taken)
+    wanted = int(np.clip(_STRETCH * bought, sample, rows))
+    return wanted, float(np.clip(wanted / max(1.0, bought), 1.0, _STRETCH))
 
 
-def _last_stage(runner: Runner, finalists: list[Running], data: FoldRows) -> SearchOutcome:
-    """Fit the finalists, blend them, and take the better of each configuration's two fits."""
-    setup = runner.setup
+def _last_stage(
+    runner: Runner, finalists: list[Running], stretch: float, data: FoldRows
+) -> FoldRows:
+    """Fit the finalists on more rows, then moves around the best while time is left.
 
-    def fit(running: Running) -> tuple[Fit, Fitted | None]:
-        problem = runner.problem(running, data)._replace(deadline=setup.deadline)
-        return fit_and_score(running.entry, problem, data.train, data.valid, setup.metric)
+    Returns:
+        The rows whose fits are to be blended: these, unless the sample's fits were better.
+    """
+    first, before = runner.data[0], list(runner.every)
+    runner.data, runner.fit_share = {0: data}, 1.0
+    hurried = [r.entry._replace(rate=min(FASTEST, stretch * r.rate)) for r in finalists]
+    fitted = runner.start(hurried)
+    runner.round([(running, 0) for running in fitted])
+    random = np.random.default_rng(runner.seed)
+    while runner.setup.seconds_left > _SLACK * max((r.seconds or 0.0 for r in fitted), default=0.0):
+        best = runner.rank(fitted, [0])[:_FINALISTS]
+        entries = moves([r.entry for r in best], runner.sample, random, runner.setup.n_jobs)
+        if not entries:
+            break
+        started = runner.start(entries)
+        runner.round([(running, 0) for running in started])
+        fitted += started
+    after, known = runner.rank(fitted, [0]), runner.rank(before, [0])
+    better = bool(after) and runner.loss(after[0], [0]) <= runner.loss(known[0], [0])
+    runner.data = {0: data if better else first}
+    # those that are not blended stay in the record, by the score of the rows they were fitted on
+    runner.every = [*fitted, *before] if better else [*before, *fitted]
+    runner.models = {r: m for r, m in (runner.models or {}).items() if (r in fitted) == better}
+    return data if better else first
 
-    with ThreadPoolExecutor(setup.n_jobs) as pool:
-        found = list(pool.map(fit, finalists))
-    models: dict[int, Any] = {}
-    last: list[Running] = []
-    for running, (result, fitted) in zip(finalists, found, strict=True):
-        if fitted is None or not np.isfinite(result.score):
-            continue
-        again = Running(running.entry, running.rate)
-        again.fits[0] = result
-        models[id(again)] = fitted.estimator
-        last.append(again)
-    tried = runner.every
-    if not last:  # should every one have failed on more rows: their reason
-        for running, (result, _) in zip(finalists, found, strict=True):
-            running.note = result.note
-    else:
-        runner.every = last
-    runner.data = {0: data}
+
+def _conclude(runner: Runner) -> SearchOutcome:
+    """Blend those whose models are there."""
+    models = runner.models or {}
+    every = runner.every
+    runner.every = [running for running in every if running in models]
+    if not runner.every:
+        runner.every = every  # all failed: the choice tells why
     chosen = choose(runner, blend=True, refit_seconds=np.inf)
-    runner.every = [*last, *(r for r in tried if r.entry not in [x.entry for x in last])]
+    others = {running.entry.key for running in runner.every}
+    runner.every += [running for running in every if running.entry.key not in others]
     outcome = conclude(runner, chosen, complete=False)
-    estimators = [models[id(running)] for running in chosen.running]
+    estimators = [models[running] for running in chosen.running]
     model = estimators[0]
     if len(estimators) > 1:
         model = Blend(estimators, chosen.weights).take(estimators)

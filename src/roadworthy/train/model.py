@@ -14,6 +14,8 @@ from roadworthy.contract import Contract
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.plan import FeaturePlan
 from roadworthy.table import Table
+from roadworthy.train.decisions import DecisionRecord
+from roadworthy.train.folds import Nested
 from roadworthy.train.scoring import model_scores
 
 
@@ -64,6 +66,9 @@ class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
         rate: The factor of the boosting families' learning rates, chosen by the time that the
             first fit took; 0.3 when there was plenty.
         notes: What was noticed, for people.
+        random_split_score: Where rows are split by time, what one random fold would have shown.
+        nested: An estimate of the whole procedure by an outer loop, when asked for.
+        decisions: What was decided on out-of-fold scores.
         digest: SHA-256 of the training rows.
         versions: Of the libraries.
         options: The `[prepare]` and `[train]` options.
@@ -81,6 +86,9 @@ class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "race"
     rate: float = 1.0
     notes: tuple[str, ...] = ()
+    random_split_score: float | None = None
+    nested: Nested | None = None
+    decisions: DecisionRecord | None = None
     digest: str = ""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     options: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -108,7 +116,7 @@ class TrainedModel:
         oof_rows: Positions in the training table of rows that were predicted out of fold.
         oof_scores: Probabilities `[M, K]` or predictions `[M]` of these rows, by models of the
             chosen configuration that had not seen them: what calibration, threshold and
-            intervals may be decided on.
+            intervals are decided on.
     """
 
     name: str

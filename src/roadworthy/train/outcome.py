@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.train.candidates import Rows
 from roadworthy.train.cost import Price, price
 from roadworthy.train.fits import to_scores
 from roadworthy.train.greedy import Choice, choose_blend
@@ -23,6 +24,8 @@ from roadworthy.train.scoring import score
 Floats = NDArray[np.float64]
 _CHOICES = 16
 """Configurations that a blend is chosen from."""
+_MORE_ROWS = 1.5
+"""What a refit on every row takes of the time of a fold's fit, with some slack."""
 _GROWTH = 1.15
 """What a refit costs more to serve than its folds' fits: more rounds of fuller trees."""
 
@@ -50,10 +53,12 @@ class SearchOutcome(NamedTuple):
         oof_rows: Positions in the searched table of the rows that were predicted by models that
             had not seen them.
         oof_scores: The chosen model's probabilities `[M, K]` or predictions `[M]` of these rows.
+        end: `time.monotonic()` at which the refit must be over.
         notes: What was noticed, for people.
         fitted: The model, where the search needs no refit.
         plan: The plan of `fitted`.
         fitted_rows: Rows that `fitted` has seen.
+        random_split_score: What one random fold would have shown of rows that are split by time.
     """
 
     members: tuple[Member, ...]
@@ -65,10 +70,12 @@ class SearchOutcome(NamedTuple):
     rows: int
     oof_rows: NDArray[np.int64]
     oof_scores: Floats
+    end: float
     notes: tuple[str, ...] = ()
     fitted: Any = None
     plan: FeaturePlan | None = None
     fitted_rows: int = 0
+    random_split_score: float | None = None
 
 
 class Chosen(NamedTuple):
@@ -95,10 +102,11 @@ def choose(runner: Runner, *, blend: bool, refit_seconds: float) -> Chosen:
         InputError: Nothing could be fitted.
     """
     ranked, folds = ranking(runner)
-    pool = ranked[:_CHOICES]
-    parts = [np.concatenate([r.fits[f].margin for f in folds]) for r in pool]
     limit = runner.setup.limit
-    prices = [_price(runner, [r], folds) for r in pool]
+    prices = {r: _price(runner, [r], folds) for r in ranked}
+    cheap = [r for r in ranked if prices[r].within(limit)]
+    pool = cheap[:_CHOICES] or [min(ranked, key=prices.__getitem__)]
+    parts = [np.concatenate([r.fits[f].margin for f in folds]) for r in pool]
 
     def affordable(members: tuple[int, ...]) -> bool:
         chosen = [pool[m] for m in members]
@@ -106,19 +114,16 @@ def choose(runner: Runner, *, blend: bool, refit_seconds: float) -> Chosen:
             return False
         if len(members) == 1:
             return True
-        taken = sum(r.seconds or 0.0 for r in chosen)
-        return taken * len(runner.folds) / max(1, len(runner.folds) - 1) * 1.3 <= refit_seconds
+        return _MORE_ROWS * sum(r.seconds or 0.0 for r in chosen) <= refit_seconds
 
     most = runner.setup.options.train.max_members if blend else 1
     choice = choose_blend(parts, _pooled_loss(runner, folds), affordable, most)
     notes: list[str] = []
-    over = sum(not p.within(limit) for p in prices)
-    if over:
-        notes.append(f"{over} of the best {len(pool)} were left out: too slow or large to serve")
+    if cheap and len(cheap) < len(ranked):
+        over = len(ranked) - len(cheap)
+        notes.append(f"{over} of {len(ranked)} configurations are too slow or large to serve")
     if choice is None:  # nothing is cheap enough: take the cheapest and say so
-        cheapest = min(range(len(pool)), key=lambda i: prices[i])
-        margin = parts[cheapest]
-        choice = Choice((cheapest,), (1.0,), np.nan, margin)
+        choice = Choice((0,), (1.0,), np.nan, parts[0])
         notes.append("no configuration can be served within max_microseconds and max_mb")
     running = tuple(pool[m] for m in choice.members)
     scores = _fold_scores(runner, folds, choice.margin)
@@ -135,7 +140,7 @@ def ranking(runner: Runner) -> tuple[list[Running], list[int]]:
     tried = [r for r in runner.every if r.fits and r.note is None]
     if not tried:
         reasons = "; ".join(dict.fromkeys(r.note for r in runner.every if r.note))
-        undefined = f"no validation part has a finite {runner.setup.metric}"
+        undefined = f"no validation part has a finite {runner.setup.metric.name}"
         raise InputError(
             f"no candidate could be fitted: {reasons or undefined}",
             fix="" if reasons else "choose another [train] metric, or look at the target",
@@ -153,7 +158,7 @@ def ranking(runner: Runner) -> tuple[list[Running], list[int]]:
 
 def conclude(runner: Runner, chosen: Chosen, *, complete: bool) -> SearchOutcome:
     """The outcome of a search whose members are to be refitted on every row."""
-    ranked, folds = ranking(runner)
+    ranked, _ = ranking(runner)
     rest = [r for r in runner.every if r.fits and r not in ranked and r.note is None]
     failed = [r for r in runner.every if r.note is not None]
     ordered = [*ranked, *sorted(rest, key=lambda r: -len(r.fits)), *failed]
@@ -187,6 +192,7 @@ def conclude(runner: Runner, chosen: Chosen, *, complete: bool) -> SearchOutcome
         len(runner.table),
         places[order],
         scores[order],
+        runner.setup.end,
         chosen.notes,
     )
 
@@ -200,7 +206,10 @@ def _blend_trial(runner: Runner, chosen: Chosen, ordered: list[Running]) -> Tria
         folds=len(chosen.scores),
         microseconds=chosen.price.microseconds,
         megabytes=chosen.price.megabytes,
-        members={str(1 + ordered.index(r)): w for r, w in zip(chosen.running, chosen.weights, strict=True)},
+        members={
+            str(1 + ordered.index(r)): w
+            for r, w in zip(chosen.running, chosen.weights, strict=True)
+        },
     )
 
 
@@ -216,31 +225,35 @@ def _price(runner: Runner, running: list[Running], folds: list[int]) -> Price:
     return price(sizes, width, max(1, len(runner.table.classes)))
 
 
-def _slices(runner: Runner, folds: list[int]) -> list[tuple[slice, Floats]]:
+def _slices(runner: Runner, folds: list[int]) -> list[tuple[slice, Rows]]:
     parts = []
     start = 0
     for fold in folds:
-        y = runner.fold(fold).valid.y
-        parts.append((slice(start, start + len(y)), y))
-        start += len(y)
+        rows = runner.fold(fold).valid
+        parts.append((slice(start, start + len(rows.y)), rows))
+        start += len(rows.y)
     return parts
 
 
 def _fold_scores(runner: Runner, folds: list[int], margin: Floats) -> list[float]:
     classes = len(runner.table.classes)
     metric = runner.setup.metric
-    return [score(metric, y, to_scores(margin[part], classes)) for part, y in _slices(runner, folds)]
+    return [
+        score(metric, rows.y, to_scores(margin[part], classes), rows.weights)
+        for part, rows in _slices(runner, folds)
+    ]
 
 
 def _pooled_loss(runner: Runner, folds: list[int]) -> Callable[[Floats], float]:
     """Mean over the folds of what is to be small, fast where it is asked for often."""
     parts = _slices(runner, folds)
-    fast = runner.setup.metric == "roc_auc" and runner.table.task == "binary"
+    fast = runner.setup.metric.name == "roc_auc" and runner.table.task == "binary"
+    fast &= runner.table.weights is None
 
     def loss(margin: Floats) -> float:
         if not fast:
             return runner.to_loss(float(np.mean(_fold_scores(runner, folds, margin))))
-        return 1.0 - float(np.mean([_area(y, margin[part]) for part, y in parts]))
+        return 1.0 - float(np.mean([_area(rows.y, margin[part]) for part, rows in parts]))
 
     return loss
 

@@ -23,15 +23,22 @@ _SKEWED = 1.0
 
 
 class Entry(NamedTuple):
-    """One configuration of one family."""
+    """One configuration of one family.
+
+    Attributes:
+        candidate: The family.
+        config: Its settings.
+        rate: The factor of its learning rate; None takes the search's.
+    """
 
     candidate: Candidate
     config: Config
+    rate: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """What makes it the same as another."""
-        return self.candidate.family, repr(sorted(self.config.items()))
+        return self.candidate.family, repr((sorted(self.config.items()), self.rate))
 
 
 def portfolio(candidates: list[Candidate], problem: Problem, *, log: bool) -> list[Entry]:
@@ -43,11 +50,10 @@ def portfolio(candidates: list[Candidate], problem: Problem, *, log: bool) -> li
         log: Whether the target's logarithm is worth a try: then the first two configurations
             are tried on both scales, the others on the logarithm.
     """
-    waiting = {c.family: [Entry(c, config) for config in c.configurations(problem)] for c in candidates}
-    entries: list[Entry] = []
-    for family in _ORDER:
-        if waiting.get(family):
-            entries.append(waiting[family].pop(0))
+    waiting = {
+        c.family: [Entry(c, config) for config in c.configurations(problem)] for c in candidates
+    }
+    entries = [waiting[family].pop(0) for family in _ORDER if waiting.get(family)]
     if len(candidates) <= 3:  # a short list of families is tried whole
         entries += [entry for family in waiting.values() for entry in family]
     else:
@@ -83,7 +89,7 @@ def moves(
     movable = [entry for entry in best if entry.candidate.space(problem)]
     for _ in range(10 * count if movable else 0):
         rank = min(len(movable) - 1, int(random.exponential(1.0)))
-        candidate, config = movable[rank]
+        candidate, config, rate = movable[rank]
         moved = {
             name: config[name] if name in config and random.random() < _KEPT else draw
             for name, setting in candidate.space(problem).items()
@@ -91,7 +97,7 @@ def moves(
         }
         if config.get(LOG):
             moved[LOG] = True
-        entry = Entry(candidate, moved)
+        entry = Entry(candidate, moved, rate)
         found.setdefault(entry.key, entry)
         if len(found) == count:
             break

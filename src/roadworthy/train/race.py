@@ -7,22 +7,24 @@ budget the outcome depends on the data and the seed and not on which fit happens
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 
 from roadworthy.train.portfolio import Entry, is_skewed, moves, portfolio
-from roadworthy.train.runner import Runner, Running
+from roadworthy.train.runner import PERFECT, Runner, Running
 
 SLOWEST = 0.3
 """The learning rate's factor when time is plenty."""
-_RATES = (SLOWEST, 0.5, 1.0)
-_SAME, _OTHER, _LEADER = 0.006, 0.025, 0.06
+_SAME, _OTHER, _LEADER = 0.01, 0.03, 0.06
 """How much worse than the best a configuration may be to go on, divided by the root of the folds
 that it was tried on: of the same family, of another, and the first of its family."""
-_SURVIVORS = 7
+_SURVIVORS = 8
 _MOVES, _MOVE_ROUNDS, _MOVE_PATIENCE, _MOVE_SURVIVORS = 6, 6, 2, 3
 _GAIN = 3e-4
-_NEEDED = 1.5
+_REFITS = 2.5
+"""Wall time of the refit of a blend in that of a first fit at the same rate."""
+_NEEDED = 2.2
 """Thread-seconds of a mean fit, in those of the first one."""
 
 
@@ -34,14 +36,19 @@ def race(runner: Runner) -> bool:
     """
     log = runner.table.task == "regression" and is_skewed(runner.table.labels)
     entries = portfolio(runner.candidates, runner.sample, log=log)
-    unhurried = _adapt(runner, entries)
+    probe = next((e for e in entries if e.candidate.family != "linear"), entries[0])
+    # it stays in the race: when time is gone already it is what there is
+    probed = runner.start([probe], rate=1.0)[0]
+    runner.round([(probed, 0)])
+    unhurried = _adapt(runner, probed, len(entries))
     leaders = _leaders(entries)
-    first = runner.start(leaders)
-    runner.round([(running, 0) for running in first])
-    first = _hurry_capped(runner, first)
+    same = [probed] if runner.rate == probed.rate else []
+    first = same + runner.start([e for e in leaders if not same or e is not probe])
+    runner.round([(running, 0) for running in first if 0 not in running.fits])
+    first = runner.hurry(first)
     others = runner.start([entry for entry in entries if entry not in leaders])
     runner.round([(running, 0) for running in others])
-    running = [*first, *others]
+    running = [*first, *runner.hurry(others)]
     for fold in range(1, len(runner.folds)):
         running = _survivors(runner, running, first, list(range(fold)))
         runner.round([(r, fold) for r in running])
@@ -51,29 +58,36 @@ def race(runner: Runner) -> bool:
     return unhurried and finished and reached and tried
 
 
-def _adapt(runner: Runner, entries: list[Entry]) -> bool:
+def _adapt(runner: Runner, probed: Running, count: int) -> bool:
     """Choose learning rate and folds from the time that the first fit takes.
 
     The most careful of these is taken that time surely suffices for; a table with so few rows
     that a fit takes no time gets the slowest rate on every machine.
     """
-    probe = next((e for e in entries if e.candidate.family != "linear"), entries[0])
-    running = runner.start([probe], rate=1.0)[0]
-    runner.round([(running, 0)])
-    runner.every.remove(running)
-    if not running.fits:
+    if not probed.fits:
         return True
-    taken = running.fits[0].seconds
+    taken = probed.fits[0].seconds
     encoding = runner.fold(0).seconds
     wanted = len(runner.folds)
-    for folds in sorted({wanted, min(wanted, 3), 2}, reverse=True):
-        for rate in _RATES:
-            fits = len(entries) + _SURVIVORS * (folds - 1) * 0.8 + 2.0 * _MOVES
-            needed = _NEEDED * fits * taken * rate**-0.75
-            left = (runner.setup.seconds_left - folds * encoding) * runner.setup.n_jobs
-            if needed <= left:
-                return _settle(runner, folds, rate)
-    return _settle(runner, min(wanted, 2), 1.0)
+    few = min(wanted, 3)
+    careful = ((wanted, SLOWEST), (wanted, 0.5), (few, SLOWEST), (few, 0.5), (few, 1.0), (2, 1.0))
+    for folds, rate in careful:
+        fits = count + _SURVIVORS * (folds - 1) * 0.8 + 2.0 * _MOVES
+        needed = _NEEDED * fits * taken * rate**-0.75
+        left = (runner.setup.seconds_left - folds * encoding) * runner.setup.n_jobs
+        if needed <= left:
+            break
+    else:
+        folds, rate = 1, 1.0
+    _lengthen(runner, encoding + _REFITS * taken * rate**-0.75)
+    return _settle(runner, folds, rate)
+
+
+def _lengthen(runner: Runner, refit_seconds: float) -> None:
+    """Leave the refit only what it will take, and search the longer."""
+    setup = runner.setup
+    reserve = 0.05 * (setup.end - time.monotonic()) + refit_seconds
+    runner.setup = setup._replace(deadline=max(setup.deadline, setup.end - reserve))
 
 
 def _settle(runner: Runner, folds: int, rate: float) -> bool:
@@ -89,26 +103,6 @@ def _leaders(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         found.setdefault(entry.candidate.family, entry)
     return list(found.values())
-
-
-def _hurry_capped(runner: Runner, leaders: list[Running]) -> list[Running]:
-    """Let families learn faster whose rounds end where serving them would cost too much."""
-    slow: list[Running] = []
-    for running in leaders:
-        fit = running.fits.get(0)
-        if fit is None or fit.rounds is None or running.family == "forest":
-            continue
-        most = runner.problem(running, runner.fold(0)).max_rounds or 0
-        if fit.complete and fit.rounds >= 0.95 * most and runner.rate < 1.0:
-            slow.append(running)
-    if not slow:
-        return leaders
-    runner.rate = 1.0
-    faster = runner.start([running.entry for running in leaders])
-    for running in leaders:
-        runner.every.remove(running)
-    runner.round([(running, 0) for running in faster])
-    return faster
 
 
 def _survivors(
@@ -138,6 +132,8 @@ def _moves(runner: Runner) -> bool:
         if not ranked or runner.setup.seconds_left <= 0:
             return False
         before = runner.loss(ranked[0], every)
+        if before <= PERFECT:
+            return True
         known = {r.entry.key for r in runner.every}
         fresh = moves([r.entry for r in ranked[:4]], runner.sample, random, _MOVES)
         started = runner.start([entry for entry in fresh if entry.key not in known])

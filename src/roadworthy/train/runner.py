@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,22 @@ from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
-from roadworthy.train.scoring import GREATER_IS_BETTER
+from roadworthy.train.scoring import Metric, score
 from roadworthy.train.study import Study
 
 Floats = NDArray[np.float64]
-_MEMBER_SHARE = 0.6
+_MEMBER_SHARE = 0.45
 """What one member of a blend may cost of what the whole may."""
+_FASTER, FASTEST, _HURRIES = 2.0, 3.0, 3
+"""Factor, limit and number of the steps by which a family learns faster whose rounds end where
+serving more of them would cost too much."""
+PERFECT = 1e-9
+"""A loss that cannot be bettered."""
+_REFIT = 2.5
+"""Wall time of refitting a blend on every row, in that of its slowest member's fit."""
+_MOST_WAITED = 4.0
+_LEAST_SHARE = 0.7
+"""Share of the time planned for search and refit that a busy machine leaves them at least."""
 _FIT_SHARE = 0.3
 """Share of the search's time that one fit may take."""
 
@@ -38,15 +48,19 @@ class Setup(NamedTuple):
         options: The project.
         n_jobs: Fits at a time, one thread each.
         deadline: `time.monotonic()` at which the search must be over.
+        end: `time.monotonic()` at which the refit must be over.
+        packaging: Seconds that come after `end` on an idle machine.
         report: Called with each step.
         stop: Set when the user ends the search.
         study: Where fits are kept, if anywhere.
     """
 
-    metric: str
+    metric: Metric
     options: Project
     n_jobs: int
     deadline: float
+    end: float
+    packaging: float
     report: Report
     stop: threading.Event
     study: Study | None = None
@@ -118,11 +132,24 @@ class Runner:
         self.candidates = candidates
         self.setup = setup
         self.rate = 1.0
-        self.folds: list[Fold] = make_folds(table, setup.options.train.folds, self.seed)
+        said = setup.options.train
+        cut = make_folds(
+            table,
+            said.folds,
+            self.seed,
+            validation=said.validation,
+            repeats=said.repeats,
+            gap=said.gap,
+        )
+        self.folds = self._usable(cut)
         self.every: list[Running] = []
         self.done = self.total = 0
         self.data: dict[int, FoldRows] = {}
+        self.fit_share = _FIT_SHARE
+        self.models: dict[Running, Any] | None = None
+        """Where the fits' estimators are kept, if they are to be."""
         self._began = time.monotonic()
+        self._end = setup.end
         frame, labels = table.frame[:1], table.labels[:1]
         plan = fit_plan(frame, labels, table.contract, setup.options.prepare)
         self.sample = Problem(table.task, len(table.classes), plan, self.seed, 1, setup.deadline)
@@ -132,22 +159,30 @@ class Runner:
         """Seed of everything random."""
         return self.setup.options.train.seed
 
+    def _usable(self, folds: list[Fold]) -> list[Fold]:
+        """The folds on which the metric is defined; all when there are none.
+
+        Where time counts the newest comes first, which has the most rows to train on.
+        """
+        table, metric = self.table, self.setup.metric
+        scored = [fold for fold in folds if np.isfinite(dummy_score(table, fold, metric))]
+        found = scored or folds
+        return found[::-1] if table.times is not None else found
+
     def cut(self, count: int) -> None:
-        """Make do with fewer folds."""
-        self.folds = make_folds(self.table, count, self.seed)
-        self.data.clear()
+        """Validate on some of the folds only: each still trains on as many rows."""
+        self.folds = self.folds[:count]
 
     def start(self, entries: list[Entry], rate: float | None = None) -> list[Running]:
         """Enter configurations; nothing is fitted yet."""
-        entered = [Running(entry, rate or self.rate) for entry in entries]
+        entered = [Running(entry, rate or entry.rate or self.rate) for entry in entries]
         self.every += entered
         return entered
 
     def fold(self, number: int) -> FoldRows:
         """One fold, encoded."""
         if number not in self.data:
-            options = self.setup.options.prepare
-            self.data[number] = encode_fold(self.table, self.folds[number], options, self.seed)
+            self.data[number] = encode_fold(self.table, self.folds[number], self.setup.options)
         return self.data[number]
 
     def round(self, units: list[tuple[Running, int]]) -> None:
@@ -161,6 +196,47 @@ class Runner:
             for unit, fit in zip(units, pool.map(self._fit, units), strict=True):
                 if fit is not None:
                     self._merge(*unit, fit)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Leave what comes after the search the time that it will take as things go.
+
+        The refit takes as long as the best configurations' fits did, on more rows; where others
+        use the machine too, packaging waits for it as the fits did.
+        """
+        fits = [fit for running in self.every for fit in running.fits.values()]
+        waits = [fit.waited for fit in fits if fit.waited is not None]
+        factor = min(_MOST_WAITED, max(1.0, float(np.median(waits)))) if waits else 1.0
+        end = self._end - (factor - 1.0) * self.setup.packaging
+        end = max(end, self._began + _LEAST_SHARE * (self._end - self._began))
+        best = sorted((r for r in self.every if 0 in r.fits), key=lambda r: self.loss(r, [0]))[:3]
+        needed = _REFIT * max((r.seconds or 0.0 for r in best), default=0.0)
+        self.setup = self.setup._replace(end=end, deadline=min(self.setup.deadline, end - needed))
+
+    def hurry(self, tried: list[Running]) -> list[Running]:
+        """Replace those that ran into the rounds that serving allows by faster learners."""
+        found = list(tried)
+        for _ in range(_HURRIES):
+            capped = [r for r in found if self._is_capped(r)]
+            if not capped or self.setup.seconds_left <= 0:
+                break
+            faster = self.start(
+                [r.entry._replace(rate=min(FASTEST, _FASTER * r.rate)) for r in capped]
+            )
+            self.round([(running, 0) for running in faster])
+            for slow, fast in zip(capped, faster, strict=True):
+                if 0 in fast.fits:
+                    found[found.index(slow)] = fast
+        return found
+
+    def _is_capped(self, running: Running) -> bool:
+        fit = running.fits.get(0)
+        if fit is None or fit.rounds is None or not fit.complete or running.family == "forest":
+            return False
+        if self.to_loss(fit.score) <= PERFECT:
+            return False
+        most = self.problem(running, self.fold(0)).max_rounds
+        return most is not None and fit.rounds >= 0.95 * most and running.rate < FASTEST
 
     def problem(self, running: Running, data: FoldRows) -> Problem:
         """What one fit is to do."""
@@ -172,8 +248,8 @@ class Runner:
         rounds: int | None = most_rounds(running.family, config, limit, width, outputs)
         if self.setup.options.train.search == "grid":
             rounds = None  # what the user names is fitted as it is, or left out
-        most = self._began + _FIT_SHARE * (self.setup.deadline - self._began)
-        deadline = min(self.setup.deadline, time.monotonic() + most - self._began)
+        most = self.fit_share * (self.setup.deadline - self._began)
+        deadline = min(self.setup.deadline, time.monotonic() + most)
         return self.sample._replace(
             plan=data.plan,
             deadline=deadline,
@@ -198,7 +274,10 @@ class Runner:
         known = study.get(key) if study else None
         if known is not None:
             return known
-        fit, _ = fit_and_score(running.entry, problem, data.train, data.valid, self.setup.metric)
+        train, valid = data.train, data.valid
+        fit, fitted = fit_and_score(running.entry, problem, train, valid, self.setup.metric)
+        if self.models is not None and fitted is not None:
+            self.models[running] = fitted.estimator
         if study and not self.setup.stop.is_set():
             study.add(key, fit)
         return fit
@@ -217,7 +296,7 @@ class Runner:
                 self.done,
                 self.total,
                 self._best(),
-                self.setup.metric,
+                self.setup.metric.name,
             )
         )
 
@@ -227,7 +306,7 @@ class Runner:
 
     def to_loss(self, score: float) -> float:
         """What is to be small, from a score."""
-        return 1.0 - score if GREATER_IS_BETTER[self.setup.metric] else score
+        return 1.0 - score if self.setup.metric.greater_is_better else score
 
     def rank(self, running: list[Running], folds: list[int]) -> list[Running]:
         """Those that were fitted on these folds, the best first."""
@@ -258,3 +337,18 @@ class Runner:
             megabytes=max((p.megabytes for p in prices), default=None),
             note=running.note or (None if running.complete else "cut short by the budget"),
         )
+
+
+def dummy_score(table: Table, fold: Fold, metric: Metric) -> float:
+    """The score of always answering the training part's class shares or mean."""
+    train = table.labels[fold.train]
+    classes = len(table.classes)
+    places = fold.valid[np.isin(table.labels[fold.valid], train)] if classes else fold.valid
+    valid = table.labels[places]
+    weights = None if table.weights is None else table.weights[places]
+    if not len(valid):
+        return float("nan")
+    if not classes:
+        return score(metric, valid, np.full(len(valid), train.mean()), weights)
+    shares = np.bincount(train.astype(int), minlength=classes) / len(train)
+    return score(metric, valid, np.tile(shares, (len(valid), 1)), weights)

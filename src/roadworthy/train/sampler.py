@@ -109,7 +109,7 @@ def _open(runner: Runner, optuna: Any) -> Any:
     sampler = optuna.samplers.TPESampler(
         seed=runner.seed, multivariate=True, group=True, warn_independent_sampling=False
     )
-    name = f"{_NAME}-{runner.table.name}-{runner.setup.metric}"
+    name = f"{_NAME}-{runner.table.name}-{runner.setup.metric.name}"
     try:
         study = optuna.create_study(
             storage=storage, sampler=sampler, study_name=name, load_if_exists=True

@@ -58,6 +58,18 @@ def kind_of(estimator: Any) -> Kind | None:
     return None
 
 
+def sums_in_float32(estimator: Any) -> bool:
+    """Whether a library adds up float32 numbers: its core, which adds float64, is more exact."""
+    if hasattr(estimator, "calibration"):
+        return sums_in_float32(estimator.estimator)
+    kind = kind_of(estimator)
+    if kind == "blend":
+        return any(sums_in_float32(member) for member in estimator.members_)
+    if kind == "log_target":
+        return sums_in_float32(estimator.regressor_)
+    return kind == "xgboost"
+
+
 def why_not_servable(estimator: Any) -> str | None:
     """Why an unfitted estimator of the user cannot be served, in words; None when it can."""
     if hasattr(estimator, "steps"):

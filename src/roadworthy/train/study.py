@@ -155,6 +155,4 @@ def _fit(line: _Line) -> Fit:
     bits = zlib.decompress(base64.b85decode(line.margin))
     margin = np.frombuffer(bits, dtype=np.float64).reshape(line.shape)
     score = np.nan if line.score is None else line.score
-    return Fit(
-        score, margin, line.seconds, line.rounds, Size(*line.size), line.complete, line.note
-    )
+    return Fit(score, margin, line.seconds, line.rounds, Size(*line.size), line.complete, line.note)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from roadworthy.errors import InputError
 from roadworthy.prepare.fit import fit_encode
@@ -20,17 +24,20 @@ from roadworthy.progress import Progress, Report
 from roadworthy.project import Project, parse_duration
 from roadworthy.table import Table
 from roadworthy.train.blend import Blend
-from roadworthy.train.candidates import Candidate, Problem, Rows, find_candidates
+from roadworthy.train.candidates import Candidate, Fitted, Problem, Rows, find_candidates
+from roadworthy.train.decisions import check_options, decide
 from roadworthy.train.digest import data_digest, library_versions
 from roadworthy.train.fits import fit_entry
+from roadworthy.train.folds import nested_estimate
 from roadworthy.train.grid import check_grid
 from roadworthy.train.model import SearchRecord, TrainedModel, Trial
 from roadworthy.train.outcome import Member, SearchOutcome
 from roadworthy.train.runner import Setup
 from roadworthy.train.sampler import check_optuna
-from roadworthy.train.scoring import metrics_for
+from roadworthy.train.scoring import find_metric
 from roadworthy.train.search import interruptible, search
 from roadworthy.train.study import Heading, Study
+from roadworthy.train.weights import row_weights
 
 _SEARCH_SHARE = 0.75
 """Share of what is left after reading that the search may take; the refit has the rest."""
@@ -38,9 +45,24 @@ _CELLS_PER_SECOND = 1_500_000
 """Training rows x features that a second of budget buys on two cores, at the very most."""
 _MORE_ROUNDS = 1.08
 """A model that sees more rows than its folds did can take a little more rounds."""
-_RARE = 10
-"""Rows of a class below which some validation part may have none of it."""
-_STUDY_OPTIONS = ("candidates", "search", "grid", "folds", "max_members", "max_microseconds", "max_mb")
+_CUT = (
+    "the budget cut the last fit short: what was decided on the folds (calibration, threshold, "
+    "intervals) may not hold for it; give a larger budget"
+)
+_STUDY_OPTIONS = (
+    "candidates",
+    "search",
+    "grid",
+    "folds",
+    "max_members",
+    "max_microseconds",
+    "max_mb",
+    "validation",
+    "repeats",
+    "gap",
+    "quantile",
+    "class_weight",
+)
 
 
 def train(
@@ -72,41 +94,68 @@ def train(
     report = report or (lambda _: None)
     seconds = parse_duration(options.train.budget if budget is None else budget)
     start = time.monotonic() if started is None else started
-    metric = _metric(options.train.metric, table)
+    if options.train.nested:
+        return _nested(table, start + seconds, options, report)
+    check_options(table, options.train)
+    metric = find_metric(options.train, table)
     candidates = _candidates(options)
     n_jobs = options.train.n_jobs or os.cpu_count() or 1
     training = table.training
     digest = data_digest(training)
     rows = _affordable(training, seconds, n_jobs, options.train.seed)
     sample = training if rows is None else training.take(rows)
-    end = start + seconds - _packaging_seconds(table, seconds)
+    packaging = _packaging_seconds(table, seconds)
+    end = start + seconds - packaging
     began = time.monotonic()
     deadline = began + max(0.1 * seconds, _SEARCH_SHARE * (end - began))
-    with interruptible() as stop, warnings.catch_warnings():
+    # One thread a fit: the libraries' own would stand in each other's way.
+    with interruptible() as stop, warnings.catch_warnings(), threadpool_limits(1, "blas"):
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
-        study = _study(options, metric, digest)
-        setup = Setup(metric, options, n_jobs, deadline, report, stop, study)
-        outcome, dummy = search(sample, candidates, setup, end - deadline)
+        study = _study(options, metric.name, digest)
+        setup = Setup(metric, options, n_jobs, deadline, end, packaging, report, stop, study)
+        outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()
         # A budget that reading has eaten still ends in a model: a tenth of it is always left.
-        until = max(end, searched + 0.1 * seconds)
+        until = max(outcome.end, searched + 0.1 * seconds)
         fitted = _refit(outcome, training, options, n_jobs, until, report)
+    oof_rows = outcome.oof_rows if rows is None else rows[outcome.oof_rows]
+    decisions = decide(training, oof_rows, outcome.oof_scores, options.train)
     return TrainedModel(
         name=options.project.name or table.name,
         table=table,
-        contract=table.contract,
+        contract=msgspec.structs.replace(table.contract, target=decisions.target),
         plan=fitted.plan,
-        estimator=fitted.estimator,
+        estimator=decisions.calibrated(fitted.estimator),
         family=outcome.trials[0].family,
-        search=_record(outcome, dummy, fitted, table, options, metric, digest),
+        search=msgspec.structs.replace(
+            _record(outcome, dummy, fitted, table, options, metric.name, digest),
+            decisions=decisions.record,
+        ),
         seconds={"search": searched - start, "refit": time.monotonic() - searched},
         fit_seconds=(*outcome.seconds, None),
-        oof_rows=outcome.oof_rows if rows is None else rows[outcome.oof_rows],
+        oof_rows=oof_rows,
         oof_scores=outcome.oof_scores,
     )
+
+
+def _nested(table: Table, end: float, options: Project, report: Report) -> TrainedModel:
+    """Train, and estimate the whole procedure by an outer loop; each run has its share of time."""
+    metric = find_metric(options.train, table)
+    check_options(table, options.train)
+    share = (end - time.monotonic()) / (options.train.folds + 1)
+    plain = options.override("train", nested=False)
+
+    def fit(part: Table) -> Callable[[pl.DataFrame], NDArray[np.float64]]:
+        return train(part, share, project=plain, report=report).scores
+
+    estimate = nested_estimate(table.training, fit, metric, plain.train)
+    left = max(share, end - time.monotonic())
+    model = train(table, left, project=plain, report=report)
+    record = msgspec.structs.replace(model.search, nested=estimate)
+    return dataclasses.replace(model, search=record)
 
 
 class _Refitted(NamedTuple):
@@ -138,7 +187,8 @@ def _record(
         complete=outcome.complete and fitted.complete,
         kind=options.train.search,
         rate=outcome.rate,
-        notes=outcome.notes,
+        notes=outcome.notes if fitted.complete else (*outcome.notes, _CUT),
+        random_split_score=outcome.random_split_score,
         digest=digest,
         versions=library_versions(),
         options={name: msgspec.to_builtins(section) for name, section in sections.items()},
@@ -148,24 +198,10 @@ def _record(
 def _packaging_seconds(table: Table, seconds: float) -> float:
     """What test, parity check and bundle take of any budget, from what they were seen to take."""
     held = len(table) - len(table.training)
-    fixed = 1.3 + len(table.contract.columns) / 800 + held * max(1, len(table.classes)) / 60_000
-    return fixed + min(2.0, 0.05 * seconds)  # larger models, which only larger budgets find
-
-
-def _metric(wanted: str, table: Table) -> str:
-    fitting = metrics_for(table.task)
-    if wanted == "auto":
-        rarest = np.bincount(table.training.labels.astype(int)).min() if table.classes else 0
-        few = table.task == "binary" and rarest < _RARE
-        # an area needs both classes in every validation part
-        return "log_loss" if few else fitting[0]
-    if wanted not in fitting:
-        raise InputError(
-            f"metric {wanted!r} does not fit a {table.task} task",
-            where="[train] metric",
-            fix=f"choose one of {', '.join(fitting)}",
-        )
-    return wanted
+    # larger budgets find larger models: slower to export, and to compare row by row
+    larger = min(3.0, 1.0 + seconds / 30.0)
+    scored = larger * held * max(1, len(table.classes)) / 60_000
+    return 1.3 + len(table.contract.columns) / 800 + scored + min(4.0, 0.06 * seconds)
 
 
 def _candidates(options: Project) -> list[Candidate]:
@@ -219,7 +255,11 @@ def _refit(
     deadline: float,
     report: Report,
 ) -> _Refitted:
-    """Fit every member on all training rows, side by side."""
+    """Fit every member on all training rows, side by side; one that fails is left out.
+
+    Raises:
+        InputError: Every member failed.
+    """
     if outcome.fitted is not None and outcome.plan is not None:
         return _Refitted(outcome.fitted, outcome.plan, True, outcome.fitted_rows)
     names = " + ".join(member.entry.candidate.family for member in outcome.members)
@@ -228,21 +268,36 @@ def _refit(
     plan, matrix = fit_encode(
         training.frame, training.labels, training.contract, options.prepare, seed
     )
-    rows = Rows(matrix, training.labels)
+    rows = Rows(matrix, training.labels, row_weights(training, options.train))
     count = len(outcome.members)
     threads = max(1, n_jobs // count)
     base = Problem(training.task, len(training.classes), plan, seed, threads, deadline)
 
-    def fit(member: Member) -> Any:
+    def fit(member: Member) -> Fitted | Exception:
         rounds = member.rounds and max(1, round(member.rounds * _MORE_ROUNDS))
         problem = base._replace(rate=member.rate)
-        return fit_entry(member.entry, problem, rows, None, rounds)
+        try:
+            return fit_entry(member.entry, problem, rows, None, rounds)
+        except Exception as error:  # whatever a library raises: the others go on without it
+            return error
 
     with ThreadPoolExecutor(min(n_jobs, count)) as pool:
         found = list(pool.map(fit, outcome.members))
-    complete = all(fitted.complete for fitted in found)
-    estimators = [fitted.estimator for fitted in found]
-    if count == 1:
+    fitted = [
+        (one, member.weight)
+        for one, member in zip(found, outcome.members, strict=True)
+        if isinstance(one, Fitted)
+    ]
+    if not fitted:
+        raise InputError(
+            f"{names} could be fitted on folds but not on all rows: {found[0]!r:.200}",
+            where="[train] candidates",
+            fix="leave this family out",
+        )
+    complete = len(fitted) == count and all(one.complete for one, _ in fitted)
+    estimators = [one.estimator for one, _ in fitted]
+    if len(estimators) == 1:
         return _Refitted(estimators[0], plan, complete, len(training))
-    weights = [member.weight for member in outcome.members]
+    total = sum(weight for _, weight in fitted)
+    weights = [weight / total for _, weight in fitted]
     return _Refitted(Blend(estimators, weights).take(estimators), plan, complete, len(training))

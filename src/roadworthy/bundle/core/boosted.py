@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from roadworthy.bundle.core.trees import Branch, Leaf, Node
 from roadworthy.errors import InputError
 
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
+_FAR = 1e300
+"""LightGBM takes numbers beyond for this (`AvoidInf`)."""
 _ZERO = float(np.float32(1e-35))
 """LightGBM reads |x| up to this (kZeroThreshold) as 0."""
 
@@ -93,9 +96,15 @@ def _lightgbm_reader(structure: dict[str, Any], slope: float) -> Callable[[int],
         # where no number was missing in training, LightGBM reads a missing one as 0
         left = entry["default_left"] if entry["missing_type"] == "NaN" else threshold >= 0.0
         feature = int(entry["split_feature"])
-        return Branch(feature, fold_zero(threshold), *children[number], missing_left=bool(left))
+        below, above = children[number]
+        return Branch(feature, fold_far(fold_zero(threshold)), below, above, bool(left))
 
     return node
+
+
+def fold_far(threshold: float) -> float:
+    """A threshold that sends every x beyond 1e300 the way that LightGBM sends 1e300."""
+    return sys.float_info.max if threshold >= _FAR else threshold
 
 
 def fold_zero(threshold: float) -> float:
@@ -188,12 +197,14 @@ def read_catboost(model: Any) -> Boosted:
     scale, bias = content["scale_and_bias"]
     base = [float(value) for value in np.atleast_1d(bias)]
     floats = content["features_info"].get("float_features", [])
-    trees = []
+    trees: list[tuple[int, Callable[[int], Node]]] = []
     for tree in content["oblivious_trees"]:
         leaves = float(scale) * np.array(tree["leaf_values"], dtype=np.float64)
         per_leaf = leaves.reshape(1 << len(tree["splits"] or []), -1)
-        for target in range(per_leaf.shape[1]):
-            trees.append((target, oblivious_reader(tree["splits"], per_leaf[:, target], floats)))
+        trees += [
+            (target, oblivious_reader(tree["splits"], own, floats))
+            for target, own in enumerate(per_leaf.T)
+        ]
     outputs = max(1, len(base), 1 + max((target for target, _ in trees), default=0))
     return Boosted(np.resize(base, outputs).tolist(), trees, links[loss])
 

@@ -15,11 +15,13 @@ from roadworthy.bundle.core.boosted import (
     read_xgboost,
     tree_reader,
 )
+from roadworthy.bundle.core.calibration import write_calibration
 from roadworthy.bundle.core.graph import INPUT, Graph
 from roadworthy.bundle.core.linear import write_linear
 from roadworthy.bundle.core.steps import is_clip, write_step
 from roadworthy.errors import InputError
 from roadworthy.prepare.plan import FeaturePlan
+from roadworthy.train.calibration import Calibrated
 from roadworthy.train.servable import Kind, kind_of
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -39,9 +41,7 @@ class Scores(NamedTuple):
     width: int
 
 
-def export_core(
-    estimator: Any, features: FeaturePlan | int, classes: int | None = None
-) -> bytes:
+def export_core(estimator: Any, features: FeaturePlan | int, classes: int | None = None) -> bytes:
     """Export a fitted estimator as a core.
 
     Args:
@@ -76,6 +76,10 @@ def write_core(graph: Graph, estimator: Any, classes: int | None = None) -> Scor
     Raises:
         InputError: The estimator, or an option of it, is not exported.
     """
+    if isinstance(estimator, Calibrated):
+        inner = write_core(graph, estimator.estimator, classes)
+        name = write_calibration(graph, inner.name, estimator.calibration)
+        return Scores(name, 1 if len(estimator.classes_) == 2 else inner.width)
     scores = _write(graph, estimator)
     if not classes or not hasattr(estimator, "classes_"):
         return scores
@@ -237,14 +241,14 @@ def _outputs(blend: Any) -> int:
     return 1 if classes <= 2 else classes
 
 
-def _term(
-    graph: Graph, member: Any, kind: Kind | None, weight: float, regression: bool
-) -> str:
+def _term(graph: Graph, member: Any, kind: Kind | None, weight: float, regression: bool) -> str:
     """One member's weighted margin or prediction, where it is no plain sum of trees."""
     factor = graph.constant(weight)
     if kind == "logistic" and type(_split(member)[1]).__name__ != "SGDClassifier":
         return write_linear(graph, *_split(member), weight)
-    scores = _forest(graph, member, every_class=False) if kind == "forest" else _write(graph, member)
+    scores = (
+        _forest(graph, member, every_class=False) if kind == "forest" else _write(graph, member)
+    )
     if regression:
         return graph.add("Mul", scores.name, factor)
     from roadworthy.train.blend import LEAST_PROBABILITY

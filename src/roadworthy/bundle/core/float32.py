@@ -24,9 +24,9 @@ def fold_at_most(thresholds: NDArray[np.float64], *, clipped: bool) -> NDArray[n
     values = np.asarray(thresholds, dtype=np.float64)
     with np.errstate(over="ignore"):
         nearest = values.astype(np.float32)
-    down = np.nextafter(nearest, np.float32(-np.inf))
-    below = np.where(nearest.astype(np.float64) <= values, nearest, down)
-    above = np.nextafter(below, np.float32(np.inf))
+        down = np.nextafter(nearest, np.float32(-np.inf))
+        below = np.where(nearest.astype(np.float64) <= values, nearest, down)
+        above = np.nextafter(below, np.float32(np.inf))
     low, high = (np.clip(x.astype(np.float64), -_END, _END) for x in (below, above))
     middle = low + (high - low) / 2.0
     even = (below.view(np.uint32) % 2 == 0) & np.isfinite(below)
@@ -40,8 +40,9 @@ def fold_at_most(thresholds: NDArray[np.float64], *, clipped: bool) -> NDArray[n
 
 
 def fold_less(thresholds: NDArray[np.float64], *, clipped: bool) -> NDArray[np.float64]:
-    """Thresholds t with `x <= t` wherever `float32(x) < threshold`, for every float64 x."""
-    below = np.nextafter(np.asarray(thresholds, np.float32), np.float32(-np.inf))
+    """Thresholds t with `x <= t` wherever `float32(x) < float32(threshold)`, for every x."""
+    with np.errstate(over="ignore"):
+        single = np.asarray(thresholds, np.float32)
+        below = np.nextafter(single, np.float32(-np.inf))
     folded = fold_at_most(below.astype(np.float64), clipped=clipped)
-    return np.where(np.asarray(thresholds) == -np.inf, -np.inf, folded)
-
+    return np.where(single == -np.inf, -np.inf, folded)

@@ -50,7 +50,9 @@ def is_clip(step: Any) -> bool:
 def _function(graph: Graph, matrix: str, step: Any) -> str:
     if is_clip(step):
         low, high = (graph.constant(float(step.kw_args[key])) for key in ("a_min", "a_max"))
-        return graph.add("Where", graph.add("IsNaN", matrix), matrix, _clip(graph, matrix, low, high))
+        return graph.add(
+            "Where", graph.add("IsNaN", matrix), matrix, _clip(graph, matrix, low, high)
+        )
     if getattr(step.func, "__name__", "") == "signed_log":
         return graph.add("Mul", graph.add("Sign", matrix), _log1p(graph, graph.add("Abs", matrix)))
     raise InputError(f"a FunctionTransformer of {step.func!r} is not exported")

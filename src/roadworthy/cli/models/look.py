@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from roadworthy.cli.options import Destination, Json, Model, ProjectFile
 from roadworthy.cli.output import print_json
-from roadworthy.contract import Contract, describe
+from roadworthy.contract import Contract, Target, describe
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
 
@@ -89,6 +89,7 @@ def show(
             interval = f"  [{low:.4g}, {high:.4g}]" if low is not None and high is not None else ""
             console.print(f"    {name}: {estimate['value']:.4g}{escape(interval)}")
     contract = msgspec.json.decode(contents["contract.json"], type=Contract)
+    _print_decision(console, contract.target)
     console.print(f"  predicts {escape(contract.target.name)} from:")
     for column in contract.columns:
         console.print(f"    {escape(column.name)}: {describe(column)}")
@@ -99,6 +100,16 @@ def show(
         console.print(f"    {way}: {found['rows']:,} rows, largest difference {worst}")
     for name, entry in sorted(manifest.files.items()):
         console.print(f"  {entry.sha256[:12]}  {entry.size:>10,}  {name}")
+
+
+def _print_decision(console: Console, target: Target) -> None:
+    if target.threshold is not None:
+        positive = escape(target.class_names[target.positive_code])
+        console.print(
+            f"  answers {positive} where its probability is {target.threshold:.4g} or more"
+        )
+    if target.interval is not None:
+        console.print(f"  answers intervals that hold {target.interval.level:.4g} of true values")
 
 
 def sign(

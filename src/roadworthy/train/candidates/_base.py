@@ -21,10 +21,17 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Rows(NamedTuple):
-    """Encoded rows: matrix `[N, F]` and target `[N]` (class position or number)."""
+    """Encoded rows.
+
+    Attributes:
+        X: Matrix `[N, F]`.
+        y: Target `[N]`: class position or number.
+        weights: How much each row weighs in a fit or a score `[N]`; None weighs all the same.
+    """
 
     X: Matrix
     y: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
 
 class Problem(NamedTuple):

@@ -79,10 +79,18 @@ class Boosting:
 
         callbacks: list[Any] = [stop_at_deadline]
         if valid is None:
-            model.fit(train.X, train.y, callbacks=callbacks)
+            model.fit(train.X, train.y, sample_weight=train.weights, callbacks=callbacks)
         else:
             callbacks.insert(0, lightgbm.early_stopping(problem.patience, verbose=False))
-            model.fit(train.X, train.y, eval_X=valid.X, eval_y=valid.y, callbacks=callbacks)
+            model.fit(
+                train.X,
+                train.y,
+                sample_weight=train.weights,
+                eval_X=valid.X,
+                eval_y=valid.y,
+                eval_sample_weight=None if valid.weights is None else [valid.weights],
+                callbacks=callbacks,
+            )
         model.set_params(n_jobs=1)  # rows are predicted one by one, and bytes must not tell cores
         best = model.best_iteration_ or model.booster_.current_iteration()
         return Fitted(model, int(best), not cut)

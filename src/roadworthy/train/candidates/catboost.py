@@ -79,8 +79,8 @@ class CatBoost:
         options: dict[str, Any] = {"callbacks": [StopAtDeadline()]}
         if valid is not None:
             goal = valid.y if regression else valid.y.astype(int)
-            options["eval_set"] = (valid.X, goal)
+            options["eval_set"] = catboost.Pool(valid.X, goal, weight=valid.weights)
             options["early_stopping_rounds"] = problem.patience
             options["use_best_model"] = True
-        model.fit(train.X, y, **options)
+        model.fit(train.X, y, sample_weight=train.weights, **options)
         return Fitted(model, int(model.tree_count_), not cut)

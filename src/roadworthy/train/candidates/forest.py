@@ -89,7 +89,7 @@ class Forest:
         X = clip.transform(train.X)
         while True:
             before = problem.seconds_left
-            forest.fit(X, train.y)
+            forest.fit(X, train.y, train.weights)
             step = before - problem.seconds_left
             if forest.n_estimators >= wanted or problem.seconds_left < 1.2 * step:
                 break

@@ -86,10 +86,10 @@ class Linear:
         rounds: int | None = None,
     ) -> Fitted:
         """Fit on all rows, or on a sample where the deadline asks for one."""
-        X, y, complete = _sample(train, problem)
-        model = _classifier(config, problem) if problem.n_classes else _regressor(config, y)
-        pipeline = Pipeline([("expand", _expand(problem.plan, X)), ("model", model)])
-        pipeline.fit(X, y)
+        rows, complete = _sample(train, problem)
+        model = _classifier(config, problem) if problem.n_classes else _regressor(config, rows.y)
+        pipeline = Pipeline([("expand", _expand(problem.plan, rows.X)), ("model", model)])
+        pipeline.fit(rows.X, rows.y, model__sample_weight=rows.weights)
         return Fitted(pipeline, None, complete)
 
 
@@ -112,7 +112,9 @@ def _regressor(config: Config, y: NDArray[np.float64]) -> Ridge | ElasticNet:
     if not ratio:
         return Ridge(alpha=config.get("alpha", 1.0))
     spread = float(np.std(y)) or 1.0
-    return ElasticNet(alpha=config.get("alpha", 1.0) * spread, l1_ratio=ratio, max_iter=500, tol=1e-3)
+    return ElasticNet(
+        alpha=config.get("alpha", 1.0) * spread, l1_ratio=ratio, max_iter=500, tol=1e-3
+    )
 
 
 def _expand(plan: FeaturePlan, X: NDArray[np.float64]) -> ColumnTransformer:
@@ -154,16 +156,15 @@ def _scaling(scale: Scale, rows: int) -> Pipeline:
     return Pipeline([("bound", bound), ("impute", impute), *scalers[scale]])
 
 
-def _sample(
-    train: Rows, problem: Problem
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _sample(train: Rows, problem: Problem) -> tuple[Rows, bool]:
     seconds = max(0.2, problem.seconds_left)
     classes = max(1, problem.n_classes - 1)
     limit = int(seconds * _ROWS_PER_SECOND * 15 / (len(problem.plan.features) + 10) / classes)
     limit = max(1000, limit)
     if len(train.y) <= limit:
-        return train.X, train.y, True
+        return train, True
     rows = np.random.default_rng(problem.seed).permutation(len(train.y))[:limit]
     if problem.n_classes:  # no class may be lost to the sample
         rows = np.union1d(rows, np.unique(train.y, return_index=True)[1])
-    return train.X[rows], train.y[rows], False
+    weights = None if train.weights is None else train.weights[rows]
+    return Rows(train.X[rows], train.y[rows], weights), False

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from roadworthy.errors import InputError
 from roadworthy.train.candidates._base import (
@@ -64,16 +67,35 @@ class Own:
         estimator = clone(self.estimator).set_params(**config)
         if kind_of(estimator) in ("forest", "gradient", "xgboost"):
             estimator = Pipeline([("clip", clip_to_float32()), *_steps(estimator)])
+        if not _takes_blanks(estimator):  # a column's first blank may come when it serves
+            impute = SimpleImputer(keep_empty_features=True)
+            estimator = Pipeline([("impute blanks", impute), *_steps(estimator)])
         names = estimator.get_params()
         for name, value in names.items():
             if value is None and name.split("__")[-1] in ("random_state", "random_seed"):
                 estimator.set_params(**{name: problem.seed})
         y = train.y.astype(int) if problem.n_classes else train.y
-        estimator.fit(train.X, y)
+        estimator.fit(train.X, y, **_weights(estimator, train))
         for name in names:  # sums in a fixed order: the same bits on every run
             if name.split("__")[-1] == "n_jobs":
                 estimator.set_params(**{name: 1})
         return Fitted(estimator, None)
+
+
+def _weights(estimator: Any, train: Rows) -> dict[str, Any]:
+    """The rows' weights under the name that the estimator's `fit` takes them by."""
+    if train.weights is None:
+        return {}
+    last = estimator.steps[-1] if hasattr(estimator, "steps") else None
+    if not has_fit_parameter(last[1] if last else estimator, "sample_weight"):
+        raise ValueError("its fit takes no sample_weight, and the project weighs rows or classes")
+    return {f"{last[0]}__sample_weight" if last else "sample_weight": train.weights}
+
+
+def _takes_blanks(estimator: Any) -> bool:
+    steps = [step for _, step in _steps(estimator)]
+    imputes = any(isinstance(step, SimpleImputer) for step in steps)
+    return imputes or bool(get_tags(steps[-1]).input_tags.allow_nan)
 
 
 def _steps(estimator: Any) -> list[tuple[str, Any]]:

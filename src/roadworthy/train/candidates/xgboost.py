@@ -62,7 +62,7 @@ class XGBoost:
 
         cut: list[int] = []
 
-        class StopAtDeadline(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+        class StopAtDeadline(xgboost.callback.TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
                 if problem.seconds_left < 0:
                     cut.append(epoch)
@@ -89,10 +89,21 @@ class XGBoost:
         clip = clip_to_float32()
         y = train.y if regression else train.y.astype(int)
         watched = None if valid is None else [(clip.transform(valid.X), valid.y)]
-        model.fit(clip.transform(train.X), y, eval_set=watched, verbose=False)
+        model.fit(
+            clip.transform(train.X),
+            y,
+            sample_weight=train.weights,
+            eval_set=watched,
+            sample_weight_eval_set=_weights_of(valid),
+            verbose=False,
+        )
         # the callback holds the clock; bytes must not tell cores
         model.set_params(n_jobs=1, callbacks=None)
         best = model.get_booster().num_boosted_rounds()
         if valid is not None:
             best = model.best_iteration + 1
         return Fitted(Pipeline([("clip", clip), ("model", model)]), int(best), not cut)
+
+
+def _weights_of(valid: Rows | None) -> list[Any] | None:
+    return None if valid is None or valid.weights is None else [valid.weights]

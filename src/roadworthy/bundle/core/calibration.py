@@ -1,0 +1,62 @@
+"""A calibration as the last stage of a core."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from roadworthy.bundle.core.graph import Graph
+from roadworthy.train.calibration import EDGE, Calibration
+
+
+def write_calibration(graph: Graph, scores: str, calibration: Calibration) -> str:
+    """Add what `Calibration.apply` does, in float64.
+
+    Args:
+        graph: The graph.
+        scores: Its probabilities so far: `[N, K]`, for two classes also the second's alone.
+        calibration: The calibration.
+
+    Returns:
+        The calibrated probabilities: `[N, K]`, of two classes the second's alone `[N, 1]`; with
+        no calibration `scores` as it is.
+    """
+    if calibration.method == "none":
+        return scores
+    if calibration.method == "isotonic":
+        return _lines(graph, _second(graph, scores), calibration)
+    slope, shifts = graph.constant(calibration.slope), calibration.shifts
+    if len(shifts) > 2:
+        bounded = graph.add("Clip", scores, graph.constant(EDGE), graph.constant(1.0))
+        sloped = graph.add("Mul", graph.add("Log", bounded), slope)
+        return graph.add("Softmax", graph.add("Add", sloped, graph.constant(shifts)), axis=1)
+    second = _second(graph, scores)
+    bounded = graph.add("Clip", second, graph.constant(EDGE), graph.constant(1.0 - EDGE))
+    rest = graph.add("Sub", graph.constant(1.0), bounded)
+    logit = graph.add("Sub", graph.add("Log", bounded), graph.add("Log", rest))
+    sloped = graph.add("Mul", logit, slope)
+    return graph.add("Sigmoid", graph.add("Add", sloped, graph.constant(shifts[1])))
+
+
+def _second(graph: Graph, scores: str) -> str:
+    """The second class's probability `[N, 1]`: the last column, be there one or two."""
+    return graph.add("Gather", scores, graph.constant([-1], np.int64), axis=1)
+
+
+def _lines(graph: Graph, second: str, calibration: Calibration) -> str:
+    """Straight lines between knots: the row's knot is found by counting those below it."""
+    knots, levels = np.array(calibration.knots), np.array(calibration.levels)
+    widths = np.diff(knots)
+    slopes = np.append(np.diff(levels) / widths, 0.0)
+    low, high = graph.constant(knots[0]), graph.constant(knots[-1])
+    inside = graph.add("Clip", second, low, high)
+    reached = graph.add("GreaterOrEqual", inside, graph.constant(knots[None, :]))
+    counted = graph.add("Cast", reached, to=TensorProto.INT64)
+    axes = graph.constant([1], np.int64)
+    count = graph.add("ReduceSum", counted, axes, keepdims=1)
+    place = graph.add("Sub", count, graph.constant([1], np.int64))
+    start = graph.add("Gather", graph.constant(knots), place, axis=0)
+    level = graph.add("Gather", graph.constant(levels), place, axis=0)
+    slope = graph.add("Gather", graph.constant(slopes), place, axis=0)
+    step = graph.add("Mul", graph.add("Sub", inside, start), slope)
+    return graph.add("Add", step, level)
