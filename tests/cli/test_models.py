@@ -220,7 +220,8 @@ def test_a_launch_signs_and_registers_when_the_project_says_so(home: Path) -> No
     run(home, "keys", "generate", "release")
     (home / "roadworthy.toml").write_text(
         "[registry]\nsigning_key = 'release.key'\ntrusted_keys = ['release.pub']\n"
-        "register = true\n[data]\ndrop = ['boat', 'body']\n[train]\ncandidates = ['linear']\nfolds = 2\n"
+        "register = true\n[data]\ndrop = ['boat', 'body']\n"
+        "[train]\ncandidates = ['linear']\nfolds = 2\n"
     )
     launched = document(
         home, "launch", DATA / "titanic.csv", "--target", "survived", "--budget", "8s", "--no-serve"
