@@ -12,8 +12,10 @@ from typing import Any
 import roadworthy
 
 VERBS = (
-    "launch", "init", "prepare", "train", "test", "predict", "serve", "models verify",
-    "models show",
+    "launch", "init", "prepare", "train", "test", "predict", "serve",
+    "models list", "models show", "models verify", "models sign", "models diff",
+    "models register", "models promote", "models rollback", "models tag", "models history",
+    "models gc", "models export", "models import", "keys generate", "keys show",
 )  # fmt: skip
 HERE = Path(__file__).parent
 

@@ -12,13 +12,13 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
     "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
-    "train", "evaluate", "bundle", "acceptance", "serve", "cli",
+    "train", "evaluate", "bundle", "registry", "acceptance", "serve", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
-    "azure", "google.cloud", "ray", "roadworthy.train", "roadworthy.table", "roadworthy.guard",
-    "roadworthy.evaluate", "roadworthy.acceptance",
+    "azure", "google.cloud", "ray", "sqlalchemy", "psycopg", "obstore", "roadworthy.train",
+    "roadworthy.table", "roadworthy.guard", "roadworthy.evaluate", "roadworthy.acceptance",
 ]  # fmt: skip
 
 

@@ -79,7 +79,8 @@ def test(model: Any, data: Any = None, project: Project | None = None, **options
     """
     if isinstance(model, TrainedModel):
         return measure_model(model, data, project, **options)
-    return accept(model if isinstance(model, Bundle) else resolve(model), data, project, **options)
+    bundle = model if isinstance(model, Bundle) else resolve(model, project)
+    return accept(bundle, data, project, **options)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest: a verb of the product, not a test

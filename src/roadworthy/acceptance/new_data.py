@@ -103,7 +103,7 @@ def _compare(
             return None
         dummy = Scored(scored.table, dummy_scores(scored.table), scored.seed)
         return compare(scored, dummy, "baseline")
-    other = resolve(champion)
+    other = resolve(champion, project)
     name = f"{other.manifest.name}:{other.manifest.short_version}"
     source = incoming.source._replace(frame=incoming.source.frame[incoming.rows])
     theirs = read_incoming(source, other.contract, project)

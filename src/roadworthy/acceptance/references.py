@@ -8,29 +8,35 @@ from pathlib import Path
 import polars as pl
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.manifest import FILE_NAME, read_manifest
+from roadworthy.bundle.manifest import FILE_NAME, verify
 from roadworthy.errors import InputError, RoadworthyError
 from roadworthy.evaluate.report import Rival
 from roadworthy.evaluate.resample import Floats
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
+from roadworthy.registry import resolve as find
 from roadworthy.table.conform import conform
 
 
-def resolve(reference: str | os.PathLike[str]) -> Bundle:
+def resolve(reference: str | os.PathLike[str], project: Project | None = None) -> Bundle:
     """Open the bundle that a reference names.
 
     Args:
-        reference: Its folder, or a folder of versions, of which the newest is taken.
+        reference: Its path, a folder of versions, of which the newest is taken, or `name`,
+            `name:version` or `name@alias` in the registry.
+        project: For `[registry]`; None takes every default.
 
     Raises:
         InputError: There is no such bundle.
-        CheckFailed: It is damaged.
+        CheckFailed: It is damaged, or no trusted key signed it.
     """
+    wanted = project or Project()
     path = Path(reference)
     if path.is_dir() and not (path / FILE_NAME).exists():
-        path = _newest(path)
-    return Bundle(path)
+        path = _newest(path, wanted)
+    else:
+        path = find(os.fspath(reference), wanted)
+    return Bundle(path, trusted_keys=wanted.registry.trusted_keys)
 
 
 def default_bundle(project: Project) -> Bundle:
@@ -41,14 +47,16 @@ def default_bundle(project: Project) -> Bundle:
     """
     folder = Path(project.package.directory)
     named = folder / project.project.name if project.project.name else folder
-    return Bundle(_newest(named))
+    return Bundle(_newest(named, project), trusted_keys=project.registry.trusted_keys)
 
 
-def _newest(folder: Path) -> Path:
+def _newest(folder: Path, project: Project) -> Path:
     found = []
     for manifest in sorted(folder.glob(f"**/{FILE_NAME}")):
         try:
-            found.append((read_manifest(manifest.parent).created, manifest.parent))
+            trusted = project.registry.trusted_keys
+            made, _ = verify(manifest.parent, trusted_keys=trusted, keep=())
+            found.append((made.created, manifest.parent))
         except RoadworthyError:
             continue
     if not found:
@@ -65,9 +73,9 @@ def bundle_scores(bundle: Bundle, frame: pl.DataFrame) -> Floats:
     return bundle.engine.run_many(encode_columns(frame, bundle.plan))
 
 
-def rival(reference: str | os.PathLike[str]) -> Rival:
+def rival(reference: str | os.PathLike[str], project: Project | None = None) -> Rival:
     """A champion to compare with, by its reference; raises as `resolve`."""
-    bundle = resolve(reference)
+    bundle = resolve(reference, project)
     name = f"{bundle.manifest.name}:{bundle.manifest.short_version}"
 
     def predict(frame: pl.DataFrame) -> Floats:

@@ -6,18 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.bundle.answers import answer
-from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.manifest import Manifest, verify
 from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, Problem, RowsError
 from roadworthy.prepare.plan import FeaturePlan
+
+if TYPE_CHECKING:
+    from roadworthy.bundle.engine import Engine
 
 _MAX_PROBLEMS = 100
 _GOLDEN = 1e-6
@@ -34,28 +36,33 @@ class Bundle:
     """A bundle, opened and verified.
 
     Args:
-        path: Its folder.
+        path: Its folder, its `.rwb` file, or a sealed `.rwb` (see `sealing` for the keys).
         absent: Whether a column absent from a row is an error or a blank.
+        trusted_keys: Public keys, one of which must have signed it: PEM files, `env:NAME` or PEM
+            texts. None at all: signatures are not looked at.
 
     Attributes:
-        path: Its folder.
+        path: Where it is.
         manifest: What it is.
         contract: The columns it takes.
         plan: How a row becomes a vector.
 
     Raises:
-        InputError: The folder is no bundle.
-        CheckFailed: A file is missing or changed.
+        InputError: There is no bundle, or no key at hand opens a sealed one.
+        CheckFailed: A file is missing or changed, or no trusted key signed it.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, absent: Literal["error", "blank"] = "error"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        absent: Literal["error", "blank"] = "error",
+        trusted_keys: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.absent = absent
         self.manifest: Manifest
-        self.manifest, self._contents = verify(self.path)
-        self._contents.pop("model.joblib", None)  # never opened here, so not kept either
+        self.manifest, self._contents = verify(self.path, trusted_keys=trusted_keys)
         self.contract = self._decode("contract.json", Contract)
         self.plan = self._decode("plan.json", FeaturePlan)
 
@@ -69,7 +76,9 @@ class Bundle:
 
     @cached_property
     def engine(self) -> Engine:
-        """Plan and core, loaded."""
+        """Plan and core, loaded; only now comes the model runtime."""
+        from roadworthy.bundle.engine import Engine
+
         return Engine(self.contract, self.plan, self._contents["core.onnx"], self.absent)
 
     @cached_property
@@ -186,6 +195,6 @@ def same_answer(given: dict[str, Any], expected: dict[str, Any], scale: float) -
     return bool(found == wanted and close)
 
 
-def load(path: str | os.PathLike[str]) -> Bundle:
+def load(path: str | os.PathLike[str], *, trusted_keys: Sequence[str] = ()) -> Bundle:
     """Open and verify a bundle; see `Bundle`."""
-    return Bundle(path)
+    return Bundle(path, trusted_keys=trusted_keys)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import io
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
+from roadworthy.bundle import card, sbom
 from roadworthy.bundle.answers import answer
 from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.core import export_core
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import json_rows
+from roadworthy.bundle.keys import Signer, open_signer
 from roadworthy.bundle.manifest import (
     FILE_NAME,
     FORMAT,
+    SIGNATURE,
     Manifest,
     content_version,
     digest,
@@ -30,6 +39,8 @@ from roadworthy.bundle.manifest import (
     verify,
 )
 from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
+from roadworthy.bundle.requirements import SERVING, TRAINING, installed, requirements_text
+from roadworthy.bundle.sign import sign_bundle, sign_contents
 from roadworthy.errors import CheckFailed, InputError, OutsideError
 from roadworthy.evaluate import Report
 from roadworthy.evaluate.page import render_page
@@ -48,6 +59,7 @@ def package(
     *,
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
+    signing_key: str | None = None,
     gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
     """Make a bundle.
@@ -57,6 +69,7 @@ def package(
         report: Its report, from `test`.
         formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
         directory: The bundle becomes `directory/NAME/VERSION`.
+        signing_key: The key that signs it: a PEM file, `env:NAME` or a key of a key service.
         gate: Called with the bundle before it gets its place; what it raises stops it.
 
     Returns:
@@ -64,9 +77,10 @@ def package(
 
     Raises:
         CheckFailed: What would be served differs from what was trained.
-        InputError: An unknown format.
-        OutsideError: The folder cannot be written.
+        InputError: An unknown format, or a key that cannot sign.
+        OutsideError: The folder cannot be written, or the key service is out of reach.
     """
+    signer = open_signer(signing_key) if signing_key else None
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(
@@ -90,6 +104,8 @@ def package(
     }
     if "joblib" in formats:
         files["model.joblib"] = _joblib(model)
+    data = _data_digest(model.table.frame, model.table.labels)
+    files |= _papers(model, report, parity, files, data)
     manifest = Manifest(
         format=FORMAT,
         name=model.name,
@@ -104,16 +120,72 @@ def package(
             "microseconds_per_row": _microseconds(engine, model),
             **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
         },
+        lineage={"data": data, **_commit()},
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(_write(Path(directory), manifest, files, gate))
+    return Bundle(_write(Path(directory), manifest, files, signer, gate))
+
+
+def _papers(
+    model: TrainedModel,
+    report: Report,
+    parity: object,
+    files: dict[str, bytes],
+    data: str,
+) -> dict[str, bytes]:
+    """What goes with a model: its card, its bill of materials, the environments to the letter."""
+    serving, training = installed(SERVING), installed(TRAINING)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    text = card.model_card(
+        model.name,
+        model.family,
+        model.contract,
+        msgspec.to_builtins(report),
+        msgspec.to_builtins(parity),
+        _environment(model),
+    )
+    return {
+        card.FILE_NAME: text.encode(),
+        sbom.FILE_NAME: to_json(sbom.sbom(model.name, digests, serving, training, data)),
+        "requirements.txt": requirements_text(serving, "What serves this model").encode(),
+        "requirements-train.txt": requirements_text(training, "What trained this model").encode(),
+    }
+
+
+def _data_digest(frame: pl.DataFrame, labels: NDArray[np.float64]) -> str:
+    """SHA-256 of the table as it was read: typed columns and target, in Arrow's stream format."""
+    state = hashlib.sha256()
+
+    class Sink(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, part: Any) -> int:
+            state.update(part)
+            return len(part)
+
+    with io.BufferedWriter(Sink(), 1 << 20) as sink:
+        frame.rechunk().write_ipc_stream(sink, compression="uncompressed")
+    state.update(labels.tobytes())
+    return state.hexdigest()
+
+
+def _commit() -> dict[str, str]:
+    """The commit of the code in the current folder, when Git knows one and nothing is changed."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": run.stdout.strip()}
 
 
 def _write(
     directory: Path,
     manifest: Manifest,
     files: dict[str, bytes],
+    signer: Signer | None = None,
     gate: Callable[[Bundle], object] | None = None,
 ) -> Path:
     """Write beside the final place, then move: a bundle is there whole or not at all."""
@@ -121,10 +193,14 @@ def _write(
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # the same content was packaged before
-            whole = _whole(final)
+            _whole(final)
             if gate is not None:
-                gate(Bundle(whole))
-            return whole
+                gate(Bundle(final))
+            if signer is not None:
+                sign_bundle(final, signer)
+            return final
+        if signer is not None:
+            files[SIGNATURE] = sign_contents(manifest, files, signer)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
         try:
             for name, content in files.items():
@@ -145,16 +221,15 @@ def _write(
     return final
 
 
-def _whole(folder: Path) -> Path:
+def _whole(folder: Path) -> None:
     try:
-        verify(folder)
+        verify(folder, keep=())
     except (CheckFailed, InputError) as error:
         raise OutsideError(
             f"a damaged bundle is in the way: {error.what}",
             where=str(folder),
             fix="delete this folder and package again",
         ) from None
-    return folder
 
 
 def _golden(model: TrainedModel, engine: Engine) -> bytes:

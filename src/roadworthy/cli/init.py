@@ -166,6 +166,15 @@ target = {target}
 # formats = ["onnx"]         # also joblib
 # directory = "bundles"
 
+[registry]
+# url = "sqlite:///models.db"   # or postgresql://HOST/DATABASE; else in your data folder
+# store = "s3://bucket/models"  # or a folder, gs://, az://; else beside the catalogue
+# cache = "cache"            # where fetched versions stay; else your cache folder
+# trusted_keys = []          # public keys: what none of them signed is refused everywhere
+# signing_key = "release.key"   # signs what is packaged; also env:NAME, awskms:KEY
+# recipients = []            # X25519 public keys: blobs are sealed for them
+# register = false           # launch also registers what it packages
+
 [serve]
 # host = "127.0.0.1"
 # port = 8080

@@ -63,6 +63,12 @@ def launch(
         .override("serve", port=port, host=host)
     )
     made = make(data, wanted, verb="launch", champion=champion, quiet=quiet or json)
+    if wanted.registry.register:
+        from roadworthy.registry.opening import open_registry
+        from roadworthy.registry.registering import register
+
+        with open_registry(wanted) as registry:
+            register(registry, made.bundle.path)
     from roadworthy.cli.summary import launch_document, print_summary
 
     if json:

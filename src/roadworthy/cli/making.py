@@ -58,6 +58,10 @@ def make(
     if source is None:
         raise InputError("no table is named", fix=f"roadworthy {verb} DATA --target COLUMN")
     seconds = parse_duration(wanted.train.budget)
+    if wanted.registry.signing_key:
+        from roadworthy.bundle.keys import open_signer
+
+        open_signer(wanted.registry.signing_key)  # a wrong key is said before the work, not after
     with Board(seconds, quiet=quiet).live() as board:
         board.begin("read", source)
         # seconds of imports, while we read
@@ -76,7 +80,7 @@ def make(
         board.begin("guard", f"{len(table.profiles)} columns")
         findings = check(table, wanted, budget=seconds)
         named = champion or wanted.gates.champion
-        against = None if named is None else rival(named)
+        against = None if named is None else rival(named, wanted)
         model = train(table, seconds, project=wanted, report=board, started=started)
         board.begin("test", f"{len(table.holdout):,} rows held out")
         report = test(model, table.holdout, wanted, rival=against)
@@ -86,6 +90,7 @@ def make(
             report,
             formats=wanted.package.formats,
             directory=wanted.package.directory,
+            signing_key=wanted.registry.signing_key,
             gate=functools.partial(gate_bundle, project=wanted) if wanted.gates.any else None,
         )
     return Made(table, findings, model, report, bundle, time.monotonic() - started)

@@ -16,6 +16,9 @@ Destination = Annotated[
     str | None,
     typer.Option("-d", "--destination", help="Overlay roadworthy.NAME.toml on the project file."),
 ]
+Model = Annotated[
+    str, typer.Argument(help="A bundle's path, or name, name:version, name@alias in the registry.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; logs go to standard error.")
 ]

@@ -7,16 +7,21 @@ from typing import Annotated
 import typer
 
 from roadworthy.cli.files import check_frame_file, write_frame
-from roadworthy.cli.options import Json
+from roadworthy.cli.options import Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
+from roadworthy.project import load_project
 
 
 def predict(
     data: Annotated[str, typer.Argument(help="CSV or Parquet file of rows.")],
-    model: Annotated[str, typer.Option("--model", help="Folder of a bundle.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A bundle's path, or name, name:version, name@alias.")
+    ],
     output: Annotated[
         str, typer.Option("-o", "--output", help="CSV or Parquet file to write.")
     ] = "predictions.csv",
+    project: ProjectFile = None,
+    destination: Destination = None,
     json: Json = False,
 ) -> None:
     """Predict every row of a file and write the answers beside their row numbers.
@@ -24,9 +29,11 @@ def predict(
     Example: `roadworthy predict new.csv --model bundles/adult/3f2a9c017d55 -o scored.csv`
     """
     from roadworthy.bundle import Bundle
+    from roadworthy.registry import resolve
 
     check_frame_file(output)
-    bundle = Bundle(model)
+    wanted = load_project(project, destination)
+    bundle = Bundle(resolve(model, wanted), trusted_keys=wanted.registry.trusted_keys)
     answers = bundle.predict(data).with_row_index("row")
     write_frame(answers, output)
     if json:

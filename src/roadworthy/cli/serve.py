@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy.cli.options import Destination, ProjectFile, Quiet
+from roadworthy.cli.options import Destination, Model, ProjectFile, Quiet
 from roadworthy.project import load_project
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    model: Model,
     port: Annotated[int | None, typer.Option("--port", help="Default 8080.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Default 127.0.0.1.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes. Default 1.")] = None,
@@ -31,12 +31,14 @@ def serve(
     Example: `roadworthy serve bundles/adult/3f2a9c017d55 --port 8080`
     """
     from roadworthy.bundle import Bundle
+    from roadworthy.registry import resolve
     from roadworthy.serve import serve as run
 
     wanted = load_project(project, destination).override(
         "serve", port=port, host=host, workers=workers
     )
-    bundle = Bundle(model, absent=wanted.serve.absent)
+    trusted = wanted.registry.trusted_keys
+    bundle = Bundle(resolve(model, wanted), absent=wanted.serve.absent, trusted_keys=trusted)
 
     def ready(address: str) -> None:
         if not quiet:

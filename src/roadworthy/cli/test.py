@@ -30,7 +30,9 @@ _SHOWN = 12
 def test(
     bundle: Annotated[
         str | None,
-        typer.Argument(help="Folder of a bundle; else the newest of \\[package] directory."),
+        typer.Argument(
+            help="Path, name, name:version or name@alias; else the newest of \\[package] directory."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="New labelled data: CSV or Parquet file.")
@@ -74,7 +76,7 @@ def test(
     from roadworthy.evaluate.page import render_junit, render_markdown, render_page
 
     wanted = load_project(project, destination)
-    opened = default_bundle(wanted) if bundle is None else resolve(bundle)
+    opened = default_bundle(wanted) if bundle is None else resolve(bundle, wanted)
     verdict = accept(
         opened, data, wanted, champion=champion, url=url, expected=expected, reference=reference
     )

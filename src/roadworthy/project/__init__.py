@@ -13,6 +13,7 @@ from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
+from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
 from roadworthy.project.train import TrainSection
 
@@ -32,6 +33,7 @@ __all__ = [
     "PrepareSection",
     "Project",
     "ProjectSection",
+    "RegistrySection",
     "ServeSection",
     "TrainSection",
     "load_project",

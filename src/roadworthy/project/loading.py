@@ -22,6 +22,7 @@ from roadworthy.project.data import DataSection, ProjectSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.prepare import PrepareSection
+from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
 from roadworthy.project.train import TrainSection
 
@@ -39,6 +40,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gates: GatesSection = GatesSection()
     behaviour: BehaviourSection = BehaviourSection()
     package: PackageSection = PackageSection()
+    registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
 
     def override(self, section: str, **values: Any) -> Project:

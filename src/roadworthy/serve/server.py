@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def serve(
     """Serve a bundle until SIGINT or SIGTERM; answers in flight are finished first.
 
     Args:
-        bundle: The bundle, or its folder.
+        bundle: The bundle, or its path; it is verified anew, with `[registry] trusted_keys`.
         port: TCP port; None takes `[serve] port`.
         host: Address to listen on; None takes `[serve] host`.
         workers: Processes; None takes `[serve] workers`.
@@ -53,9 +53,10 @@ def serve(
         CheckFailed: The bundle is damaged, or a golden row is answered wrong.
         OutsideError: The port cannot be had.
     """
-    options = (project or Project()).override("serve", host=host, port=port, workers=workers).serve
+    wanted = (project or Project()).override("serve", host=host, port=port, workers=workers)
+    options, trusted = wanted.serve, wanted.registry.trusted_keys
     path = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
-    Bundle(path, absent=options.absent).check_golden()
+    Bundle(path, absent=options.absent, trusted_keys=trusted).check_golden()
     _check_port(options.host, options.port)
     share = Path(tempfile.mkdtemp(prefix="roadworthy-")) if options.workers > 1 else None
     server = Granian(
@@ -76,19 +77,22 @@ def serve(
         server.on_startup(waiter.start)
     try:
         server.serve(
-            target_loader=functools.partial(load_app, path, options, share), wrap_loader=False
+            target_loader=functools.partial(load_app, path, options, share, trusted),
+            wrap_loader=False,
         )
     finally:
         if share is not None:
             shutil.rmtree(share, ignore_errors=True)
 
 
-def load_app(path: Path, options: ServeSection, share: Path | None) -> Any:
+def load_app(
+    path: Path, options: ServeSection, share: Path | None, trusted_keys: Sequence[str] = ()
+) -> Any:
     """Load the application in a worker process."""
     from roadworthy.serve.app import App
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    app = App(Bundle(path, absent=options.absent), options, share)
+    app = App(Bundle(path, absent=options.absent, trusted_keys=trusted_keys), options, share)
     gc.collect()
     gc.freeze()  # what is loaded stays: the collector need not walk it again and again
     return app
