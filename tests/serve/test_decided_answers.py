@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.write import package
-from roadworthy.cli.models import show
+from roadworthy.cli.models.look import show
 from roadworthy.contract import Interval
 from roadworthy.errors import CheckFailed
 from roadworthy.evaluate import test as evaluate
