@@ -53,13 +53,15 @@ def test_launch_prints_one_document_and_keeps_its_budget(tmp_path: Path) -> None
 
 
 def test_launch_tells_a_person_what_happened(tmp_path: Path) -> None:
-    (tmp_path / "roadworthy.toml").write_text('[data]\ndrop = ["boat", "body"]\n')
+    (tmp_path / "roadworthy.toml").write_text(
+        '[data]\ndrop = ["body"]\n[guard]\nacknowledge = ["leakage:boat"]\n'
+    )
     done = run(
         "launch", DATA / "titanic.csv", "--target", "survived", "--budget", "15s", "--no-serve",
         "--name", "ships", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for text in ("1,309 rows", "left out: ticket", "Findings", "identifiers:home.dest",
+    for text in ("1,309 rows", "left out: ticket", "Findings", "leakage:boat",
                  "95 % interval", "precision", "subgroup",
                  "Parity", "holds", "bundles/ships/", "µs a row"):  # fmt: skip
         assert text in done.stdout

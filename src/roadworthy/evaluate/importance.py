@@ -17,6 +17,9 @@ from roadworthy.evaluate.scored import Predict, Scored, is_better_greater, sampl
 _CELLS = 400_000
 """Predicted rows that one report may spend, so that it stays a matter of seconds."""
 _REPEATS = 2
+_ENCODED = 20_000
+"""Columns times columns that may be encoded anew: in a wide table only those that go with the
+answers most are shuffled."""
 
 
 class Importance(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Importance(msgspec.Struct, frozen=True, kw_only=True):
 def permutation_importance(
     scored: Scored, predict: Predict, metric: str, rows: int = 1500
 ) -> tuple[Importance, ...]:
-    """Importance of every column that the model takes, the most important first.
+    """Importance of the columns that the model takes, the most important first.
 
     Args:
         scored: Rows with answers.
@@ -55,7 +58,7 @@ def permutation_importance(
     base = _values(part, part.scores, metric, many)
     sign = 1.0 if is_better_greater(metric) else -1.0
     found = []
-    for name in names:
+    for name in _promising(part, max(5, _ENCODED // len(names))):
         orders = [random.permutation(len(part)) for _ in range(_REPEATS)]
         shuffled = pl.concat(
             [part.table.frame.with_columns(part.table.frame[name][order]) for order in orders]
@@ -67,6 +70,21 @@ def permutation_importance(
         drop = percentile_estimate(float(mean), np.concatenate([drop[1:] for drop in drops]))
         found.append(Importance(column=name, metric=metric, drop=drop))
     return tuple(sorted(found, key=lambda entry: -(entry.drop.value or 0.0)))
+
+
+def _promising(part: Scored, most: int) -> list[str]:
+    """The columns whose ranks go with the answers most, in the table's order; all if few."""
+    names = list(part.table.contract.names)
+    if len(names) <= most:
+        return names
+    answers = part.scores if part.regression else part.scores.max(axis=1)
+    strength = {}
+    for name in names:
+        ranks = part.table.frame[name].rank("dense").cast(pl.Float64).fill_null(0.0).to_numpy()
+        moved = ranks.std() > 0 and answers.std() > 0
+        strength[name] = abs(float(np.corrcoef(ranks, answers)[0, 1])) if moved else 0.0
+    kept = set(sorted(names, key=lambda name: -strength[name])[:most])
+    return [name for name in names if name in kept]
 
 
 def _values(part: Scored, scores: Floats, metric: str, weights: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -208,7 +209,7 @@ def measure(scored: Scored, predict: Predict, project: Project, *, metric: str) 
         search=None,
         family="",
         target=table.target,
-        source=table.source,
+        source=Path(table.source).name,  # a path would tell of the machine
         metric=metric,
         curves=curves(scored),
         found=worst_slices(scored),

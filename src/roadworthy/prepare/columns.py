@@ -36,11 +36,29 @@ def encode_columns(frame: pl.DataFrame, plan: FeaturePlan) -> Floats:
         model.
     """
     matrix = np.empty((frame.height, plan.width), dtype=np.float64)
+    plain: dict[str, tuple[int, Feature]] = {}
     start = 0
     for column, features in plan.by_column().items():
-        _encode(frame[column], features, matrix[:, start : start + len(features)])
+        if len(features) == 1 and features[0].read in ("number", "boolean"):
+            plain[column] = start, features[0]
+        else:
+            _encode(frame[column], features, matrix[:, start : start + len(features)])
         start += len(features)
+    _encode_plain(frame, plain, matrix)
     return matrix
+
+
+def _encode_plain(frame: pl.DataFrame, plain: dict[str, tuple[int, Feature]], out: Floats) -> None:
+    """Numbers that are taken as they are, all at once: wide tables have thousands."""
+    if not plain:
+        return
+    places = [place for place, _ in plain.values()]
+    cells = frame.select(pl.col(list(plain)).cast(pl.Float64)).to_numpy()
+    out[:, places] = cells
+    for place, feature in plain.values():
+        if feature.blank is not None:
+            blank = np.isnan(out[:, place])
+            out[blank, place] = feature.blank
 
 
 def _encode(series: pl.Series, features: list[Feature], out: Floats) -> None:

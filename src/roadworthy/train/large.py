@@ -59,7 +59,7 @@ def search_large(runner: Runner) -> SearchOutcome:
     whole = runner.setup._replace(study=None)  # its fits come without their models
     began, time_for_all = time.monotonic(), whole.deadline - time.monotonic()
     runner.setup = whole._replace(deadline=began + _FIRST_SHARE * time_for_all)
-    sample = _newest(runner, train, _sample_rows(runner, len(train)))
+    sample = _some(runner, train, _sample_rows(runner, len(train)))
     first = encode_fold(runner.table, Fold(sample, valid), whole.options)
     runner.data = {0: first}
     log = runner.table.task == "regression" and is_skewed(runner.table.labels[train])
@@ -77,7 +77,7 @@ def search_large(runner: Runner) -> SearchOutcome:
     if finalists:
         rows, stretch = _affordable_rows(runner, finalists, len(sample), len(train))
         if rows > len(sample):
-            chosen = _newest(runner, train, rows)
+            chosen = _some(runner, train, rows)
             data = encode_fold(runner.table, Fold(chosen, valid), whole.options)
             data = _last_stage(runner, finalists, stretch, data)
     outcome = _conclude(runner)
@@ -94,15 +94,15 @@ def _parts(runner: Runner) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return train, valid
 
 
-def _newest(runner: Runner, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """So many of the rows: at random, or the newest where time counts; ten of every class."""
+def _some(runner: Runner, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """So many of the rows, at random also where time counts: of a whole past, every season.
+
+    At least ten of every class.
+    """
     if count >= len(rows):
         return rows
     table = runner.table
-    if table.times is not None:
-        taken = rows[np.argsort(table.times[rows], kind="stable")[-count:]]
-    else:
-        taken = np.random.default_rng(runner.seed).permutation(rows)[:count]
+    taken = np.random.default_rng(runner.seed).permutation(rows)[:count]
     if table.classes:
         codes = table.labels[rows]
         rare = [rows[np.flatnonzero(codes == code)[:10]] for code in np.unique(codes)]

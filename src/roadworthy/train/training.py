@@ -231,15 +231,12 @@ def _study(options: Project, metric: str, digest: str) -> Study | None:
 def _affordable(
     training: Table, seconds: float, n_jobs: int, seed: int
 ) -> NDArray[np.int64] | None:
-    """None for all rows, or as many as fit into the time, the newest where time counts."""
+    """None for all rows, or as many as fit into the time, at random."""
     width = len(training.contract.columns) + 2
     limit = max(20_000, int(seconds * _CELLS_PER_SECOND * n_jobs / 2 / width))
     if len(training) <= limit:
         return None
-    if training.times is not None:
-        rows = np.argsort(training.times, kind="stable")[-limit:]
-    else:
-        rows = np.random.default_rng(seed).permutation(len(training))[:limit]
+    rows = np.random.default_rng(seed).permutation(len(training))[:limit]
     if training.task != "regression":  # at least ten rows of every class
         codes = training.labels
         rare = [np.flatnonzero(codes == code)[:10] for code in np.unique(codes)]
