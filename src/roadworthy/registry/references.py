@@ -111,5 +111,10 @@ def resolve(text: str, project: Project) -> Path:
             "which is not installed",
             fix="pip install 'roadworthy[registry]'",
         ) from None
-    with open_registry(project, create=False) as registry:
-        return fetch(registry, registry.find(reference))
+    try:
+        with open_registry(project, create=False) as registry:
+            return fetch(registry, registry.find(reference))
+    except InputError as error:
+        raise InputError(
+            f"{error.what}; nor is there a bundle at {text!r}", where=error.where, fix=error.fix
+        ) from None
