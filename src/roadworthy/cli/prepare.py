@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from roadworthy.cli.files import check_frame_file, write_frame
-from roadworthy.cli.options import Destination, Json, ProjectFile
+from roadworthy.cli.options import Data, Destination, Json, ProjectFile, Target
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    data: Annotated[
-        str | None, typer.Argument(help="CSV (.gz too) or Parquet file; else \\[data] path.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="The column to predict; else \\[data] target.")
-    ] = None,
+    data: Data = None,
+    target: Target = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say why, column by column.")
     ] = False,

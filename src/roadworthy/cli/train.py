@@ -7,21 +7,30 @@ from typing import Annotated
 import typer
 
 from roadworthy.cli.making import make
-from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
+from roadworthy.cli.options import (
+    Budget,
+    Champion,
+    Data,
+    Destination,
+    Group,
+    Json,
+    ModelName,
+    Out,
+    ProjectFile,
+    Quiet,
+    Seed,
+    SplitPolicy,
+    Target,
+    TimeColumn,
+)
 from roadworthy.cli.output import print_json
 from roadworthy.project import load_project
 
 
 def train(
-    data: Annotated[
-        str | None, typer.Argument(help="CSV (.gz too) or Parquet file; else \\[data] path.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="The column to predict; else \\[data] target.")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--budget", help="Time for the whole job: 60s, 5m. Default 60s.")
-    ] = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Budget = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What the search goes by; else as the task.")
     ] = None,
@@ -32,24 +41,13 @@ def train(
         list[str] | None,
         typer.Option("--candidate", help="A family to try; may be given several times."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name.")] = None,
-    out: Annotated[
-        str | None, typer.Option("--out", help="Folder for bundles. Default bundles.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option("--group", help="Column whose groups must not be torn apart.")
-    ] = None,
-    time_column: Annotated[
-        str | None, typer.Option("--time", help="Column of time: the newest rows are held out.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="random, group or time; else as dates suggest.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Default 0.")] = None,
-    champion: Annotated[
-        str | None,
-        typer.Option("--champion", help="Bundle in production, to compare with on the holdout."),
-    ] = None,
+    name: ModelName = None,
+    out: Out = None,
+    group: Group = None,
+    time_column: TimeColumn = None,
+    split: SplitPolicy = None,
+    seed: Seed = None,
+    champion: Champion = None,
     project: ProjectFile = None,
     destination: Destination = None,
     json: Json = False,
