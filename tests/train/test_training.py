@@ -64,7 +64,7 @@ def test_a_budget_is_kept() -> None:
     assert time.monotonic() - start < 11.5
     assert model.search.search_rows < 80_000
     # the validation rows are not trained on: the search fits what is served
-    assert model.search.training_rows <= 72_000
+    assert model.search.training_rows < 75_000
     assert not set(model.oof_rows) & set(range(80_000, 100_000))
     assert len(model.oof_rows) == len(model.oof_scores)
     assert not model.search.complete

@@ -14,10 +14,10 @@ from roadworthy.evaluate.metrics import Estimate, percentile_estimate
 from roadworthy.evaluate.resample import Floats, Resamples
 from roadworthy.evaluate.scored import Predict, Scored, is_better_greater, sample_rows
 
-_CELLS = 400_000
-"""Predicted rows that one report may spend, so that it stays a matter of seconds."""
+_CELLS = 60_000
+"""Predicted scores that one report may spend, so that it stays a matter of seconds."""
 _REPEATS = 2
-_ENCODED = 20_000
+_ENCODED = 12_000
 """Columns times columns that may be encoded anew: in a wide table only those that go with the
 answers most are shuffled."""
 
@@ -48,7 +48,8 @@ def permutation_importance(
         rows: Rows to measure on, at most; fewer in a wide table.
     """
     names = scored.table.contract.names
-    most = int(np.clip(_CELLS // (len(names) * _REPEATS), 100, rows))
+    outputs = 1 if scored.regression else scored.scores.shape[1]
+    most = int(np.clip(_CELLS // (len(names) * _REPEATS * outputs), 150, rows))
     part = scored.take(sample_rows(len(scored), most, scored.seed))
     if len(part) < 20:
         return ()

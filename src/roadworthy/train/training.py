@@ -200,8 +200,8 @@ def _packaging_seconds(table: Table, seconds: float) -> float:
     held = len(table) - len(table.training)
     # larger budgets find larger models: slower to export, and to compare row by row
     larger = min(3.0, 1.0 + seconds / 30.0)
-    scored = larger * held * max(1, len(table.classes)) / 60_000
-    return 1.3 + len(table.contract.columns) / 800 + scored + min(4.0, 0.06 * seconds)
+    scored = larger * held * max(1, len(table.classes)) / 30_000
+    return 2.0 + len(table.contract.columns) / 300 + scored + min(4.0, 0.06 * seconds)
 
 
 def _candidates(options: Project) -> list[Candidate]:
