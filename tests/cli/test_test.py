@@ -37,7 +37,7 @@ def test_the_verb_says_what_is_wrong_with_what_it_was_given(
 ) -> None:
     path = bundles["binary"].bundle.path
     for words, code, said in (
-        (("nowhere",), 2, "nowhere"),
+        (("nowhere",), 2, "nor is there a bundle at 'nowhere'"),
         ((path, "--data", "nothing.csv"), 2, "does not exist"),
         ((path, "--url", "http://127.0.0.1:1"), 3, "cannot be reached"),
         ((path, "--html", "no/such/folder.html"), 3, "cannot be written"),

@@ -179,7 +179,6 @@ def test_a_study_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_optuna_asks_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("optuna")
     monkeypatch.setattr(sampler, "_TRIALS", 8)
     file = tmp_path / "optuna.db"
     project = QUICK.override(

@@ -15,6 +15,7 @@ from roadworthy.project import load_project
 
 if TYPE_CHECKING:
     from roadworthy.prepare.explain import ColumnExplanation
+    from roadworthy.project import PrepareSection
     from roadworthy.table import Table
 
 
@@ -57,13 +58,13 @@ def prepare(
         typer.echo(f"{len(table.training):,} training rows written to {output}")
 
 
-def _write_matrix(table: Table, options: object, seed: int, output: str) -> None:
+def _write_matrix(table: Table, options: PrepareSection, seed: int, output: str) -> None:
     import polars as pl
 
     from roadworthy.prepare.fit import fit_encode
 
     training = table.training
-    plan, matrix = fit_encode(training.frame, training.labels, table.contract, options, seed)  # type: ignore[arg-type]
+    plan, matrix = fit_encode(training.frame, training.labels, table.contract, options, seed)
     names: list[str] = []
     for feature in plan.features:  # a column may be called as another one's feature is
         name = feature.name
