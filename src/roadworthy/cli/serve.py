@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,7 +15,7 @@ from roadworthy.cli.options import Destination, ProjectFile, Quiet
 from roadworthy.project import load_project
 
 if TYPE_CHECKING:
-    from roadworthy.bundle import Bundle
+    from roadworthy.serve.orders import Served
 
 
 def serve(
@@ -30,29 +31,22 @@ def serve(
 
     Example: `roadworthy serve bundles/adult/3f2a9c017d55 --port 8080`
     """
-    from roadworthy.bundle import Bundle
     from roadworthy.serve import serve as run
 
     wanted = load_project(project, destination).override(
         "serve", port=port, host=host, workers=workers
     )
-    bundle = Bundle(model, absent=wanted.serve.absent)
-
-    def ready(address: str) -> None:
-        if not quiet:
-            _print_ready(bundle, address)
-
-    run(bundle, project=wanted, on_ready=ready)
+    run(model, project=wanted, on_ready=None if quiet else _print_ready)
 
 
-def _print_ready(bundle: Bundle, address: str) -> None:
+def _print_ready(address: str, models: Sequence[Served]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    name = f"{bundle.manifest.name}:{bundle.manifest.short_version}"
-    body = msgspec.json.encode(bundle.contract.example()).decode()
-    console.print(f"\n[bold green]{escape(name)} is live[/] at [bold]{address}[/]")
-    console.print(f"  try it:  {address}/docs\n  or paste:")
-    console.print(
-        f"  curl {address}/predict -H 'Content-Type: application/json' -d {shlex.quote(body)}",
-        markup=False,
-    )
+    for served in models:
+        body = msgspec.json.encode(served.example).decode()
+        console.print(f"\n[bold green]{escape(served.model)} is live[/] at [bold]{address}[/]")
+        console.print(f"  try it:  {address}/docs\n  or paste:")
+        console.print(
+            f"  curl {address}/predict -H 'Content-Type: application/json' -d {shlex.quote(body)}",
+            markup=False,
+        )
     console.print("  Ctrl-C drains and stops.\n")

@@ -8,6 +8,10 @@ import msgspec
 
 from roadworthy.project._range import Range
 
+_SECONDS = (
+    "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
+)  # fmt: skip
+
 
 class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[package]`: where bundles go and which formats they hold."""
@@ -29,6 +33,13 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     absent: Literal["error", "blank"] = "error"
     max_body_mb: float = 16.0
     max_rows: int = 20_000
+    max_text: int = 100_000
+    max_connections: int = 4096
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    keep_alive_seconds: float = 75.0
+    drain_seconds: float = 30.0
+    hang_seconds: float = 30.0
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -37,4 +48,10 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(1 <= self.workers <= 256, "workers", "between 1 and 256"),
             Range(self.max_body_mb > 0, "max_body_mb", "above 0"),
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
+            Range(self.max_text >= 100, "max_text", "100 or more"),
+            Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            *(
+                Range(0 < getattr(self, key) <= 3600, key, "above 0 and at most 3600 seconds")
+                for key in _SECONDS
+            ),
         ]
