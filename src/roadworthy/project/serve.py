@@ -8,6 +8,7 @@ import msgspec
 
 from roadworthy.project._range import Range
 
+DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
 )  # fmt: skip
@@ -35,6 +36,16 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_rows: int = 20_000
     max_text: int = 100_000
     max_connections: int = 4096
+    max_in_flight: int = 64
+    dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
+    follow: bool = False
+    canary: str | None = None
+    canary_percent: float = 0.0
+    canary_key: str = "x-request-id"
+    shadow: str | None = None
+    shadow_rows: int = 1000
+    shadow_tolerance: float = 0.001
+    shadow_queue: int = 16
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     keep_alive_seconds: float = 75.0
@@ -50,6 +61,12 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
+            Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),
+            Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
+            Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
+            Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
+            Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),
             *(
                 Range(0 < getattr(self, key) <= 3600, key, "above 0 and at most 3600 seconds")
                 for key in _SECONDS

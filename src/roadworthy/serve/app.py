@@ -1,167 +1,244 @@
 """The application: routes, and the way of a request through one of them.
 
-The way is read top to bottom in `answer`: find the route, check the method, hand the request to
-the route's handler. No framework stands between.
+The way is read top to bottom in `answer`: find the route, check the method and the caller, hand
+the request to the route's handler. No framework stands between.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from roadworthy.bundle import Bundle
 from roadworthy.contract import Contract
+from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.decompress import decompress
+from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.formats import read_body
-from roadworthy.serve.messages import JSON, Answer, Handler, Request, Response
+from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
+from roadworthy.serve.models import FolderPlace, Model, load_predictor
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Served
 from roadworthy.serve.pages import docs_page
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
+from roadworthy.serve.routes import Route, check_method, constant
 
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
-
-
-class Route(NamedTuple):
-    """What answers at an address.
-
-    Attributes:
-        method: `GET` (then `HEAD` too) or `POST`.
-        handler: What answers.
-    """
-
-    method: str
-    handler: Handler
+_PAGE_HEADERS = (
+    ("content-security-policy", _PAGE_POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+)
 
 
 class App:
-    """Serves one bundle.
+    """Serves models.
 
     Args:
-        bundle: The bundle, verified.
+        models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
     """
 
-    def __init__(self, bundle: Bundle, options: ServeSection, share: Path | None = None) -> None:
-        self.bundle = bundle
-        self.predictor = Predictor(bundle, options.max_rows, options.max_text)
-        self.max_body = int(options.max_body_mb * 1_000_000)
-        self.metrics = ServerMetrics(bundle, self.predictor.counts, share)
-        self.routes = {
-            "/predict": Route("POST", self._predict),
+    def __init__(
+        self, models: list[Model], options: ServeSection, share: Path | None = None
+    ) -> None:
+        self.models = models
+        self.options = options
+        self.metrics = ServerMetrics(models, share)
+        self.routes: dict[str, Route] = {}
+        self.in_flight = 0
+        self._background: set[asyncio.Task[Any]] = set()
+        self.lay_routes()
+
+    def lay_routes(self) -> None:
+        """Lay the routes anew, when a model has another version."""
+        routes: dict[str, Route] = {}
+        for place, model in enumerate(self.models):
+            routes |= self._of_model(model, f"/models/{model.name}")
+            if place == 0:
+                routes |= self._of_model(model, "")
+        dialects = [DIALECTS[name] for name in self.options.dialects]
+        routes |= dict(dialect_routes(dialects, self.models))
+        routes |= {
             "/": Route("GET", lambda _: Response(307, b"", "", (("location", "/docs"),))),
-            "/livez": _page(b'{"status":"live"}'),
-            "/readyz": _page(b'{"status":"ready"}'),
-            "/metadata": _page(msgspec.json.encode(_metadata(bundle))),
-            "/contract": _page(msgspec.json.encode(_contract(bundle.contract, bundle.absent))),
-            "/openapi.json": _page(msgspec.json.encode(openapi(bundle, options.max_rows))),
-            "/metrics": Route("GET", self._metrics),
-            "/docs": Route("GET", self._docs),
+            "/livez": constant(b'{"status":"live"}', "open"),
+            "/startupz": constant(b'{"status":"started"}', "open"),
+            "/readyz": constant(b'{"status":"ready"}', "open"),
+            "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
+            "/metrics": Route("GET", self._metrics, "metrics"),
         }
+        self.routes = routes
+
+    def _of_model(self, model: Model, root: str) -> dict[str, Route]:
+        """The native routes of a model, at the root or at its name."""
+        bundle, name = model.current.bundle, model.name
+        contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
+        description = msgspec.json.encode(openapi(bundle, self.options.max_rows))
+        docs = docs_page(bundle)
+        pages = {
+            f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
+            f"{root}/metadata": constant(msgspec.json.encode(_metadata(bundle))),
+            f"{root}/contract": constant(contract),
+            f"{root}/openapi.json": constant(description),
+            f"{root}/docs": Route("GET", lambda _: _page(docs)),
+            f"{root}/shadow": Route("GET", partial(_verdict, model)),
+        }
+        if root:
+            for version in model.versions():
+                handler = partial(self._predict, model, version)
+                path = f"{root}/versions/{version}/predict"
+                pages[path] = Route("POST", handler, "predict", label=f"{root}/predict")
+        return {path: route._replace(model=name) for path, route in pages.items()}
 
     def answer(self, request: Request) -> Answer:
         """Answer a request; see `Application`."""
-        head = request.head
-        route = self.routes.get(head.path)
+        route = self.routes.get(request.head.path)
         if route is None:
-            raise RequestProblem(404, f"the addresses are {', '.join(self.routes)}")
-        if head.method != route.method and not (head.method == "HEAD" and route.method == "GET"):
-            raise _wrong_method(route.method)
-        return route.handler(request)
+            raise RequestProblem(404, "nothing is here: GET /openapi.json lists the addresses")
+        try:
+            check_method(route, request)
+            answer = route.handler(request)
+        except RequestProblem as problem:
+            return route.refusal(problem, request.id)
+        return answer if isinstance(answer, Response) else self._later(route, request, answer)
+
+    async def _later(self, route: Route, request: Request, answer: Awaitable[Response]) -> Response:
+        self.in_flight += 1
+        try:
+            return await answer
+        except RequestProblem as problem:
+            return route.refusal(problem, request.id)
+        finally:
+            self.in_flight -= 1
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
         path = request.head.path if request is not None else ""
-        self.metrics.count(path if path in self.routes else "other", response.status)
-        if path == "/predict" and response.status == 200:
-            self.metrics.observe(seconds)
+        route = self.routes.get(path)
+        if route is None:
+            self.metrics.count(self.models[0].name, "other", response.status)
+            return
+        self.metrics.count(route.model, route.label or path, response.status)
+        if route.scope == "predict" and response.status == 200:
+            self.metrics.observe(route.model, seconds)
 
     def served(self) -> tuple[Served, ...]:
         """The models, for who started the server."""
-        manifest, contract = self.bundle.manifest, self.bundle.contract
-        return (Served(f"{manifest.name}:{manifest.short_version}", contract.example()),)
+        return tuple(
+            Served(f"{one.name}:{one.current.short_version}", one.current.contract.example())
+            for one in self.models
+        )
 
     def tick(self) -> None:
-        """Once a second."""
+        """Once a second: share the counts, look whether a model has another version."""
         self.metrics.share()
+        if self.options.follow and not self._background:
+            self._start(self._follow())
 
     def close(self) -> None:
         """The worker ends."""
         self.metrics.share()
 
-    def _predict(self, request: Request) -> Answer:
+    async def _follow(self) -> None:
+        for model in self.models:
+            old = model.current
+            if await model.follow():
+                self.metrics.retire(model.name, old)
+                self.lay_routes()
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _predict(self, model: Model, version: str | None, request: Request) -> Answer:
         """One row of JSON at once, everything else in slices."""
+        predictor = model.choose(request, version)
         headers = request.head.headers
-        if headers.get("content-type") == JSON and "content-encoding" not in headers:
-            content = self.predictor.one(request.body, request.id)
+        plain = headers.get("content-type") == JSON and "content-encoding" not in headers
+        if plain and model.shadow is None:
+            content = predictor.one(request.body, request.id)
             if content is not None:
                 return Response(200, content, JSON, (("x-request-id", request.id),))
-        return self._predict_slowly(request)
+        if self.in_flight >= self.options.max_in_flight:
+            raise RequestProblem(
+                503, "too many large requests are being answered: try again",
+                headers=(("retry-after", "1"),),
+            )  # fmt: skip
+        return self._predict_slowly(model, predictor, request)
 
-    async def _predict_slowly(self, request: Request) -> Response:
+    async def _predict_slowly(
+        self, model: Model, predictor: Predictor, request: Request
+    ) -> Response:
         headers = request.head.headers
-        body = decompress(request.body, headers.get("content-encoding", "").lower(), self.max_body)
-        reader = self.predictor.reader
-        encoded, single = await read_body(reader, body, headers.get("content-type"), self.max_body)
-        batch = await self.predictor.batch(encoded, single=single)
-        content = self.predictor.encode(batch, request.id, single=single)
+        coding = headers.get("content-encoding", "").lower()
+        body = decompress(request.body, coding, predictor.max_body)
+        media = headers.get("content-type")
+        start = perf_counter()
+        encoded, single = await read_body(predictor.reader, body, media, predictor.max_body)
+        batch = await predictor.batch(encoded, single=single)
+        if model.shadow is not None:
+            self._start(model.compare(body, media, batch, perf_counter() - start))
+        content = predictor.encode(batch, request.id, single=single)
         return Response(200, content, JSON, (("x-request-id", request.id),))
 
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
 
-    def _docs(self, _: Request) -> Response:
-        headers = (("content-security-policy", _PAGE_POLICY), ("x-content-type-options", "nosniff"))
-        return Response(200, docs_page(self.bundle), "text/html; charset=utf-8", headers)
 
-    async def check_golden(self) -> None:
-        """Ask for the golden rows by the very ways that requests take, alone and together.
+async def load_app(places: list[str], options: ServeSection, share: str | None) -> App:
+    """Load the application in a worker process.
 
-        Raises:
-            CheckFailed: One is answered wrong: such a model is never served.
-        """
-        rows = [golden.row for golden in self.bundle.golden]
-        ask = Predictor(self.bundle, len(rows) + 1)
-        alone = []
-        for body in map(msgspec.json.encode, rows):
-            answer = ask.one(body, "golden") or await ask.json(body, "golden")
-            alone.append(msgspec.json.decode(answer))
-        self.bundle.check_answers(alone)
-        if rows:
-            columns = {name: [row.get(name) for row in rows] for name in rows[0]}
-            for together in (rows, columns):
-                answer = msgspec.json.decode(
-                    await ask.json(msgspec.json.encode(together), "golden")
-                )
-                self.bundle.check_answers(answer["predictions"])
+    Raises:
+        InputError: A folder is no bundle, or two models have the same name.
+        CheckFailed: A bundle is damaged, or a golden row is answered wrong.
+    """
+    models: list[Model] = []
+    for path in places:
+        place = FolderPlace(Path(path))
+        models.append(Model(place, options, await load_predictor(place.find(), options)))
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two models are named {name!r}", fix="serve one of them")
+    if options.canary is not None:
+        models[0].canary = await load_predictor(Path(options.canary), options)
+    if options.shadow is not None:
+        models[0].shadow = await load_predictor(Path(options.shadow), options)
+    return App(models, options, Path(share) if share else None)
 
 
-async def load_app(models: list[str], options: ServeSection, share: str | None) -> App:
-    """Load the application in a worker process."""
-    bundle = Bundle(models[0], absent=options.absent)
-    app = App(bundle, options, Path(share) if share else None)
-    await app.check_golden()
-    return app
+def _page(content: bytes) -> Response:
+    return Response(200, content, "text/html; charset=utf-8", _PAGE_HEADERS)
 
 
-def _page(content: bytes) -> Route:
-    return Route("GET", lambda _: Response(200, content))
+def _verdict(model: Model, _: Request) -> Response:
+    return Response(200, msgspec.json.encode(model.verdict()))
 
 
-def _wrong_method(method: str) -> RequestProblem:
-    if method == "POST":
-        return RequestProblem(405, "send rows by POST", headers=(("allow", "POST"),))
-    return RequestProblem(405, "read this by GET", headers=(("allow", "GET, HEAD"),))
+def _summary(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.current.bundle.version,
+        "versions": list(model.versions()),
+        "canary": model.canary.short_version if model.canary else None,
+        "canary_percent": model.options.canary_percent if model.canary else 0,
+        "shadow": model.shadow.short_version if model.shadow else None,
+    }
 
 
 def _metadata(bundle: Bundle) -> dict[str, Any]:

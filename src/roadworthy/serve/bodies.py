@@ -82,10 +82,13 @@ class BodyReader:
 
     async def lines(self, body: bytes) -> Encoded:
         """Read JSON lines: one object a line; raises as `json`."""
+        lines = [line for line in body.split(b"\n") if line.strip()]
         try:
-            return await self._records(self._lines.decode_lines(body), *body.split(b"\n"))
+            records = self._lines.decode_lines(body)
+            if len(records) != len(lines):  # the decoder takes several on one line
+                raise msgspec.ValidationError
+            return await self._records(records, *lines)
         except (*SHORT_WAY_FAILS, msgspec.DecodeError, ValueError, RecursionError):
-            lines = [line for line in body.split(b"\n") if line.strip()]
             self.check_count(len(lines))
             rows = [parse_json(line) for line in lines]
             for line in lines:
@@ -221,8 +224,7 @@ class BodyReader:
             await asyncio.sleep(0)
         if noticed or sum(text.count(b'"') for text in texts) != self.quotes * len(records):
             for text in texts:
-                if text.strip():
-                    check_keys(text)
+                check_keys(text)
         return Encoded(np.array(vectors), dict(noticed))
 
     async def _by_rows(self, table: Mapping[str, Cells], count: int, text: bool) -> Encoded:

@@ -19,6 +19,7 @@ from roadworthy.serve.problems import RequestProblem
 MAX_HEAD = 16_384
 _MAX_WAITING = 65_536
 _MAX_LINGER = 2.0
+_CR = 13
 
 
 class Connection(asyncio.Protocol):
@@ -120,8 +121,8 @@ class Connection(asyncio.Protocol):
                 data = self._more_body(data)
                 continue
             end = data.find(b"\r\n\r\n")
-            if end <= 0:
-                data = self._part_of_head(data, end)
+            if end < 0 or data[0] == _CR:
+                data = self._part_of_head(data)
                 continue
             content = data[: end + 4]
             head = listener.heads.get(content)
@@ -144,10 +145,13 @@ class Connection(asyncio.Protocol):
             if listener.draining and not self.closing:
                 self.transport.close()
 
-    def _part_of_head(self, data: bytes, end: int) -> bytes:
+    def _part_of_head(self, data: bytes) -> bytes:
         """Keep what came until the rest of the head is there."""
         if data[:2] == b"\r\n":  # an empty line before a request means nothing (RFC 9112, 2.2)
             return data[2:]
+        if data == b"\r":
+            self._waiting = data
+            return b""
         if len(data) > MAX_HEAD:
             raise RequestProblem(431, f"the head of the request is larger than {MAX_HEAD:,} bytes")
         check_beginning(data)
@@ -227,8 +231,7 @@ class Connection(asyncio.Protocol):
         )
         listener.note(request, response, start)
         if close:
-            self.closing = True
-            self.transport.close()
+            self._end()
 
     def _go_on(self) -> None:
         if self.closing:
@@ -247,10 +250,17 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, problem: RequestProblem) -> None:
         """Answer what is no request, and end: what follows cannot be told apart any more."""
-        self.closing = True
         self.transport.write(self.listener.refusal(problem))
-        # Closing at once would reset the connection under a client that is still sending, and the
-        # client would never read why.
+        self._end()
+
+    def _end(self) -> None:
+        """Say that this was all, and leave the client a moment to read it.
+
+        Closing at once would reset the connection under a client that is still sending, and it
+        would never see the answer.
+        """
+        self.closing = True
+        self._waiting = b""
         if not self.transport.can_write_eof():
             self.transport.close()
             return

@@ -7,7 +7,7 @@ import csv
 import importlib.util
 import io
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,9 @@ LINES_TYPES = (
 )  # fmt: skip
 ARROW_TYPES = ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file")
 PARQUET_TYPES = ("application/vnd.apache.parquet", "application/x-parquet")
+_FILE_MARK = b"ARROW1"
 _MAX_UNPACKED = 8
 """Times the largest body that a Parquet file may unpack to."""
-Read = Callable[[BodyReader, bytes, str], Awaitable[Encoded]]
 
 
 def media_type(header: str | None) -> tuple[str, str]:
@@ -124,27 +124,64 @@ def _arrow(reader: BodyReader, body: bytes, _: int) -> dict[str, Cells]:
     """Columns of an Arrow IPC stream or file."""
     import pyarrow as pa
 
-    if body[:8] == b"ARROW1\0\0":
-        body = body[8:]  # a file is a stream between marks
     batches = []
     rows = 0
+    content = pa.py_buffer(body)
     try:
-        for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
-            if _is_compressed(memoryview(message.metadata)):
-                raise RequestProblem(
-                    415, "compressed Arrow buffers are not taken: use Content-Encoding instead"
-                )
-        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
-            for batch in stream:
-                batch.validate(full=True)
-                batches.append(batch)
-                rows += batch.num_rows
-                if rows > reader.max_rows:
-                    reader.check_count(rows)
-            table = pa.Table.from_batches(batches, stream.schema)
+        if any(map(_is_compressed, _file_blocks(body) or _stream_blocks(content))):
+            raise RequestProblem(
+                415, "compressed Arrow buffers are not taken: use Content-Encoding instead"
+            )
+        for batch in _batches(content):
+            batch.validate(full=True)
+            batches.append(batch)
+            rows += batch.num_rows
+            if rows > reader.max_rows:
+                reader.check_count(rows)
+        if not batches:
+            reader.check_count(0)
+        table = pa.Table.from_batches(batches)
     except (pa.ArrowException, OSError, struct.error, IndexError, EOFError) as error:
         raise RequestProblem(400, f"the body is not Arrow IPC: {type(error).__name__}") from None
     return _columns(reader, table)
+
+
+def _batches(content: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    if content[:6].to_pybytes() == _FILE_MARK:
+        with pa.ipc.open_file(content) as file:
+            for number in range(file.num_record_batches):
+                yield file.get_batch(number)
+    else:
+        with pa.ipc.open_stream(content) as stream:
+            yield from stream
+
+
+def _stream_blocks(content: Any) -> Iterator[memoryview]:
+    """The metadata of each message of a stream."""
+    import pyarrow as pa
+
+    for message in pa.ipc.MessageReader.open_stream(content):
+        yield memoryview(message.metadata)
+
+
+def _file_blocks(body: bytes) -> list[memoryview]:
+    """The metadata of each batch of a file, by its footer (File.fbs); none for a stream."""
+    if not body.startswith(_FILE_MARK):
+        return []
+    end = len(body) - len(_FILE_MARK) - 4
+    footer = memoryview(body)[max(0, end - struct.unpack_from("<I", body, end)[0]) : end]
+    root = struct.unpack_from("<I", footer, 0)[0]
+    blocks = []
+    for number in (2, 3):  # dictionaries, record batches
+        if place := _field(footer, root, number):
+            place += struct.unpack_from("<I", footer, place)[0]
+            for block in range(struct.unpack_from("<I", footer, place)[0]):
+                start, size = struct.unpack_from("<qi", footer, place + 4 + 24 * block)
+                metadata = memoryview(body)[start : start + size]
+                blocks.append(metadata[8 if metadata[:4] == b"\xff" * 4 else 4 :])
+    return blocks
 
 
 def _parquet(reader: BodyReader, body: bytes, limit: int) -> dict[str, Cells]:
@@ -184,8 +221,10 @@ def _columns(reader: BodyReader, table: Any) -> dict[str, Cells]:
                 pa.types.is_integer(kind) or pa.types.is_floating(kind)
             ):
                 columns[name] = column.cast(pa.float64(), safe=False).to_numpy()
-            elif pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+            elif pa.types.is_dictionary(kind):
                 columns[name] = _coded(column)
+            elif str(kind) in ("string", "large_string", "string_view"):
+                columns[name] = _coded(column.cast(pa.string()))
             elif pa.types.is_timestamp(kind):
                 zone = kind.tz
                 columns[name] = column.cast(pa.timestamp("us", zone), safe=False).to_pylist()

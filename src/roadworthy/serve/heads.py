@@ -21,6 +21,7 @@ _ONCE = (
 )  # fmt: skip
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _BEGINNING = re.compile(rb"[A-Z]{1,20}(?: [^\x00-\x20\x7f-\xff]*(?: H?T?T?P?/?1?\.?[01]?\r?)?)?")
+_REQUEST_LINE = re.compile(rb"[A-Z]{1,20} [^\x00-\x20\x7f]+ HTTP/1\.[01]\r\n")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
@@ -49,6 +50,8 @@ def read_head(content: bytes) -> Head:
     """
     if b"\n" in content.replace(b"\r\n", b""):
         raise RequestProblem(400, "a line of the request's head does not end in CR LF")
+    if _REQUEST_LINE.match(content) is None:
+        raise RequestProblem(400, "this is not a well-formed HTTP/1.1 request")
     found = _Fields()
     parser = httptools.HttpRequestParser(found)
     try:

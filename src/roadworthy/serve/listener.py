@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from roadworthy.serve.connection import Connection
 
 log = logging.getLogger("roadworthy.serve")
+SWEEP = 1.0
+"""Seconds between two looks at the clock and at who is late."""
 _MAX_HEADS = 512
 _MAX_REMEMBERED = 1024
 
@@ -56,9 +58,10 @@ class Listener:
         self.application = application
         self.loop = loop
         self.max_body = int(options.max_body_mb * 1_000_000)
-        self.header_seconds = options.header_seconds
-        self.body_seconds = options.body_seconds
-        self.keep_alive_seconds = options.keep_alive_seconds
+        # the clock is set once a second, so a deadline by it may fall a second early
+        self.header_seconds = options.header_seconds + SWEEP
+        self.body_seconds = options.body_seconds + SWEEP
+        self.keep_alive_seconds = options.keep_alive_seconds + SWEEP
         self.max_connections = options.max_connections
         self.heads: dict[bytes, Head] = {}
         self.connections: dict[Connection, None] = {}
@@ -76,7 +79,7 @@ class Listener:
     def admit(self, connection: Connection) -> bool:
         """Let a connection in; the longest idle one makes room where there is none."""
         if len(self.connections) >= self.max_connections:
-            idle = next((other for other in self.connections if other.idle), None)
+            idle = next((one for one in self.connections if one.idle or one.closing), None)
             if idle is None or self.draining:
                 return False
             self.connections.pop(idle)

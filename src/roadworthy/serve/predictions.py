@@ -103,14 +103,23 @@ class Predictor:
         bundle: The bundle.
         max_rows: Rows that one request may hold.
         max_text: Characters that one cell may hold.
+        max_body: Bytes that one body may hold, decompressed.
     """
 
-    def __init__(self, bundle: Bundle, max_rows: int, max_text: int = 100_000) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        max_rows: int,
+        max_text: int = 100_000,
+        max_body: int = 16_000_000,
+    ) -> None:
         self.bundle = bundle
         self.contract = bundle.contract
         self.target = bundle.contract.target
         self.engine = bundle.engine
         self.reader = BodyReader(bundle, max_rows, max_text)
+        self.max_body = max_body
+        self.short_version = bundle.manifest.short_version
         self.counts = Counts()
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.target.classes
@@ -149,6 +158,25 @@ class Predictor:
             warnings = [self._warning(note, UNSET) for note in notes]
         scores = self.engine.run_one(vector)
         return self._encode_answer(One(*self._answer(scores), *self._model, request_id, warnings))
+
+    async def check_golden(self) -> None:
+        """Ask for the golden rows by the very ways that requests take, alone and together.
+
+        Raises:
+            CheckFailed: One is answered wrong: such a model is never served.
+        """
+        rows = [golden.row for golden in self.bundle.golden]
+        alone = []
+        for body in map(msgspec.json.encode, rows):
+            answer = self.one(body, "golden") or await self.json(body, "golden")
+            alone.append(msgspec.json.decode(answer))
+        self.bundle.check_answers(alone)
+        if rows:
+            columns = {name: [row.get(name) for row in rows] for name in rows[0]}
+            for together in (rows, columns):
+                answer = await self.json(msgspec.json.encode(together), "golden")
+                self.bundle.check_answers(msgspec.json.decode(answer)["predictions"])
+        self.counts = Counts()
 
     async def json(self, body: bytes, request_id: str) -> bytes:
         """Answer any JSON body; raises RequestProblem."""

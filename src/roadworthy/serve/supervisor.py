@@ -84,6 +84,7 @@ class Supervisor:
         self.on_ready = on_ready
         self.workers: list[Worker] = []
         self.announced = False
+        self._served_once = False
         self._pause = 0.1
         self._start_at = 0.0
         self._selector = selectors.DefaultSelector()
@@ -142,6 +143,7 @@ class Supervisor:
                     self._wake_read.recv(4096)
             elif not key.data.listen():
                 self._bury(key.data)
+        self._served_once = self._served_once or any(worker.ready for worker in self.workers)
         if not self.announced and self.workers and all(w.ready for w in self.workers):
             self.announced = True
             self.on_ready(self.workers[0].served)
@@ -152,7 +154,7 @@ class Supervisor:
         code = worker.process.wait()
         if self._stop_by is not None:
             return
-        if not self.announced:
+        if not self._served_once:
             raise _start_error(worker, code)
         log.error("worker %d ended with code %d: replaced", worker.process.pid, code)
         self._start_at = time.monotonic() + (0.0 if worker.ready else self._pause)

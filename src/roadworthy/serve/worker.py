@@ -22,10 +22,9 @@ import msgspec
 import uvloop
 
 from roadworthy.errors import RoadworthyError
-from roadworthy.serve.listener import Listener
+from roadworthy.serve.listener import SWEEP, Listener
 from roadworthy.serve.orders import Orders, Word
 
-SWEEP = 1.0
 _BACKLOG = 4096
 
 
