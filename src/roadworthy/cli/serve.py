@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli.options import Destination, ProjectFile, Quiet
+from roadworthy.errors import InputError
 from roadworthy.project import load_project
 
 if TYPE_CHECKING:
@@ -19,15 +21,20 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Folders of bundles; the first is the default.")
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Default 8080.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Default 127.0.0.1.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes. Default 1.")] = None,
+    new_key: Annotated[
+        str | None, typer.Option("--new-key", help="Add an API key of this name, and end.")
+    ] = None,
     project: ProjectFile = None,
     destination: Destination = None,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a bundle over HTTP until Ctrl-C or SIGTERM; answers in flight are finished.
+    """Serve bundles over HTTP until Ctrl-C or SIGTERM; answers in flight are finished.
 
     Example: `roadworthy serve bundles/adult/3f2a9c017d55 --port 8080`
     """
@@ -36,7 +43,20 @@ def serve(
     wanted = load_project(project, destination).override(
         "serve", port=port, host=host, workers=workers
     )
-    run(model, project=wanted, on_ready=None if quiet else _print_ready)
+    if new_key is not None:
+        _print_new_key(wanted.serve.keys, new_key)
+        return
+    if not models:
+        raise InputError("no bundle is named", fix="roadworthy serve BUNDLE")
+    run([*models], project=wanted, on_ready=None if quiet else _print_ready)
+
+
+def _print_new_key(file: str | None, name: str) -> None:
+    from roadworthy.serve.guard import add_key
+
+    if file is None:
+        raise InputError("there is no key file", where="serve.keys", fix='keys = "keys.json"')
+    typer.echo(add_key(Path(file), name))
 
 
 def _print_ready(address: str, models: Sequence[Served]) -> None:

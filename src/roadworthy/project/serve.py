@@ -38,6 +38,19 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_connections: int = 4096
     max_in_flight: int = 64
     dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
+    keys: str | None = None
+    jwks: str | None = None
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    client_ca: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    access_log: bool = False
+    log_folder: str | None = None
+    log_sample: float = 1.0
+    log_redact: tuple[str, ...] = ()
+    log_rows: int = 50_000
     follow: bool = False
     canary: str | None = None
     canary_percent: float = 0.0
@@ -61,9 +74,21 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(
+                (self.tls_certificate is None) == (self.tls_key is None),
+                "tls_key",
+                "given together with tls_certificate",
+            ),
+            Range(
+                self.client_ca is None or self.tls_certificate is not None,
+                "client_ca",
+                "given together with tls_certificate",
+            ),
             Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
             Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),
             Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
+            Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
+            Range(self.log_rows >= 1, "log_rows", "1 or more"),
             Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
             Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
             Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),

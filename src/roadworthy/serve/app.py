@@ -20,15 +20,18 @@ from roadworthy.bundle import Bundle
 from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
+from roadworthy.serve.access_log import AccessLog
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.formats import read_body
+from roadworthy.serve.guard import Guard
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.models import FolderPlace, Model, load_predictor
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Served
 from roadworthy.serve.pages import docs_page
+from roadworthy.serve.prediction_log import PredictionLog
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
@@ -37,6 +40,7 @@ _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
+_CORS_HEADERS = "authorization, content-type, x-api-key, x-request-id"
 _PAGE_HEADERS = (
     ("content-security-policy", _PAGE_POLICY),
     ("x-content-type-options", "nosniff"),
@@ -59,13 +63,20 @@ class App:
         self.models = models
         self.options = options
         self.metrics = ServerMetrics(models, share)
+        self.guard = Guard(options)
+        self.log = PredictionLog(options) if options.log_folder else None
+        self.metrics.log = self.log
+        self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
         self.in_flight = 0
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background: set[asyncio.Future[Any]] = set()
+        self._following = self._logging = _done()
         self.lay_routes()
 
     def lay_routes(self) -> None:
         """Lay the routes anew, when a model has another version."""
+        for predictor in (one for model in self.models for one in model.answering()):
+            predictor.on_answer = self.log.add if self.log is not None else None
         routes: dict[str, Route] = {}
         for place, model in enumerate(self.models):
             routes |= self._of_model(model, f"/models/{model.name}")
@@ -110,7 +121,10 @@ class App:
         if route is None:
             raise RequestProblem(404, "nothing is here: GET /openapi.json lists the addresses")
         try:
+            if self.options.cors_origins and request.head.method == "OPTIONS":
+                return self._preflight(route, request)
             check_method(route, request)
+            self.guard.check(request, route.scope)
             answer = route.handler(request)
         except RequestProblem as problem:
             return route.refusal(problem, request.id)
@@ -127,6 +141,8 @@ class App:
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
+        if self.access is not None:
+            self.access.add(request, response, seconds)
         path = request.head.path if request is not None else ""
         route = self.routes.get(path)
         if route is None:
@@ -144,14 +160,23 @@ class App:
         )
 
     def tick(self) -> None:
-        """Once a second: share the counts, look whether a model has another version."""
+        """Once a second: share the counts, look whether keys or a model changed."""
         self.metrics.share()
-        if self.options.follow and not self._background:
-            self._start(self._follow())
+        self.guard.refresh()
+        if self.access is not None:
+            self.access.flush()
+        if self.log is not None and self._logging.done():
+            self._logging = self._start(self.log.flush())
+        if self.options.follow and self._following.done():
+            self._following = self._start(self._follow())
 
     def close(self) -> None:
-        """The worker ends."""
+        """The worker ends: what is kept in memory is written."""
         self.metrics.share()
+        if self.access is not None:
+            self.access.flush()
+        if self.log is not None:
+            self.log.close()
 
     async def _follow(self) -> None:
         for model in self.models:
@@ -160,10 +185,11 @@ class App:
                 self.metrics.retire(model.name, old)
                 self.lay_routes()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Any) -> asyncio.Future[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def _predict(self, model: Model, version: str | None, request: Request) -> Answer:
         """One row of JSON at once, everything else in slices."""
@@ -190,11 +216,23 @@ class App:
         media = headers.get("content-type")
         start = perf_counter()
         encoded, single = await read_body(predictor.reader, body, media, predictor.max_body)
-        batch = await predictor.batch(encoded, single=single)
+        batch = await predictor.batch(encoded, request.id, single=single)
         if model.shadow is not None:
             self._start(model.compare(body, media, batch, perf_counter() - start))
         content = predictor.encode(batch, request.id, single=single)
         return Response(200, content, JSON, (("x-request-id", request.id),))
+
+    def _preflight(self, route: Route, request: Request) -> Response:
+        """What a browser asks before it lets a page of another origin send."""
+        headers = (
+            ("access-control-allow-methods", f"{route.method}, OPTIONS"),
+            (
+                "access-control-allow-headers",
+                "authorization, content-type, x-api-key, x-request-id",
+            ),
+            ("access-control-max-age", "600"),
+        )
+        return Response(204, b"", "", headers)
 
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
@@ -220,6 +258,12 @@ async def load_app(places: list[str], options: ServeSection, share: str | None) 
     if options.shadow is not None:
         models[0].shadow = await load_predictor(Path(options.shadow), options)
     return App(models, options, Path(share) if share else None)
+
+
+def _done() -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
 
 
 def _page(content: bytes) -> Response:

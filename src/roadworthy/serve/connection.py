@@ -226,6 +226,8 @@ class Connection(asyncio.Protocol):
         listener = self.listener
         head = request.head
         close = not head.keep_alive or listener.draining
+        if listener.cors_origins:
+            response = listener.allow_origin(request, response)
         self.transport.write(
             encode_response(response, listener.date, close=close, bodiless=head.method == "HEAD")
         )

@@ -62,6 +62,7 @@ class Listener:
         self.header_seconds = options.header_seconds + SWEEP
         self.body_seconds = options.body_seconds + SWEEP
         self.keep_alive_seconds = options.keep_alive_seconds + SWEEP
+        self.cors_origins = frozenset(options.cors_origins)
         self.max_connections = options.max_connections
         self.heads: dict[bytes, Head] = {}
         self.connections: dict[Connection, None] = {}
@@ -127,6 +128,14 @@ class Listener:
         response = problem.response(next(self._ids))
         self.application.note(None, response, 0.0)
         return encode_response(response, self.date, close=True, bodiless=False)
+
+    def allow_origin(self, request: Request, response: Response) -> Response:
+        """Let a page of an allowed origin read the answer."""
+        origin = request.head.headers.get("origin")
+        if origin is None or origin not in self.cors_origins:
+            return response
+        headers = (*response.headers, ("access-control-allow-origin", origin), ("vary", "origin"))
+        return response._replace(headers=headers)
 
     def note(self, request: Request, response: Response, start: float) -> None:
         """Tell the application of an answer that was sent."""

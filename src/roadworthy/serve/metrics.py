@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
 from roadworthy.serve.models import Model
+from roadworthy.serve.prediction_log import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
 _SEPARATOR = "\x1f"
@@ -74,14 +75,20 @@ class Tally(msgspec.Struct):
     Attributes:
         requests: Model, route and code -> requests.
         models: Name -> its counts.
+        log_rows: Rows in the prediction log.
+        log_dropped: Rows that it lost.
     """
 
+    log_rows: int = 0
+    log_dropped: int = 0
     requests: dict[str, int] = {}
     models: dict[str, ModelTally] = {}
 
     def add(self, other: Tally) -> None:
         """Add another worker's counts to these."""
         add_counts(self.requests, other.requests)
+        self.log_rows += other.log_rows
+        self.log_dropped += other.log_dropped
         for name, theirs in other.models.items():
             self.models.setdefault(name, ModelTally()).add(theirs)
 
@@ -103,6 +110,7 @@ class ServerMetrics:
     def __init__(self, models: Sequence[Model], folder: Path | None) -> None:
         self.models = models
         self.folder = folder
+        self.log: PredictionLog | None = None
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._kept = {model.name: ModelTally() for model in models}
 
@@ -126,7 +134,9 @@ class ServerMetrics:
             _SEPARATOR.join((model, route, str(code))): n
             for (model, route, code), n in self._requests.items()
         }
-        total = Tally(requests)
+        total = Tally(requests=requests)
+        if self.log is not None:
+            total.log_rows, total.log_dropped = self.log.written, self.log.dropped
         for model in self.models:
             tally = total.models[model.name] = ModelTally()
             tally.add(self._kept[model.name])
@@ -230,6 +240,12 @@ class _Exposition(Collector):
                 different.add_metric([model.name], model.comparison.different)
         yield rows
         yield different
+        yield CounterMetricFamily(
+            "roadworthy_log_rows", "Rows in the prediction log.", value=self.tally.log_rows
+        )
+        yield CounterMetricFamily(
+            "roadworthy_log_dropped", "Rows that it lost.", value=self.tally.log_dropped
+        )
 
     def _durations(self) -> HistogramMetricFamily:
         histogram = HistogramMetricFamily(

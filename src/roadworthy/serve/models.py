@@ -174,7 +174,7 @@ class Model:
         start = time.perf_counter()
         try:
             rows = await read_body(self.shadow.reader, body, media, self.shadow.max_body)
-            other = await self.shadow.batch(rows.encoded)
+            other = await self.shadow.batch(rows.encoded, "")
         except RequestProblem:
             self.comparison.failures += 1
         else:

@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.answers import class_chooser
+from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
@@ -96,6 +96,10 @@ class Batch(NamedTuple):
     warnings: list[Warning]
 
 
+OnAnswer = Callable[[str, "Predictor", Sequence[Sequence[float]], Sequence[Sequence[float]]], None]
+"""Called with request id, predictor, vectors and scores of what was answered."""
+
+
 class Predictor:
     """Answers for one bundle.
 
@@ -121,6 +125,7 @@ class Predictor:
         self.max_body = max_body
         self.short_version = bundle.manifest.short_version
         self.counts = Counts()
+        self.on_answer: OnAnswer | None = None
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.target.classes
         self._interval = self.target.interval
@@ -157,6 +162,8 @@ class Predictor:
             self.counts.notes.update(notes)
             warnings = [self._warning(note, UNSET) for note in notes]
         scores = self.engine.run_one(vector)
+        if self.on_answer is not None:
+            self.on_answer(request_id, self, (vector,), (scores,))
         return self._encode_answer(One(*self._answer(scores), *self._model, request_id, warnings))
 
     async def check_golden(self) -> None:
@@ -168,23 +175,23 @@ class Predictor:
         rows = [golden.row for golden in self.bundle.golden]
         alone = []
         for body in map(msgspec.json.encode, rows):
-            answer = self.one(body, "golden") or await self.json(body, "golden")
-            alone.append(msgspec.json.decode(answer))
+            given = self.one(body, "golden") or await self.json(body, "golden")
+            alone.append(msgspec.json.decode(given))
         self.bundle.check_answers(alone)
         if rows:
             columns = {name: [row.get(name) for row in rows] for name in rows[0]}
             for together in (rows, columns):
-                answer = await self.json(msgspec.json.encode(together), "golden")
-                self.bundle.check_answers(msgspec.json.decode(answer)["predictions"])
+                given = await self.json(msgspec.json.encode(together), "golden")
+                self.bundle.check_answers(msgspec.json.decode(given)["predictions"])
         self.counts = Counts()
 
     async def json(self, body: bytes, request_id: str) -> bytes:
         """Answer any JSON body; raises RequestProblem."""
         encoded, single = await self.reader.json(body)
-        batch = await self.batch(encoded, single=single)
+        batch = await self.batch(encoded, request_id, single=single)
         return self.encode(batch, request_id, single=single)
 
-    async def batch(self, encoded: Encoded, *, single: bool = False) -> Batch:
+    async def batch(self, encoded: Encoded, request_id: str, *, single: bool = False) -> Batch:
         """Run encoded rows in slices, and count them."""
         matrix = encoded.matrix
         parts = []
@@ -198,6 +205,8 @@ class Predictor:
             found = np.bincount(codes, minlength=len(self._classes)).tolist()
             self.counts.classes.update(dict(enumerate(found)))
         self.counts.rows += len(matrix)
+        if self.on_answer is not None:
+            self.on_answer(request_id, self, matrix.tolist(), scores.tolist())
         for note, rows in encoded.noticed.items():
             self.counts.notes[note] += len(rows)
         return Batch(scores, codes, self._warnings(encoded, single))
@@ -222,6 +231,10 @@ class Predictor:
         classes, make = self._classes, self._probabilities
         for code, row in zip(batch.codes.tolist(), batch.scores.tolist(), strict=True):
             yield Answer(classes[code], make(*row), UNSET)
+
+    def plain_answer(self, scores: Sequence[float]) -> dict[str, Any]:
+        """The answer to one row's scores as plain data."""
+        return answer(self.target, scores)
 
     def predictions(self, batch: Batch) -> list[Any]:
         """The answered class or number of each row."""

@@ -7,20 +7,21 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadworthy.errors import OutsideError
-from roadworthy.project import Project
+from roadworthy.project import Project, ServeSection
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from roadworthy.bundle import Bundle
 
+    Source = Bundle | str | os.PathLike[str]
+
 
 def serve(
-    bundle: Bundle | str | os.PathLike[str],
+    bundles: Source | list[Source],
     port: int | None = None,
     *,
     host: str | None = None,
@@ -28,10 +29,10 @@ def serve(
     project: Project | None = None,
     on_ready: Callable[[str, Sequence[Served]], None] | None = None,
 ) -> None:
-    """Serve a bundle until SIGINT or SIGTERM; answers in flight are finished first.
+    """Serve bundles until SIGINT or SIGTERM; answers in flight are finished first.
 
     Args:
-        bundle: The bundle, or its folder.
+        bundles: A bundle or its folder, or several; the first answers where none is named.
         port: TCP port; None takes `[serve] port`, and 0 any free one.
         host: Address to listen on; None takes `[serve] host`.
         workers: Processes; None takes `[serve] workers`.
@@ -44,15 +45,20 @@ def serve(
         OutsideError: The port cannot be had.
     """
     options = (project or Project()).override("serve", host=host, port=port, workers=workers).serve
-    path = Path(bundle if isinstance(bundle, (str, os.PathLike)) else bundle.path)
+    several = bundles if isinstance(bundles, list) else [bundles]
+    paths = [_path(one) for one in several]
     share = tempfile.mkdtemp(prefix="roadworthy-")
     with _listen(options.host, options.port) as listening:
-        address = _address(options.host, listening.getsockname()[1])
-        orders = Orders([str(path)], options, listening.fileno(), share)
+        address = _address(options, listening.getsockname()[1])
+        orders = Orders(paths, options, listening.fileno(), share)
         try:
             Supervisor(orders, lambda models: on_ready(address, models) if on_ready else None).run()
         finally:
             shutil.rmtree(share, ignore_errors=True)
+
+
+def _path(bundle: Source) -> str:
+    return os.fspath(bundle if isinstance(bundle, (str, os.PathLike)) else bundle.path)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -70,6 +76,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address(host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _address(options: ServeSection, port: int) -> str:
+    scheme = "https" if options.tls_certificate else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -24,6 +24,7 @@ import uvloop
 from roadworthy.errors import RoadworthyError
 from roadworthy.serve.listener import SWEEP, Listener
 from roadworthy.serve.orders import Orders, Word
+from roadworthy.serve.tls import Certificates, certificates
 
 _BACKLOG = 4096
 
@@ -58,11 +59,12 @@ async def _serve(orders: Orders) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(0, stop.set)  # the supervisor writes nothing more: this is its end
-    server = await _listen(listener, orders)
+    secured = certificates(orders.options)
+    server = await _listen(listener, orders, secured)
     gc.collect()
     gc.freeze()  # what is loaded stays: the collector need not walk it again and again
     say(Word("ready", served=app.served()))
-    ticking = loop.create_task(_tick(listener, app))
+    ticking = loop.create_task(_tick(listener, app, secured))
     await stop.wait()
     loop.remove_reader(0)
     server.close()
@@ -75,20 +77,30 @@ async def _serve(orders: Orders) -> None:
     app.close()
 
 
-async def _listen(listener: Listener, orders: Orders) -> asyncio.Server:
+async def _listen(
+    listener: Listener, orders: Orders, secured: Certificates | None
+) -> asyncio.Server:
     from roadworthy.serve.connection import Connection
 
     listening = socket.socket(fileno=orders.socket)
     listening.setblocking(False)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: Connection(listener), sock=listening, backlog=_BACKLOG)
+    return await loop.create_server(
+        lambda: Connection(listener),
+        sock=listening,
+        backlog=_BACKLOG,
+        ssl=secured.context if secured else None,
+        ssl_handshake_timeout=orders.options.header_seconds if secured else None,
+    )
 
 
-async def _tick(listener: Listener, app: Any) -> None:
+async def _tick(listener: Listener, app: Any, secured: Certificates | None) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         listener.sweep()
         app.tick()
+        if secured is not None:
+            secured.refresh()
         say(Word("alive"))
 
 

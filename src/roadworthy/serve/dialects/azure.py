@@ -49,7 +49,7 @@ async def _score(model: Servable, request: Request) -> Response:
         raise RequestProblem(400, f"send exactly one of {', '.join(_FORMS)}")
     encoded = await _read(predictor.reader, content[found[0]])
     asked = content.get("params", content.get("GlobalParameters"))
-    batch = await predictor.batch(encoded)
+    batch = await predictor.batch(encoded, request.id)
     answers = results(predictor, batch, asked)
     return json_response(request, {"Results": answers} if found[0] == "Inputs" else answers)
 

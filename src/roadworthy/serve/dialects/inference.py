@@ -108,7 +108,7 @@ async def _infer(model: Servable, version: str | None, request: Request) -> Resp
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise RequestProblem(400, "send an object with a list of inputs")
     encoded = await read_tensors(predictor.reader, content["inputs"], memoryview(body)[size:])
-    batch = await predictor.batch(encoded)
+    batch = await predictor.batch(encoded, request.id)
     answer = {
         "model_name": model.name,
         "model_version": predictor.short_version,

@@ -76,7 +76,7 @@ async def _invoke(model: Servable, request: Request) -> Response:
         encoded = await read_csv(reader, body, header=named)
     else:
         encoded = (await read_body(reader, body, header, predictor.max_body)).encoded
-    batch = await predictor.batch(encoded)
+    batch = await predictor.batch(encoded, request.id)
     return _respond(request, predictor, results(predictor, batch, asked), essence)
 
 

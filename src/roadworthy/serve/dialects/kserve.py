@@ -40,7 +40,7 @@ async def predict_instances(model: Servable, request: Request) -> Response:
     if "instances" not in content:
         raise RequestProblem(400, "instances is missing: send a list of rows")
     encoded = await read_instances(predictor.reader, content["instances"])
-    batch = await predictor.batch(encoded)
+    batch = await predictor.batch(encoded, request.id)
     return json_response(
         request, {"predictions": results(predictor, batch, content.get("parameters"))}
     )
