@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import io
 import json
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Server, Trained, serving
+from tests.conftest import Server, Trained, free_port, serving
 from tests.serve.test_bad_input import ROW
 
 NAMES = list(ROW)
@@ -331,3 +335,30 @@ def test_no_json_at_all_ends_in_a_server_error(
     status, _, answer = server.request("POST", path, json.dumps(content).encode(), **JSON)
     assert status < 500
     json.loads(answer)
+
+
+@pytest.mark.parametrize(
+    ("port", "folder"),
+    [("AIP_HTTP_PORT", "AZUREML_MODEL_DIR"), ("SAGEMAKER_BIND_TO_PORT", "AZUREML_MODEL_DIR")],
+)
+def test_a_cloud_says_where_the_model_is_and_where_to_listen(
+    bundles: dict[str, Trained], monkeypatch: pytest.MonkeyPatch, port: str, folder: str
+) -> None:
+    chosen = free_port()
+    monkeypatch.setenv(port, str(chosen))
+    monkeypatch.setenv(folder, str(bundles["binary"].bundle.path))
+    process = subprocess.Popen([sys.executable, "-m", "roadworthy", "serve", "--quiet"])
+    try:
+        for _ in range(400):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", chosen, timeout=5)
+                connection.request("GET", "/ping")
+                assert connection.getresponse().status == 200
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            raise AssertionError("nothing answers where the environment says")
+    finally:
+        process.terminate()
+        assert process.wait(40) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
     from roadworthy.serve.orders import Served
 
 
+_SAGEMAKER = "SAGEMAKER_BIND_TO_PORT"
+
+
 def serve(
     models: Annotated[
         list[str] | None, typer.Argument(help="Folders of bundles; the first is the default.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Default 8080.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Default 127.0.0.1.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes. Default 1.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes; 0: one a core. Default 1.")
+    ] = None,
     new_key: Annotated[
         str | None, typer.Option("--new-key", help="Add an API key of this name, and end.")
     ] = None,
@@ -46,9 +52,24 @@ def serve(
     if new_key is not None:
         _print_new_key(wanted.serve.keys, new_key)
         return
-    if not models:
-        raise InputError("no bundle is named", fix="roadworthy serve BUNDLE")
-    run([*models], project=wanted, on_ready=None if quiet else _print_ready)
+    if port is None and (told := os.environ.get("AIP_HTTP_PORT") or os.environ.get(_SAGEMAKER)):
+        wanted = wanted.override("serve", port=_number(told), host=host or "0.0.0.0")
+    run([*(models or _mounted())], project=wanted, on_ready=None if quiet else _print_ready)
+
+
+def _mounted() -> list[str]:
+    """The bundle where a cloud's hosting puts it: Azure, SageMaker, KServe."""
+    for folder in (os.environ.get("AZUREML_MODEL_DIR"), "/opt/ml/model", "/mnt/models"):
+        if folder and Path(folder, "manifest.json").is_file():
+            return [folder]
+    raise InputError("no bundle is named", fix="roadworthy serve BUNDLE")
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"the port {text!r} from the environment is not a number") from None
 
 
 def _print_new_key(file: str | None, name: str) -> None:

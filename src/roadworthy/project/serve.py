@@ -69,7 +69,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """What values are allowed, for messages."""
         return [
             Range(0 <= self.port <= 65535, "port", "between 0 and 65535"),
-            Range(1 <= self.workers <= 256, "workers", "between 1 and 256"),
+            Range(0 <= self.workers <= 256, "workers", "between 0 (one a core) and 256"),
             Range(self.max_body_mb > 0, "max_body_mb", "above 0"),
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),

@@ -30,7 +30,7 @@ from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.models import FolderPlace, Model, load_predictor
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Served
-from roadworthy.serve.pages import docs_page
+from roadworthy.serve.pages import dashboard_page, docs_page
 from roadworthy.serve.prediction_log import PredictionLog
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
@@ -82,10 +82,11 @@ class App:
             routes |= self._of_model(model, f"/models/{model.name}")
             if place == 0:
                 routes |= self._of_model(model, "")
+        live = dashboard_page()
         dialects = [DIALECTS[name] for name in self.options.dialects]
         routes |= dict(dialect_routes(dialects, self.models))
         routes |= {
-            "/": Route("GET", lambda _: Response(307, b"", "", (("location", "/docs"),))),
+            "/": Route("GET", lambda _: _page(live)),
             "/livez": constant(b'{"status":"live"}', "open"),
             "/startupz": constant(b'{"status":"started"}', "open"),
             "/readyz": constant(b'{"status":"ready"}', "open"),

@@ -21,7 +21,9 @@ from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 MAX_PROBLEMS = 50
 _KINDS = {"number": "number", "category": "category", "boolean": "boolean", "date": "date"}
 _NOTES = (None, BLANK, UNSEEN, RANGE)
-_PLAIN_NUMBERS = {int, float, type(None)}
+_NUMBERS = {int, float, type(None)}
+_ALIKE = (_NUMBERS, {str, type(None)}, {bool, type(None)})
+"""Types among which equal cells mean the same; True and 1 do not."""
 
 
 class Coded(NamedTuple):
@@ -157,22 +159,12 @@ class _Reader:
             if self.column_of.kind == "number":
                 return self._numbers(cells)
             cells = [None if cell != cell else cell for cell in cells.tolist()]
-        elif self.column_of.kind == "number" and set(map(type, cells)) <= _PLAIN_NUMBERS:
+        elif self.column_of.kind == "number" and set(map(type, cells)) <= _NUMBERS:
             try:
                 return self._numbers(np.array(cells, dtype=np.float64))
             except OverflowError:
                 pass  # an integer beyond float64: the slow way says which
-        places: dict[Any, int] = {}
-        distinct: list[Any] = []
-        codes = np.empty(len(cells), dtype=np.int64)
-        for row, cell in enumerate(cells):
-            key = (list, row) if isinstance(cell, (list, dict)) else (type(cell), cell)
-            found = places.get(key)
-            if found is None:
-                found = places[key] = len(distinct)
-                distinct.append(cell)
-            codes[row] = found
-        return self._coded(Coded(distinct, codes))
+        return self._coded(_code(cells))
 
     def _numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         blank = np.isnan(values)
@@ -238,3 +230,18 @@ class _Reader:
         room = MAX_PROBLEMS - len(self.problems)
         name = self.column_of.name
         self.problems += [Problem(reason, name, int(row)) for row in rows[: max(0, room)]]
+
+
+def _code(cells: Sequence[Any]) -> Coded:
+    """A column by its distinct cells."""
+    types = set(map(type, cells))
+    keys: Sequence[Any] = cells
+    if not any(types <= alike for alike in _ALIKE):
+        keys = [
+            (list, row) if isinstance(cell, (list, dict)) else (type(cell), cell)
+            for row, cell in enumerate(cells)
+        ]
+    distinct = dict(zip(reversed(keys), reversed(cells), strict=True))  # the first of equal ones
+    places = {key: place for place, key in enumerate(distinct)}
+    codes = np.fromiter(map(places.__getitem__, keys), dtype=np.int64, count=len(cells))
+    return Coded(list(distinct.values()), codes)

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from roadworthy.errors import OutsideError
 from roadworthy.project import Project, ServeSection
 from roadworthy.serve.orders import Orders, Served
@@ -35,7 +37,7 @@ def serve(
         bundles: A bundle or its folder, or several; the first answers where none is named.
         port: TCP port; None takes `[serve] port`, and 0 any free one.
         host: Address to listen on; None takes `[serve] host`.
-        workers: Processes; None takes `[serve] workers`.
+        workers: Processes, 0 for one a core; None takes `[serve] workers`.
         project: The project; None takes every default.
         on_ready: Called with the service's address and its models once every worker answers.
 
@@ -45,6 +47,8 @@ def serve(
         OutsideError: The port cannot be had.
     """
     options = (project or Project()).override("serve", host=host, port=port, workers=workers).serve
+    if options.workers == 0:
+        options = msgspec.structs.replace(options, workers=len(os.sched_getaffinity(0)))
     several = bundles if isinstance(bundles, list) else [bundles]
     paths = [_path(one) for one in several]
     share = tempfile.mkdtemp(prefix="roadworthy-")
