@@ -24,6 +24,7 @@ from roadworthy.serve.orders import Orders, Served, Word
 log = logging.getLogger("roadworthy.serve")
 _ERRORS = {1: CheckFailed, 2: InputError, 3: OutsideError}
 _PROGRAM = "from roadworthy.serve.worker import main; raise SystemExit(main())"
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MAX_PAUSE = 5.0
 _START_SECONDS = 120.0
 
@@ -100,8 +101,7 @@ class Supervisor:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        previous = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
+        previous = {number: signal.signal(number, self._stop) for number in _ENDING}
         waker = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         try:
             while self.workers or self._stop_by is None:
@@ -122,10 +122,6 @@ class Supervisor:
             self._stop_by = time.monotonic() + self.orders.options.drain_seconds + 2.0
         for worker in self.workers:
             worker.send(signal.SIGTERM)
-
-    def _pass_on(self, number: int, _: object) -> None:
-        for worker in self.workers:
-            worker.send(number)
 
     def _fill_up(self) -> None:
         missing = self.orders.options.workers - len(self.workers)
