@@ -37,6 +37,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
         ("[serve]\nport = 'http'", "serve.port"),
         ("[serve]\nport = 70000", "serve.port"),
         ("[serve]\nmax_text = 1", "serve.max_text"),
+        ("[serve]\ngrpc_port = 0", "serve.grpc_port"),
         ("[serve]\nmax_connections = 0", "serve.max_connections"),
         ("[serve]\nmax_in_flight = 0", "serve.max_in_flight"),
         ("[serve]\nheader_seconds = 0", "serve.header_seconds"),

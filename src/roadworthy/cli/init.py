@@ -125,6 +125,7 @@ target = {target}
 # drain_seconds = 30.0       # to finish answers after SIGTERM
 # hang_seconds = 30.0        # after which a silent worker is replaced
 # dialects = ["invocations", "inference", "kserve", "vertex", "azure"]
+# grpc_port = 8081           # Open Inference over gRPC too
 # keys = "keys.json"         # API keys; `roadworthy serve --new-key NAME` adds one
 # jwks = "jwks.json"         # key set of an identity provider, with the next two
 # jwt_audience = "rows"

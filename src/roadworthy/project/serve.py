@@ -38,6 +38,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_connections: int = 4096
     max_in_flight: int = 64
     dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
+    grpc_port: int | None = None
     keys: str | None = None
     jwks: str | None = None
     jwt_audience: str | None = None
@@ -83,6 +84,11 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 self.client_ca is None or self.tls_certificate is not None,
                 "client_ca",
                 "given together with tls_certificate",
+            ),
+            Range(
+                self.grpc_port is None or 1 <= self.grpc_port <= 65535,
+                "grpc_port",
+                "between 1 and 65535",
             ),
             Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
             Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),

@@ -112,7 +112,7 @@ class Listener:
         except RequestProblem as problem:
             return problem.response(request.id)
         except Exception as error:  # the last line of defence: no traceback leaves the process
-            return _fault(request, error)
+            return fault(request, error)
 
     async def finish(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Wait for an answer; a problem or a fault as its document."""
@@ -121,7 +121,7 @@ class Listener:
         except RequestProblem as problem:
             return problem.response(request.id)
         except Exception as error:
-            return _fault(request, error)
+            return fault(request, error)
 
     def refusal(self, problem: RequestProblem) -> bytes:
         """The last words to a connection whose request cannot be read."""
@@ -148,10 +148,11 @@ class Listener:
             connection.drain()
 
 
-def _fault(request: Request, error: Exception) -> Response:
+def fault(request: Request, error: Exception) -> Response:
+    """The answer to a request that failed, and a line for the operator."""
     # where, but not what: the message may hold the caller's data
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename}:{frame.lineno}"
     log.error("request %s failed: %s at %s", request.id, type(error).__name__, place)
-    fault = RequestProblem(500, "an internal error; give the request id to the operator")
-    return fault.response(request.id)
+    problem = RequestProblem(500, "an internal error; give the request id to the operator")
+    return problem.response(request.id)

@@ -61,6 +61,11 @@ async def _serve(orders: Orders) -> None:
     loop.add_reader(0, stop.set)  # the supervisor writes nothing more: this is its end
     secured = certificates(orders.options)
     server = await _listen(listener, orders, secured)
+    remote = None
+    if orders.options.grpc_port is not None:
+        from roadworthy.serve.grpc_server import start_grpc
+
+        remote = await start_grpc(app, orders.options)
     gc.collect()
     gc.freeze()  # what is loaded stays: the collector need not walk it again and again
     say(Word("ready", served=app.served()))
@@ -73,6 +78,8 @@ async def _serve(orders: Orders) -> None:
         async with asyncio.timeout(orders.options.drain_seconds):
             while listener.connections:
                 await asyncio.sleep(0.02)
+    if remote is not None:
+        await remote.stop(orders.options.drain_seconds)
     ticking.cancel()
     app.close()
 

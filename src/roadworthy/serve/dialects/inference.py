@@ -113,7 +113,7 @@ async def _infer(model: Servable, version: str | None, request: Request) -> Resp
         "model_name": model.name,
         "model_version": predictor.short_version,
         "id": str(content.get("id") or request.id),
-        "outputs": _wanted(outputs_of(predictor, batch), content),
+        "outputs": wanted_outputs(outputs_of(predictor, batch), content),
     }
     return _respond(request, answer)
 
@@ -154,10 +154,13 @@ async def read_tensors(reader: BodyReader, inputs: list[Any], binary: memoryview
         tensors[name] = shape, cells
     if place != len(binary):
         raise RequestProblem(400, "there is more binary data than the inputs say")
-    return await reader.table(_columns(reader, tensors))
+    return await reader.table(tensor_columns(reader, tensors))
 
 
-def _columns(reader: BodyReader, tensors: dict[str, tuple[list[int], Any]]) -> Mapping[str, Cells]:
+def tensor_columns(
+    reader: BodyReader, tensors: dict[str, tuple[list[int], Any]]
+) -> Mapping[str, Cells]:
+    """Columns of tensors: one a column, or one of all; RequestProblem for other shapes."""
     names = reader.contract.names
     if len(tensors) == 1:
         (name, (shape, cells)) = next(iter(tensors.items()))
@@ -232,7 +235,7 @@ def outputs_of(predictor: Predictor, batch: Batch | None) -> list[Tensor]:
     return outputs
 
 
-def _wanted(outputs: list[Tensor], content: dict[str, Any]) -> list[Tensor]:
+def wanted_outputs(outputs: list[Tensor], content: dict[str, Any]) -> list[Tensor]:
     """The outputs that a request asks for, marked where it wants them binary."""
     parameters = content.get("parameters")
     binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
