@@ -4,6 +4,7 @@ nobody waits or is waited for without end."""
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW, TEXT
 
 BODY = TEXT.encode()
+JSON = "application/json"
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -336,6 +338,39 @@ def test_a_worker_that_is_killed_or_hangs_is_replaced(
         assert [line for line in server.log if "replaced" in line]
 
 
+def test_a_killed_worker_costs_no_more_than_the_requests_it_had(
+    bundles: dict[str, Trained],
+) -> None:
+    clients, failures, answered = 6, [], []
+    with serving(bundles["binary"].bundle.path, "--workers", "2") as server:
+        stop = threading.Event()
+
+        def ask() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            while not stop.is_set():
+                try:
+                    connection.request("POST", "/predict", BODY, {"Content-Type": JSON})
+                    answered.append(json.loads(connection.getresponse().read())["prediction"])
+                except (OSError, http.client.HTTPException, ValueError) as error:
+                    failures.append(error)
+                    connection.close()
+
+        threads = [threading.Thread(target=ask) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        kills = 3
+        for _ in range(kills):
+            time.sleep(0.5)
+            os.kill(workers(server)[0], signal.SIGKILL)
+            wait_for(lambda: len(workers(server)) == 2)
+        time.sleep(0.5)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(answered) == {"<=50K"}
+    assert len(failures) <= kills * clients
+
+
 def test_workers_end_when_their_supervisor_is_killed(bundles: dict[str, Trained]) -> None:
     server = Server(bundles["binary"].bundle.path, "--workers", "2")
     pids = workers(server)
@@ -401,3 +436,29 @@ def test_any_bytes_are_a_chunked_body_or_refused(content: bytes) -> None:
     with contextlib.suppress(RequestProblem):
         body.feed(content)
     assert len(body.content) <= 50
+
+
+def test_more_large_requests_than_allowed_are_turned_away_at_once(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    (tmp_path / "roadworthy.toml").write_text("[serve]\nmax_in_flight = 1\n")
+    row = bundles["multiclass"].bundle.golden[0].row
+    body = json.dumps([row] * 15_000).encode()
+    found: list[tuple[int, dict[str, str], bytes]] = []
+    with serving(bundles["multiclass"].bundle.path, cwd=tmp_path) as server:
+        threads = [
+            threading.Thread(
+                target=lambda: found.append(
+                    server.request("POST", "/predict", body, Content_Type=JSON)
+                )
+            )
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.predict(row)[0] == 200
+    statuses = [status for status, _, _ in found]
+    assert set(statuses) == {200, 503}
+    assert {headers.get("retry-after") for status, headers, _ in found if status == 503} == {"1"}

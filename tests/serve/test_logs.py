@@ -106,7 +106,8 @@ def test_the_access_log_says_what_happened_and_nothing_of_the_rows(
             Content_Type="application/json", X_API_Key="secret-key",
             Traceparent=f"00-{trace}-00f067aa0ba902b7-01",
         )  # fmt: skip
+        server.get("/secret-path")
     found = [json.loads(line) for line in server.log if line.startswith("{")]
-    (line,) = [line for line in found if line.get("path") == "/predict"]
+    (line,) = [line for line in found if line.get("route") == "/predict"]
     assert (line["status"], line["method"], line["trace_id"]) == (422, "POST", trace)
     assert "secret" not in "".join(server.log)

@@ -23,8 +23,8 @@ class AccessLog:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
 
-    def add(self, request: Request | None, response: Response, seconds: float) -> None:
-        """Take note of an answer."""
+    def add(self, request: Request | None, route: str, response: Response, seconds: float) -> None:
+        """Take note of an answer; an address that is not ours may hold anything and is left out."""
         line: dict[str, object] = {
             "time": round(time.time(), 3),
             "status": response.status,
@@ -33,7 +33,7 @@ class AccessLog:
         }
         if request is not None:
             line |= {"request_id": request.id, "method": request.head.method}
-            line["path"] = request.head.path[:200]
+            line["route"] = route
             line["body_bytes"] = len(request.body)
             trace = _TRACE(request.head.headers.get("traceparent", ""))
             if trace is not None:

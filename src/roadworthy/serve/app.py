@@ -7,7 +7,7 @@ the request to the route's handler. No framework stands between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +46,9 @@ _PAGE_HEADERS = (
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
 )
+
+
+_NOWHERE = constant(b"")._replace(label="other")
 
 
 class App:
@@ -127,11 +130,18 @@ class App:
             check_method(route, request)
             self.guard.check(request, route.scope)
             answer = route.handler(request)
+            if isinstance(answer, Response):
+                return answer
+            if self.in_flight >= self.options.max_in_flight:
+                answer.close()
+                raise _busy()
         except RequestProblem as problem:
             return route.refusal(problem, request.id)
-        return answer if isinstance(answer, Response) else self._later(route, request, answer)
+        return self._later(route, request, answer)
 
-    async def _later(self, route: Route, request: Request, answer: Awaitable[Response]) -> Response:
+    async def _later(
+        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response]
+    ) -> Response:
         self.in_flight += 1
         try:
             return await answer
@@ -142,13 +152,10 @@ class App:
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
-        if self.access is not None:
-            self.access.add(request, response, seconds)
         path = request.head.path if request is not None else ""
-        route = self.routes.get(path)
-        if route is None:
-            self.metrics.count(self.models[0].name, "other", response.status)
-            return
+        route = self.routes.get(path, _NOWHERE)
+        if self.access is not None:
+            self.access.add(request, route.label or path, response, seconds)
         self.metrics.count(route.model, route.label or path, response.status)
         if route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
@@ -201,11 +208,6 @@ class App:
             content = predictor.one(request.body, request.id)
             if content is not None:
                 return Response(200, content, JSON, (("x-request-id", request.id),))
-        if self.in_flight >= self.options.max_in_flight:
-            raise RequestProblem(
-                503, "too many large requests are being answered: try again",
-                headers=(("retry-after", "1"),),
-            )  # fmt: skip
         return self._predict_slowly(model, predictor, request)
 
     async def _predict_slowly(
@@ -259,6 +261,11 @@ async def load_app(places: list[str], options: ServeSection, share: str | None) 
     if options.shadow is not None:
         models[0].shadow = await load_predictor(Path(options.shadow), options)
     return App(models, options, Path(share) if share else None)
+
+
+def _busy() -> RequestProblem:
+    what = "too many large requests are being answered: try again"
+    return RequestProblem(503, what, headers=(("retry-after", "1"),))
 
 
 def _done() -> asyncio.Future[Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -87,7 +87,7 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Answer = Response | Awaitable[Response]
+Answer = Response | Coroutine[Any, Any, Response]
 Handler = Callable[[Request], Answer]
 
 
@@ -105,7 +105,8 @@ def encode_response(response: Response, date: bytes, *, close: bool, bodiless: b
     if media:
         lines.append(b"content-type: %b\r\n" % media.encode())
     lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
-    lines.append(b"content-length: %d\r\n" % len(body))
+    if status != HTTPStatus.NO_CONTENT:
+        lines.append(b"content-length: %d\r\n" % len(body))
     lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
     if not bodiless:
         lines.append(body)

@@ -58,7 +58,10 @@ class Worker:
             return False
         *lines, self._held = (self._held + (read or b"")).split(b"\n")
         for line in lines:
-            word = msgspec.json.decode(line, type=Word)
+            try:
+                word = msgspec.json.decode(line, type=Word)
+            except msgspec.DecodeError:
+                continue  # a library printed something
             self.heard = time.monotonic()
             if word.kind == "ready":
                 self.ready, self.served = True, word.served

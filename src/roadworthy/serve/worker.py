@@ -33,6 +33,7 @@ def main() -> int:
     """Serve until told to stop; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too: the supervisor decides
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    os.set_blocking(1, False)  # a supervisor that does not listen must not stop us
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     _allow_many_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -74,12 +75,14 @@ async def _serve(orders: Orders) -> None:
     loop.remove_reader(0)
     server.close()
     listener.drain()
+    seconds = orders.options.drain_seconds
+    remotely = loop.create_task(remote.stop(seconds)) if remote is not None else None
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(orders.options.drain_seconds):
+        async with asyncio.timeout(seconds):
             while listener.connections:
                 await asyncio.sleep(0.02)
-    if remote is not None:
-        await remote.stop(orders.options.drain_seconds)
+    if remotely is not None:
+        await remotely
     ticking.cancel()
     app.close()
 
