@@ -237,7 +237,7 @@ def test_a_client_that_would_send_too_much_is_told_before_it_sends(hasty: Server
         (b"P", b"head"),
         (POST, b"head"),
         (POST + LENGTH + b"\r\n" + BODY[:50], b"body"),
-        (CHUNKED + b"5\r\nab", b"body"),
+        (CHUNKED + b"ff\r\nab", b"body"),
     ],
 )
 def test_a_slow_client_is_told_and_cut_off(hasty: Server, sent: bytes, waits_for: bytes) -> None:

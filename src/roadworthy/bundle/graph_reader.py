@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_DAMAGE = (StopIteration, AttributeError, LookupError, TypeError, ValueError)
 _TYPES = {1: "<f4", 7: "<i8", 9: "?", 11: "<f8"}
 
 
@@ -46,7 +47,7 @@ def read_graph(model: bytes) -> GraphContent:
         graph = next(value for number, value in _fields(model) if number == 7)
         nodes = tuple(_node(value) for number, value in _fields(graph) if number == 1)
         constants = dict(_tensor(value) for number, value in _fields(graph) if number == 5)
-    except (StopIteration, IndexError, UnicodeDecodeError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise UnreadableGraph(str(error)) from None
     return GraphContent(nodes, constants)
 

@@ -22,6 +22,8 @@ _MAX_LINES = 250
 """About where the runtime becomes the faster one."""
 _INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Less": "<", "GreaterOrEqual": ">="}
 _TO_INTEGER, _TO_DOUBLE = 7, 11
+_UNKNOWN = (UnreadableGraph, KeyError, IndexError, TypeError, ValueError, RecursionError)
+"""What a graph of another make may run into; then the runtime is used."""
 Cells = NDArray[Any]
 ScalarCore = Callable[[Sequence[float]], list[float]]
 
@@ -41,7 +43,7 @@ def compile_core(core: bytes, given: str, wanted: str, width: int) -> ScalarCore
     """
     try:
         return _Writer(core, given, width).finish(wanted)
-    except UnreadableGraph:
+    except _UNKNOWN:
         return None
 
 

@@ -199,11 +199,13 @@ class Predictor:
             given = self.one(body, "golden") or await self.json(body, "golden")
             alone.append(msgspec.json.decode(given))
         self.bundle.check_answers(alone)
-        if rows:
-            columns = {name: [row.get(name) for row in rows] for name in rows[0]}
-            for together in (rows, columns):
-                given = await self.json(msgspec.json.encode(together), "golden")
-                self.bundle.check_answers(msgspec.json.decode(given)["predictions"])
+        for shape in (list, _columns_of):
+            answers = []
+            for start in range(0, len(rows), self.reader.max_rows):
+                part = shape(rows[start : start + self.reader.max_rows])
+                given = await self.json(msgspec.json.encode(part), "golden")
+                answers += msgspec.json.decode(given)["predictions"]
+            self.bundle.check_answers(answers)
         self.counts = Counts()
 
     async def json(self, body: bytes, request_id: str) -> bytes:
@@ -292,6 +294,10 @@ class Predictor:
                 break
             warnings.append(self._warning((code, place), UNSET if single else row))
         return warnings
+
+
+def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in rows[0]}
 
 
 def _probability_type(target: Target) -> Callable[..., Any]:

@@ -119,6 +119,8 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
             self._selector.close()
+            self._wake_read.close()
+            self._wake_write.close()
 
     def _stop(self, number: int, _: object) -> None:
         if self._stop_by is None:
