@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from roadworthy.bundle.container import open_container, pack
+from roadworthy.bundle.keys import open_signer
+from roadworthy.bundle.sealing import seal
+from roadworthy.bundle.sign import sign_bundle
+from tests.bundle.test_signature import make_key
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW
 
@@ -145,13 +153,103 @@ def test_a_shadow_is_asked_too_and_judged(bundles: dict[str, Trained], tmp_path:
 def test_a_second_version_that_cannot_be_served_stops_the_start(
     bundles: dict[str, Trained], tmp_path: Path, broken: str
 ) -> None:
-    import subprocess
-    import sys
-
-    write(tmp_path, f"{broken} = 'nowhere'")
+    write(tmp_path, f"{broken} = './nowhere'")
     command = [sys.executable, "-m", "roadworthy", "serve", str(bundles["binary"].bundle.path)]
     run = subprocess.run(
         [*command, "--port", "0"], capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
     assert run.returncode == 2
     assert "this is not a bundle" in run.stderr
+
+
+def signed_copies(bundles: dict[str, Trained], folder: Path) -> tuple[Path, Path, Path]:
+    """One version with a trusted signature, another with a stranger's, and that without any."""
+    private, _ = make_key(folder)
+    stranger, _ = make_key(folder, "stranger")
+    trusted, foreign, unsigned = (folder / name for name in ("trusted", "foreign", "unsigned"))
+    shutil.copytree(bundles["binary"].bundle.path, trusted)
+    for other in (foreign, unsigned):
+        shutil.copytree(bundles["linear"].bundle.path, other)
+    sign_bundle(trusted, open_signer(private))
+    sign_bundle(foreign, open_signer(stranger))
+    return trusted, foreign, unsigned
+
+
+def start(folder: Path, *models: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "roadworthy", "serve", *map(str, models), "--port", "0"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
+
+
+def told(server: Server, reason: str) -> bool:
+    return any("goes on with version" in line and reason in line for line in server.log)
+
+
+TRUST = "follow = true\n[registry]\ntrusted_keys = ['release.pub']"
+
+
+def test_with_trusted_keys_a_swap_to_what_none_of_them_signed_is_refused(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trusted, foreign, unsigned = signed_copies(bundles, tmp_path)
+    second = tmp_path / "second"
+    shutil.copytree(bundles["linear"].bundle.path, second)
+    sign_bundle(second, open_signer(str(tmp_path / "release.key")))
+    # a manifest that is no JSON: whoever parsed it before the signature would say so
+    (unsigned / "manifest.json").write_text("{")
+    link = tmp_path / "current"
+    point(link, trusted)
+    write(tmp_path, TRUST)
+    first, other = bundles["binary"].bundle.version, bundles["linear"].bundle.version
+    with serving(link, cwd=tmp_path) as server:
+        for refused, reason in ((unsigned, "is not signed"), (foreign, "signed by a trusted key")):
+            point(link, refused)
+            end = time.monotonic() + 20
+            while not told(server, reason) and time.monotonic() < end:
+                assert version(server) == first
+                time.sleep(0.1)
+            assert told(server, reason)
+            assert version(server) == first
+        point(link, second)
+        end = time.monotonic() + 20
+        while version(server) == first and time.monotonic() < end:
+            time.sleep(0.1)
+        assert version(server) == other
+
+
+@pytest.mark.parametrize("beside", ["canary", "shadow"])
+def test_with_trusted_keys_a_canary_or_shadow_that_none_of_them_signed_stops_the_start(
+    bundles: dict[str, Trained], tmp_path: Path, beside: str
+) -> None:
+    trusted, foreign, unsigned = signed_copies(bundles, tmp_path)
+    for refused in (foreign, unsigned):
+        write(tmp_path, f"{beside} = '{refused}'\ncanary_percent = 50\n{TRUST}")
+        run = start(tmp_path, trusted)
+        assert run.returncode == 1
+        assert "signed" in run.stderr
+        assert "Traceback" not in run.stderr
+        write(tmp_path, TRUST)
+        assert start(tmp_path, trusted, refused).returncode == 1
+
+
+def test_archives_and_sealed_bundles_are_served_and_followed(
+    bundles: dict[str, Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROADWORTHY_SEAL_PASSPHRASE", "correct horse battery staple")
+    files = {}
+    for name in ("binary", "linear"):
+        files[name] = tmp_path / f"{name}.rwb"
+        with open_container(bundles[name].bundle.path) as container, files[name].open("wb") as out:
+            pack(container, out, name)
+    sealed = tmp_path / "sealed.rwb"
+    with files["linear"].open("rb") as source, sealed.open("wb") as out:
+        seal(source, out, ["passphrase"])
+    place = tmp_path / "current.rwb"
+    shutil.copy(files["binary"], place)
+    write(tmp_path, "follow = true")
+    with serving(place, cwd=tmp_path) as server:
+        assert version(server) == bundles["binary"].bundle.version
+        sealed.replace(place)  # the same path, another file
+        end = time.monotonic() + 20
+        while version(server) != bundles["linear"].bundle.version and time.monotonic() < end:
+            time.sleep(0.1)
+        assert version(server) == bundles["linear"].bundle.version

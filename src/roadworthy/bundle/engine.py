@@ -139,15 +139,18 @@ def _open(core: bytes) -> onnxruntime.InferenceSession:
 
 
 def _agree(scalar: ScalarCore, session: onnxruntime.InferenceSession, width: int) -> bool:
-    """Whether generated Python and the runtime say the same of vectors of many sizes."""
-    for size in _SIZES:
-        vector = np.full((1, width), size)
+    """Whether generated Python and the runtime say the same of many sizes, and of blanks."""
+    vectors = [np.full((1, width), size) for size in (*_SIZES, np.nan)]
+    for first in (0, 1):  # every other number blank
+        vectors.append(np.ones((1, width)))
+        vectors[-1][:, first::2] = np.nan
+    for vector in vectors:
         try:
             wanted = session.run([OUTPUT], {INPUT: vector})[0][0]
             found = scalar(vector[0].tolist())
         except Exception:  # a vector that no row can have; a row that fails asks the runtime
             continue
-        if not np.allclose(found, wanted, rtol=1e-9, atol=1e-12):
+        if not np.allclose(found, wanted, rtol=1e-9, atol=1e-12, equal_nan=True):
             return False
     return True
 

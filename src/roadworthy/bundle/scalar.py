@@ -18,9 +18,16 @@ from numpy.typing import NDArray
 
 from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph, read_graph
 
-_MAX_LINES = 250
+_MAX_LINES = 1000
 """About where the runtime becomes the faster one."""
-_INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Less": "<", "GreaterOrEqual": ">="}
+_FORMS = {
+    "Add": "{} + {}", "Sub": "{} - {}", "Mul": "{} * {}", "Div": "div({}, {})",
+    "Less": "{} < {}", "GreaterOrEqual": "{} >= {}", "Equal": "{} == {}", "IsNaN": "{0} != {0}",
+    "Neg": "-{}", "Abs": "abs({})", "Sign": "sign({})", "Exp": "exp({})", "Log": "log({})",
+    "Max": "larger({}, {})", "Min": "smaller({}, {})", "Sigmoid": "sigmoid({})",
+    "Clip": "{0} if {1} <= {0} <= {2} else clip({0}, {1}, {2})", "Where": "{1} if {0} else {2}",
+}  # fmt: skip
+"""Operators that take cells one by one."""
 _TO_INTEGER, _TO_DOUBLE = 7, 11
 _UNKNOWN = (UnreadableGraph, KeyError, IndexError, TypeError, ValueError, RecursionError)
 """What a graph of another make may run into; then the runtime is used."""
@@ -54,7 +61,8 @@ class _Writer:
         graph = read_graph(core)
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "exp": math.exp, "log": math.log, "sigmoid": _sigmoid, "clip": _clip,
+            "exp": _exp, "log": _log, "div": _divide, "sign": _sign, "sigmoid": _sigmoid,
+            "clip": _clip, "larger": _larger, "smaller": _smaller,
         }  # fmt: skip
         self.width = width
         self.cells: dict[str, Cells] = {
@@ -85,8 +93,10 @@ class _Writer:
         if any(name not in self.cells for name in node.inputs):
             raise UnreadableGraph("an input that is not there")
         inputs = [self.cells[name] for name in node.inputs]
-        if node.op in _INFIX:
-            return self._each(f"{{}} {_INFIX[node.op]} {{}}", *inputs)
+        if node.op == "Div" and not any(isinstance(cell, str) for cell in inputs[1].reshape(-1)):
+            return self._each("{} / {}", *inputs)
+        if node.op in _FORMS:
+            return self._each(_FORMS[node.op], *inputs)
         if node.op == "Gather":
             return self._gather(inputs[0], inputs[1], node.integers.get("axis", 0))
         if node.op == "Cast":
@@ -100,15 +110,9 @@ class _Writer:
             return self._sum(inputs[0], int(inputs[1].item()), bool(node.integers["keepdims"]))
         if node.op == "Softmax":
             return self._softmax(inputs[0])
-        simple = {
-            "Clip": "{0} if {1} <= {0} <= {2} else clip({0}, {1}, {2})",
-            "Where": "{1} if {0} else {2}",
-            "Sigmoid": "sigmoid({})",
-            "Log": "log({})",
-        }
-        if node.op not in simple:
-            raise UnreadableGraph(f"operator {node.op}")
-        return self._each(simple[node.op], *inputs)
+        if node.op == "Concat":
+            return np.concatenate(inputs, axis=node.integers["axis"])
+        raise UnreadableGraph(f"operator {node.op}")
 
     def _each(self, form: str, *inputs: Cells) -> Cells:
         broadcast = np.broadcast_arrays(*inputs)
@@ -160,6 +164,38 @@ def _text(cell: Any) -> str:
     if not math.isfinite(cell):
         raise UnreadableGraph("a constant that is not finite")
     return f"({cell!r})"
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _log(x: float) -> float:
+    if x > 0 or x != x:
+        return math.log(x)
+    return -math.inf if x == 0 else math.nan
+
+
+def _divide(x: float, y: float) -> float:
+    try:
+        return x / y
+    except ZeroDivisionError:
+        return math.copysign(math.inf, x) * math.copysign(1.0, y) if x else math.nan
+
+
+def _sign(x: float) -> float:
+    return math.copysign(1.0, x) if x else x
+
+
+def _larger(x: float, y: float) -> float:
+    return x if x >= y or x != x else y
+
+
+def _smaller(x: float, y: float) -> float:
+    return x if x <= y or x != x else y
 
 
 def _sigmoid(x: float) -> float:

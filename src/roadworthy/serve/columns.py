@@ -211,7 +211,8 @@ class _Reader:
         if column.kind == "category":
             code = self.codes.get(str(value))
             into[0] = self.features[0].unseen if code is None else code
-            return UNSEEN if code is None else None
+            known = code is not None or str(value) in column.categories
+            return None if known else UNSEEN
         number = float(value)
         if column.kind == "date":
             into[:] = [date_part(number, feature.part or "days") for feature in self.features]

@@ -1,8 +1,9 @@
 """The models that are served: versions, hot swap, canary, shadow.
 
 A model's place is followed: the path of a bundle, or a symbolic link to one. When it leads to
-another version, that one is verified, its signature included, loaded, and asked its golden rows by the ways that requests
-take; only then it answers. Requests that began with the old version end with it.
+another version, that one is verified, its signature included, loaded, and asked its golden rows
+by the ways that requests take; only then it answers. Requests that began with the old version end
+with it.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class OneWithInterval(msgspec.Struct, gc=False):
 class Many(msgspec.Struct, gc=False):
     """The answer to many rows."""
 
-    predictions: list[Answer] | list[AnswerWithInterval]
+    predictions: list[Answer | AnswerWithInterval]
     model: str
     version: str
     request_id: str

@@ -124,7 +124,8 @@ def results(predictor: Predictor, batch: Batch, parameters: Any) -> list[Any]:
         predictor: What answered.
         batch: Its answers.
         parameters: The request's own: `{"predict_method": "predict_proba"}` asks for a list of
-            probabilities a row, in the order of the classes.
+            probabilities a row, in the order of the classes; `predict_interval` for the two ends
+            of each interval.
 
     Raises:
         RequestProblem: The parameters ask for something else.
@@ -138,7 +139,14 @@ def results(predictor: Predictor, batch: Batch, parameters: Any) -> list[Any]:
     if method == "predict_proba" and predictor.target.classes:
         rows: list[Any] = batch.scores.tolist()
         return rows
-    raise RequestProblem(400, "predict_method is predict, or for classes predict_proba")
+    interval = predictor.target.interval
+    if method == "predict_interval" and interval is not None:
+        return [interval.around(number) for number in predictor.predictions(batch)]
+    raise RequestProblem(
+        400,
+        "predict_method is predict, for classes predict_proba, "
+        "for a regression with intervals predict_interval",
+    )
 
 
 def json_response(request: Request, content: Any) -> Response:
