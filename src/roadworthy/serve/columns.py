@@ -69,13 +69,10 @@ class ColumnEncoder:
         for column, its in zip(contract.columns, self._features, strict=True):
             if any(feature.read != _KINDS.get(column.kind) for feature in its):
                 raise ValueError(column.kind)
-            if any(feature.values for feature in its):
-                raise ValueError("values")
+            if column.kind == "category" and len(its) > 1:
+                raise ValueError("a level that becomes several numbers")
         self._width = plan.width
-        self._codes = [
-            {level: float(code) for code, level in enumerate(its[0].levels)}
-            for its in self._features
-        ]
+        self._codes = [its[0].table() for its in self._features]
 
     def encode(
         self, table: Mapping[str, Cells], rows: int, *, text: bool = False, limit: int = 2**31

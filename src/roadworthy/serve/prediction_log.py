@@ -161,6 +161,9 @@ def _cell(feature: Feature, number: float) -> Any:
     """A feature's value for people: the level of a code, None for a blank or an unknown level."""
     if number != number:
         return None
-    if feature.read == "category" and not feature.values:
-        return feature.levels[int(number)] if 0 <= number < len(feature.levels) else None
-    return number
+    if feature.read != "category":
+        return number
+    levels = [level for level, value in feature.table().items() if value == number]
+    if len(levels) == 1:
+        return levels[0]
+    return number if levels else None  # one number for several levels is all the model saw
