@@ -33,6 +33,7 @@ lint: setup                  ## format, lint, types
 bench: setup system          ## the speed claims, each beside its peer
 	$(RUN) python -m benchmarks.in_process
 	$(RUN) python -m benchmarks.serve_one_row
+	$(RUN) python -m benchmarks.serve_batches
 
 docs: setup                  ## docs/reference.md from docstrings and --help
 	$(RUN) python -m docs.reference

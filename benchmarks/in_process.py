@@ -53,7 +53,7 @@ def main() -> None:
                 ("decode JSON to a record", bundle.engine.decode, bodies, 200),
                 ("encode the record to a vector", encoder.encode, records, 200),
                 ("run the core", bundle.engine.run_one, vectors, 200),
-                ("bytes to bytes", functools.partial(predictor, request_id="id"), bodies, 200),
+                ("bytes to bytes", functools.partial(predictor.one, request_id="id"), bodies, 200),
                 ("the plain way: json, pandas, scikit-learn", plain, bodies, 2),
             ]
             print(f"\n{family}")

@@ -21,6 +21,11 @@ def make_app(folder: Path) -> FastAPI:
         shares = pipeline.predict_proba(pd.DataFrame([row]))[0]
         return {"prediction": int(shares.argmax()), "probabilities": shares.tolist()}
 
+    @app.post("/predict_many")
+    def predict_many(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        shares = pipeline.predict_proba(pd.DataFrame(rows))
+        return {"predictions": shares.argmax(axis=1).tolist(), "probabilities": shares.tolist()}
+
     @app.get("/readyz")
     def ready() -> dict[str, str]:
         return {"status": "ready"}

@@ -53,7 +53,7 @@ def test_a_room_imports_only_rooms_before_it(file: Path) -> None:
 
 
 def test_the_server_imports_no_room_of_training() -> None:
-    found = set().union(*(imports(file) for file in (SOURCE / "serve").glob("*.py")))
+    found = set().union(*(imports(file) for file in (SOURCE / "serve").rglob("*.py")))
     assert found <= SERVE_MAY_IMPORT
 
 
@@ -65,15 +65,18 @@ def test_no_file_is_long_and_none_has_a_name_that_says_nothing() -> None:
 
 def test_a_server_process_loads_nothing_of_training(bundles: dict) -> None:
     program = """
-import sys
-from pathlib import Path
+import asyncio, sys
 from roadworthy.cli import app
 from roadworthy.serve import serve
-from roadworthy.serve.server import load_app
+from roadworthy.serve.app import load_app
+from roadworthy.serve.orders import Orders
+from roadworthy.serve.messages import Head, Request
 from roadworthy.project import ServeSection
-app = load_app(Path(sys.argv[1]), ServeSection(), None)
-app.bundle.predict(app.bundle.golden[0].row)
-app.pages["/docs"].content(), app.pages["/metrics"].content()
+app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None)))
+bundle = app.models[0].current.bundle
+bundle.predict(bundle.golden[0].row)
+for path in ("/docs", "/metrics"):
+    app.answer(Request(Head("GET", path, "", {}, 0, True, None), b"", "", "id"))
 print(*sys.modules)
 """
     path = str(bundles["binary"].bundle.path)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -166,13 +167,48 @@ def test_json_by_its_other_names_is_taken(server: Server, media: str) -> None:
     assert server.request("POST", "/predict", TEXT.encode(), Content_Type=media)[0] == 200
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate", "x"])
-def test_compressed_bodies_are_refused(server: Server, encoding: str) -> None:
-    body = gzip.compress(b" " * 10_000_000) if encoding == "gzip" else TEXT.encode()
+GZIPPED = gzip.compress(TEXT.encode())
+COMPRESSED: dict[str, tuple[str, bytes, int]] = {
+    "brotli": ("br", TEXT.encode(), 415),
+    "deflate": ("deflate", TEXT.encode(), 415),
+    "an unknown coding": ("x", TEXT.encode(), 415),
+    "two codings": ("gzip, gzip", gzip.compress(GZIPPED), 415),
+    "plain text said to be gzip": ("gzip", TEXT.encode(), 400),
+    "half of gzip": ("gzip", GZIPPED[:60], 400),
+    "gzip with a wrong sum": ("gzip", GZIPPED[:-8] + b"\0" * 8, 400),
+    "gzip and garbage": ("gzip", GZIPPED + b"garbage", 400),
+    "empty gzip": ("gzip", b"", 400),
+    "a gzip bomb": ("gzip", gzip.compress(b" " * 10_000_000), 413),
+    "a larger gzip bomb": ("gzip", gzip.compress(b"[" + b"{}," * 20_000_000), 413),
+    "plain text said to be zstd": ("zstd", TEXT.encode(), 400),
+    "half of zstd": ("zstd", zstandard.compress(TEXT.encode())[:60], 400),
+    "a zstd bomb": ("zstd", zstandard.compress(b" " * 100_000_000), 413),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_a_badly_compressed_body_is_refused(server: Server, name: str) -> None:
+    coding, body, expected = COMPRESSED[name]
     answer = server.request(
-        "POST", "/predict", body, Content_Type="application/json", Content_Encoding=encoding
+        "POST", "/predict", body, Content_Type="application/json", Content_Encoding=coding
     )
-    check_problem(*answer, 415)
+    check_problem(*answer, expected)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", GZIPPED),
+        ("GZIP", gzip.compress(TEXT[:50].encode()) + gzip.compress(TEXT[50:].encode())),
+        ("zstd", zstandard.compress(TEXT.encode())),
+        ("identity", TEXT.encode()),
+    ],
+)
+def test_compressed_bodies_are_taken(server: Server, coding: str, body: bytes) -> None:
+    answer = server.request(
+        "POST", "/predict", body, Content_Type="application/json", Content_Encoding=coding
+    )
+    assert answer[0] == 200
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +42,23 @@ def rows_of(bundle: Bundle, trained: Trained) -> list[dict[str, Any]]:
     return json_rows(held, bundle.contract)
 
 
+def asking(bundle: Bundle, max_rows: int) -> Callable[[bytes], bytes]:
+    """What answers a JSON body as a server does: one plain row by the shortest way."""
+    predictor = Predictor(bundle, max_rows)
+    return lambda body: predictor.one(body, "test") or asyncio.run(predictor.json(body, "test"))
+
+
 def answered(bundle: Bundle, trained: Trained, folder: Path) -> list[list[dict[str, Any]]]:
     """Every way of asking in one process, each row's answer."""
     held = trained.table.holdout.frame.select(bundle.contract.names)
     held.write_parquet(folder / "rows.parquet")
     rows = rows_of(bundle, trained)
-    ask = Predictor(bundle, len(rows))
-    one = [json.loads(ask(msgspec.json.encode(row), "test")) for row in rows]
-    slow = [json.loads(ask(msgspec.json.encode({**row, "more": 1}), "test")) for row in rows]
-    many = json.loads(ask(msgspec.json.encode(rows), "test"))["predictions"]
+    ask = asking(bundle, len(rows))
+    one = [json.loads(ask(msgspec.json.encode(row))) for row in rows]
+    slow = [json.loads(ask(msgspec.json.encode({**row, "more": 1}))) for row in rows]
+    many = json.loads(ask(msgspec.json.encode(rows)))["predictions"]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    turned = json.loads(ask(msgspec.json.encode(columns), "test"))["predictions"]
+    turned = json.loads(ask(msgspec.json.encode(columns)))["predictions"]
     return [
         [bundle.predict(row) for row in rows[:100]],
         bundle.predict(rows),
@@ -135,13 +143,19 @@ def test_a_server_answers_with_threshold_and_interval(
         assert status == 200
         assert answer["interval"] == pytest.approx(wide.golden[0].expected["interval"])
         assert list(answer)[:2] == ["prediction", "interval"]
+        asked = {"instances": [row], "parameters": {"predict_method": "predict_interval"}}
+        path = f"/v1/models/{wide.manifest.name}:predict"
+        _, _, content = server.request(
+            "POST", path, json.dumps(asked).encode(), Content_Type="application/json"
+        )
+        assert json.loads(content)["predictions"] == [pytest.approx(answer["interval"])]
 
 
 def test_without_a_decision_nothing_is_added_to_an_answer(bundles: dict[str, Trained]) -> None:
     for name in ("binary", "multiclass", "regression"):
         bundle = bundles[name].bundle
         body = msgspec.json.encode(bundle.golden[0].row)
-        answer = json.loads(Predictor(bundle, 1)(body, "test"))
+        answer = json.loads(asking(bundle, 1)(body))
         assert "interval" not in answer
         assert "interval" not in bundle.predict(bundle.golden[0].row)
 
@@ -157,7 +171,7 @@ def test_the_description_of_the_service_tells_of_both(
     description = openapi(bundle, 10)
     validate(description)
     schema = description["components"]["schemas"]["Answer"]
-    answer = json.loads(Predictor(bundle, 1)(msgspec.json.encode(bundle.golden[0].row), "test"))
+    answer = json.loads(asking(bundle, 1)(msgspec.json.encode(bundle.golden[0].row)))
     jsonschema.validate(answer, schema)
     if name == "regression":
         assert "interval" in schema["required"]

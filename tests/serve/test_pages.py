@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import Server, Trained, serving
+from tests.serve.test_bad_input import ROW
 
 OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -123,3 +125,23 @@ def test_no_text_of_a_table_becomes_markup(browser: Browser, tmp_path) -> None:
         expect(opened.locator(".bar")).to_have_count(2)
         assert opened.locator("img").count() == 0
         opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_live_page_shows_traffic_classes_and_warnings(
+    browser: Browser, server: Server, scheme: str
+) -> None:
+    opened = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 800})
+    opened.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
+    opened.goto(f"http://127.0.0.1:{server.port}/")
+    expect(opened.locator("#state")).to_contain_text("looked at")
+    for _ in range(5):
+        server.predict({**ROW, "workclass": None})
+        server.predict({"age": 1})
+    expect(opened.locator("#rate")).to_contain_text(re.compile(r"\d"), timeout=8000)
+    expect(opened.locator("#classes .row").first).to_contain_text("<=50K")
+    expect(opened.locator("#warnings")).to_contain_text("workclass: blank")
+    expect(opened.locator("#answers")).to_contain_text("/predict 422")
+    expect(opened.locator("#models")).to_contain_text("adult:")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    opened.close()

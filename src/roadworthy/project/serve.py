@@ -8,6 +8,11 @@ import msgspec
 
 from roadworthy.project._range import Range
 
+DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
+_SECONDS = (
+    "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
+)  # fmt: skip
+
 
 class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[package]`: where bundles go and which formats they hold."""
@@ -29,12 +34,72 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     absent: Literal["error", "blank"] = "error"
     max_body_mb: float = 16.0
     max_rows: int = 20_000
+    max_text: int = 100_000
+    max_connections: int = 4096
+    max_in_flight: int = 64
+    dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
+    grpc_port: int | None = None
+    keys: str | None = None
+    jwks: str | None = None
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    client_ca: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    access_log: bool = False
+    log_folder: str | None = None
+    log_sample: float = 1.0
+    log_redact: tuple[str, ...] = ()
+    log_rows: int = 50_000
+    follow: bool = False
+    canary: str | None = None
+    canary_percent: float = 0.0
+    canary_key: str = "x-request-id"
+    shadow: str | None = None
+    shadow_rows: int = 1000
+    shadow_tolerance: float = 0.001
+    shadow_queue: int = 16
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    keep_alive_seconds: float = 75.0
+    drain_seconds: float = 30.0
+    hang_seconds: float = 30.0
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         return [
             Range(0 <= self.port <= 65535, "port", "between 0 and 65535"),
-            Range(1 <= self.workers <= 256, "workers", "between 1 and 256"),
+            Range(0 <= self.workers <= 256, "workers", "between 0 (one a core) and 256"),
             Range(self.max_body_mb > 0, "max_body_mb", "above 0"),
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
+            Range(self.max_text >= 100, "max_text", "100 or more"),
+            Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(
+                (self.tls_certificate is None) == (self.tls_key is None),
+                "tls_key",
+                "given together with tls_certificate",
+            ),
+            Range(
+                self.client_ca is None or self.tls_certificate is not None,
+                "client_ca",
+                "given together with tls_certificate",
+            ),
+            Range(
+                self.grpc_port is None or 1 <= self.grpc_port <= 65535,
+                "grpc_port",
+                "between 1 and 65535",
+            ),
+            Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
+            Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),
+            Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
+            Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
+            Range(self.log_rows >= 1, "log_rows", "1 or more"),
+            Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
+            Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
+            Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),
+            *(
+                Range(0 < getattr(self, key) <= 3600, key, "above 0 and at most 3600 seconds")
+                for key in _SECONDS
+            ),
         ]

@@ -1,195 +1,296 @@
-"""The HTTP application: six fixed routes on Granian's RSGI interface.
+"""The application: routes, and the way of a request through one of them.
 
-The way of a request is read top to bottom in `__rsgi__`: route, read the body within its limit,
-answer or turn a RequestProblem into its document. No framework stands between.
+The way is read top to bottom in `answer`: find the route, check the method and the caller, hand
+the request to the route's handler. No framework stands between.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import re
-import secrets
-import traceback
-from collections.abc import Callable
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from roadworthy.bundle import Bundle
 from roadworthy.contract import Contract
+from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
+from roadworthy.serve.access_log import AccessLog
+from roadworthy.serve.decompress import decompress
+from roadworthy.serve.dialects import DIALECTS, dialect_routes
+from roadworthy.serve.formats import read_body
+from roadworthy.serve.guard import Guard
+from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
+from roadworthy.serve.models import Model, Opener, PathPlace, load_model
 from roadworthy.serve.openapi import openapi
-from roadworthy.serve.pages import docs_page
+from roadworthy.serve.orders import Orders, Served
+from roadworthy.serve.pages import dashboard_page, docs_page
+from roadworthy.serve.prediction_log import PredictionLog
 from roadworthy.serve.predictions import Predictor
-from roadworthy.serve.problems import MEDIA_TYPE, RequestProblem
+from roadworthy.serve.problems import RequestProblem
+from roadworthy.serve.routes import Route, check_method, constant
 
-log = logging.getLogger("roadworthy.serve")
-_JSON = "application/json"
-_JSON_HEADER = ("content-type", _JSON)
-_PROBLEM_HEADER = ("content-type", MEDIA_TYPE)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
+_CORS_HEADERS = "authorization, content-type, x-api-key, x-request-id"
+_PAGE_HEADERS = (
+    ("content-security-policy", _PAGE_POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+)
 
 
-class Page(NamedTuple):
-    """An answer to a GET: made when it is asked for."""
-
-    media: str
-    content: Callable[[], bytes]
-    headers: tuple[tuple[str, str], ...] = ()
+_NOWHERE = constant(b"")._replace(label="other")
 
 
 class App:
-    """Serves one bundle.
+    """Serves models.
 
     Args:
-        bundle: The bundle, verified.
+        models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
-
-    Raises:
-        CheckFailed: A golden row is answered wrong: such a model is never served.
     """
 
-    def __init__(self, bundle: Bundle, options: ServeSection, share: Path | None = None) -> None:
-        self.bundle = bundle
-        self.predictor = Predictor(bundle, options.max_rows)
-        self._check_golden()
-        self.metrics = ServerMetrics(bundle, self.predictor.counts, share)
-        self.max_body = int(options.max_body_mb * 1_000_000)
-        self._ids = map("{}-{:x}".format, itertools.repeat(secrets.token_hex(6)), itertools.count())
-        description = openapi(bundle, options.max_rows)
-        self.pages = {
-            "/livez": Page(_JSON, lambda: b'{"status":"live"}'),
-            "/readyz": Page(_JSON, lambda: b'{"status":"ready"}'),
-            "/metadata": Page(_JSON, _constant(_metadata(bundle))),
-            "/contract": Page(_JSON, _constant(_contract(bundle.contract, bundle.absent))),
-            "/openapi.json": Page(_JSON, _constant(description)),
-            "/metrics": Page(CONTENT_TYPE_LATEST, self.metrics.render),
-            "/docs": Page(
-                "text/html; charset=utf-8",
-                lambda: docs_page(bundle),
-                (("content-security-policy", _PAGE_POLICY), ("x-content-type-options", "nosniff")),
-            ),
+    def __init__(
+        self, models: list[Model], options: ServeSection, share: Path | None = None
+    ) -> None:
+        self.models = models
+        self.options = options
+        self.metrics = ServerMetrics(models, share)
+        self.guard = Guard(options)
+        self.log = PredictionLog(options) if options.log_folder else None
+        self.metrics.log = self.log
+        self.access = AccessLog() if options.access_log else None
+        self.routes: dict[str, Route] = {}
+        self.in_flight = 0
+        self._background: set[asyncio.Future[Any]] = set()
+        self._following = self._logging = _done()
+        self.lay_routes()
+
+    def lay_routes(self) -> None:
+        """Lay the routes anew, when a model has another version."""
+        for predictor in (one for model in self.models for one in model.answering()):
+            predictor.on_answer = self.log.add if self.log is not None else None
+        routes: dict[str, Route] = {}
+        for place, model in enumerate(self.models):
+            routes |= self._of_model(model, f"/models/{model.name}")
+            if place == 0:
+                routes |= self._of_model(model, "")
+        live = dashboard_page()
+        dialects = [DIALECTS[name] for name in self.options.dialects]
+        routes |= dict(dialect_routes(dialects, self.models))
+        routes |= {
+            "/": Route("GET", lambda _: _page(live)),
+            "/livez": constant(b'{"status":"live"}', "open"),
+            "/startupz": constant(b'{"status":"started"}', "open"),
+            "/readyz": constant(b'{"status":"ready"}', "open"),
+            "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
+            "/metrics": Route("GET", self._metrics, "metrics"),
         }
+        self.routes = routes
 
-    def _check_golden(self) -> None:
-        """Ask for the golden rows by the very way that requests take, alone and together."""
-        rows = [golden.row for golden in self.bundle.golden]
-        ask = Predictor(self.bundle, len(rows))
-        self.bundle.check_answers(
-            [msgspec.json.decode(ask(msgspec.json.encode(row), "golden")) for row in rows]
-        )
-        if rows:
-            together = msgspec.json.decode(ask(msgspec.json.encode(rows), "golden"))
-            self.bundle.check_answers(together["predictions"])
+    def _of_model(self, model: Model, root: str) -> dict[str, Route]:
+        """The native routes of a model, at the root or at its name."""
+        bundle, name = model.current.bundle, model.name
+        contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
+        description = msgspec.json.encode(openapi(bundle, self.options.max_rows))
+        docs = docs_page(bundle)
+        pages = {
+            f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
+            f"{root}/metadata": constant(msgspec.json.encode(_metadata(bundle))),
+            f"{root}/contract": constant(contract),
+            f"{root}/openapi.json": constant(description),
+            f"{root}/docs": Route("GET", lambda _: _page(docs)),
+            f"{root}/shadow": Route("GET", partial(_verdict, model)),
+        }
+        if root:
+            for version in model.versions():
+                handler = partial(self._predict, model, version)
+                path = f"{root}/versions/{version}/predict"
+                pages[path] = Route("POST", handler, "predict", label=f"{root}/predict")
+        return {path: route._replace(model=name) for path, route in pages.items()}
 
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls this when a worker starts."""
-        if self.metrics.folder is not None:
-            self._share_counts(loop)
-
-    def _share_counts(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.metrics.share()
-        loop.call_later(1.0, self._share_counts, loop)
-
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        """Answer one request."""
-        headers = scope.headers
-        given = headers.get("x-request-id")
-        request_id = given if given is not None and _REQUEST_ID(given) else next(self._ids)
-        path, method = scope.path, scope.method
-        route, status = path, 200
+    def answer(self, request: Request) -> Answer:
+        """Answer a request; see `Application`."""
+        route = self.routes.get(request.head.path)
+        if route is None:
+            raise RequestProblem(404, "nothing is here: GET /openapi.json lists the addresses")
         try:
-            if path == "/predict" and method == "POST":
-                length = _check_headers(headers, self.max_body)
-                body = await (protocol() if length else self._chunks(protocol))
-                start = perf_counter()
-                answer = self.predictor(body, request_id)
-                self.metrics.observe(perf_counter() - start)
-                reply = [_JSON_HEADER, ("x-request-id", request_id)]
-            elif path == "/" and method in ("GET", "HEAD"):
-                status, answer, reply = 307, b"", [("location", "/docs")]
-            else:
-                page = self._page(path, method)
-                answer = b"" if method == "HEAD" else page.content()
-                reply = [("content-type", page.media), *page.headers]
+            if self.options.cors_origins and request.head.method == "OPTIONS":
+                return self._preflight(route, request)
+            check_method(route, request)
+            self.guard.check(request, route.scope)
+            answer = route.handler(request)
+            if isinstance(answer, Response):
+                return answer
+            if self.in_flight >= self.options.max_in_flight:
+                answer.close()
+                raise _busy()
         except RequestProblem as problem:
-            status, answer = problem.status, problem.document(request_id)
-            route = path if path == "/predict" or path in self.pages else "other"
-            reply = [_PROBLEM_HEADER, ("x-request-id", request_id), *problem.headers]
-        except Exception as error:  # the last line of defence: no traceback leaves the process
-            if type(error).__name__ == "RSGIProtocolClosed":
-                return  # the client went away
-            # where, but not what: the message may hold the caller's data
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{frame.filename}:{frame.lineno}"
-            log.error("request %s failed: %s at %s", request_id, type(error).__name__, place)
-            fault = RequestProblem(500, "an internal error; give the request id to the operator")
-            status, answer = 500, fault.document(request_id)
-            reply = [_PROBLEM_HEADER, ("x-request-id", request_id)]
-        self.metrics.count(route, status)
-        protocol.response_bytes(status, reply, answer)
+            return route.refusal(problem, request.id)
+        return self._later(route, request, answer)
 
-    def _page(self, path: str, method: str) -> Page:
-        if path == "/predict":
-            raise RequestProblem(405, "send rows by POST", headers=(("allow", "POST"),))
-        page = self.pages.get(path)
-        if page is None:
-            raise RequestProblem(404, f"the addresses are /predict, {', '.join(self.pages)}")
-        if method not in ("GET", "HEAD"):
-            raise RequestProblem(405, "read this by GET", headers=(("allow", "GET, HEAD"),))
-        return page
+    async def _later(
+        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response]
+    ) -> Response:
+        self.in_flight += 1
+        try:
+            return await answer
+        except RequestProblem as problem:
+            return route.refusal(problem, request.id)
+        finally:
+            self.in_flight -= 1
 
-    async def _chunks(self, protocol: Any) -> bytes:
-        """A body of unknown length, read no further than its limit."""
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in protocol:
-            size += len(chunk)
-            if size > self.max_body:
-                raise _too_large(self.max_body)
-            chunks.append(chunk)
-        return b"".join(chunks)
+    def note(self, request: Request | None, response: Response, seconds: float) -> None:
+        """Count an answer that was sent."""
+        path = request.head.path if request is not None else ""
+        route = self.routes.get(path, _NOWHERE)
+        if self.access is not None:
+            self.access.add(request, route.label or path, response, seconds)
+        self.metrics.count(route.model, route.label or path, response.status)
+        if route.scope == "predict" and response.status == 200:
+            self.metrics.observe(route.model, seconds)
+
+    def served(self) -> tuple[Served, ...]:
+        """The models, for who started the server."""
+        return tuple(
+            Served(f"{one.name}:{one.current.short_version}", one.current.contract.example())
+            for one in self.models
+        )
+
+    def tick(self) -> None:
+        """Once a second: share the counts, look whether keys or a model changed."""
+        self.metrics.share()
+        self.guard.refresh()
+        if self.access is not None:
+            self.access.flush()
+        if self.log is not None and self._logging.done():
+            self._logging = self._start(self.log.flush())
+        if self.options.follow and self._following.done():
+            self._following = self._start(self._follow())
+
+    def close(self) -> None:
+        """The worker ends: what is kept in memory is written."""
+        self.metrics.share()
+        if self.access is not None:
+            self.access.flush()
+        if self.log is not None:
+            self.log.close()
+
+    async def _follow(self) -> None:
+        for model in self.models:
+            old = model.current
+            if await model.follow():
+                self.metrics.retire(model.name, old)
+                self.lay_routes()
+
+    def _start(self, work: Any) -> asyncio.Future[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    def _predict(self, model: Model, version: str | None, request: Request) -> Answer:
+        """One row of JSON at once, everything else in slices."""
+        predictor = model.choose(request, version)
+        headers = request.head.headers
+        plain = headers.get("content-type") == JSON and "content-encoding" not in headers
+        if plain and model.shadow is None:
+            content = predictor.one(request.body, request.id)
+            if content is not None:
+                return Response(200, content, JSON, (("x-request-id", request.id),))
+        return self._predict_slowly(model, predictor, request)
+
+    async def _predict_slowly(
+        self, model: Model, predictor: Predictor, request: Request
+    ) -> Response:
+        headers = request.head.headers
+        coding = headers.get("content-encoding", "").lower()
+        body = decompress(request.body, coding, predictor.max_body)
+        media = headers.get("content-type")
+        start = perf_counter()
+        encoded, single = await read_body(predictor.reader, body, media, predictor.max_body)
+        batch = await predictor.batch(encoded, request.id, single=single)
+        if model.shadow is not None:
+            self._start(model.compare(body, media, batch, perf_counter() - start))
+        content = predictor.encode(batch, request.id, single=single)
+        return Response(200, content, JSON, (("x-request-id", request.id),))
+
+    def _preflight(self, route: Route, request: Request) -> Response:
+        """What a browser asks before it lets a page of another origin send."""
+        headers = (
+            ("access-control-allow-methods", f"{route.method}, OPTIONS"),
+            (
+                "access-control-allow-headers",
+                "authorization, content-type, x-api-key, x-request-id",
+            ),
+            ("access-control-max-age", "600"),
+        )
+        return Response(204, b"", "", headers)
+
+    def _metrics(self, _: Request) -> Response:
+        return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
 
 
-def _check_headers(headers: Any, max_body: int) -> int | None:
-    """Refuse what the headers alone give away; returns the body's length, if it is told."""
-    media = headers.get("content-type")
-    if media != _JSON:
-        essence = (media or "").split(";")[0].strip().lower()
-        charset = (media or "").lower().partition("charset=")[2].strip(' "')
-        suffixed = essence.startswith("application/") and essence.endswith("+json")
-        if not (essence == _JSON or suffixed) or charset not in ("", "utf-8", "utf8"):
-            raise RequestProblem(415, f"send Content-Type: {_JSON} in UTF-8")
-    if headers.get("content-encoding") not in (None, "identity"):
-        raise RequestProblem(415, "compressed bodies are not taken: leave out Content-Encoding")
-    length = headers.get("content-length")
-    if length is None or not length.isdigit():
-        return None
-    if int(length) > max_body:
-        raise _too_large(max_body)
-    return int(length)
+async def load_app(orders: Orders) -> App:
+    """Load the application in a worker process.
+
+    Raises:
+        InputError: A path is no bundle, or two models have the same name.
+        CheckFailed: A bundle is damaged, no trusted key signed it, or a golden row is answered
+            wrong.
+    """
+    options = orders.options
+    opener = Opener(options, orders.trusted_keys)
+    models = [await load_model(PathPlace(Path(path)), opener) for path in orders.models]
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two models are named {name!r}", fix="serve one of them")
+    if options.canary is not None:
+        models[0].canary = await opener.open(Path(options.canary))
+    if options.shadow is not None:
+        models[0].shadow = await opener.open(Path(options.shadow))
+    return App(models, options, Path(orders.share) if orders.share else None)
 
 
-def _too_large(limit: int) -> RequestProblem:
-    return RequestProblem(
-        413, f"the body is larger than {limit:,} bytes: send fewer rows a request"
-    )
+def _busy() -> RequestProblem:
+    what = "too many large requests are being answered: try again"
+    return RequestProblem(503, what, headers=(("retry-after", "1"),))
 
 
-def _constant(value: Any) -> Callable[[], bytes]:
-    content = msgspec.json.encode(value)
-    return lambda: content
+def _done() -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
+
+
+def _page(content: bytes) -> Response:
+    return Response(200, content, "text/html; charset=utf-8", _PAGE_HEADERS)
+
+
+def _verdict(model: Model, _: Request) -> Response:
+    return Response(200, msgspec.json.encode(model.verdict()))
+
+
+def _summary(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.current.bundle.version,
+        "versions": list(model.versions()),
+        "canary": model.canary.short_version if model.canary else None,
+        "canary_percent": model.options.canary_percent if model.canary else 0,
+        "shadow": model.shadow.short_version if model.shadow else None,
+    }
 
 
 def _metadata(bundle: Bundle) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,84 +23,126 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from roadworthy.bundle import Bundle
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
-from roadworthy.serve.predictions import Counts
+from roadworthy.serve.models import Model
+from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.predictions import Predictor
 
+_SEPARATOR = "\x1f"
 BUCKETS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
+
+
+class ModelTally(msgspec.Struct):
+    """What one worker counted for one model.
+
+    Attributes:
+        buckets: Answered requests by duration, one more than `BUCKETS`.
+        seconds: Their total duration.
+        rows: Rows answered.
+        classes: Predictions by class name.
+        notes: Note and column -> cells.
+    """
+
+    buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    seconds: float = 0.0
+    rows: int = 0
+    classes: dict[str, int] = {}
+    notes: dict[str, int] = {}
+
+    def add(self, other: ModelTally) -> None:
+        """Add other counts to these."""
+        add_counts(self.classes, other.classes)
+        add_counts(self.notes, other.notes)
+        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
+        self.rows += other.rows
+
+    def take(self, predictor: Predictor) -> None:
+        """Add what one version counted."""
+        names, columns = predictor.target.class_names, predictor.contract.names
+        counts = predictor.counts
+        self.rows += counts.rows
+        add_counts(self.classes, {names[code]: n for code, n in counts.classes.items()})
+        found = {_SEPARATOR.join((code, columns[at])): n for (code, at), n in counts.notes.items()}
+        add_counts(self.notes, found)
 
 
 class Tally(msgspec.Struct):
     """What one worker counted, as it lies in its file.
 
     Attributes:
-        requests: "route code" -> requests.
-        buckets: Requests to `/predict` by duration, one more than `BUCKETS`.
-        seconds: Their total duration.
-        rows: Rows answered.
-        classes: Predictions by class position.
-        notes: "code position" -> cells.
+        requests: Model, route and code -> requests.
+        models: Name -> its counts.
+        log_rows: Rows in the prediction log.
+        log_dropped: Rows that it lost.
     """
 
-    requests: dict[str, int]
-    buckets: list[int]
-    seconds: float
-    rows: int
-    classes: dict[str, int]
-    notes: dict[str, int]
+    log_rows: int = 0
+    log_dropped: int = 0
+    requests: dict[str, int] = {}
+    models: dict[str, ModelTally] = {}
 
     def add(self, other: Tally) -> None:
         """Add another worker's counts to these."""
-        for mine, theirs in (
-            (self.requests, other.requests),
-            (self.classes, other.classes),
-            (self.notes, other.notes),
-        ):
-            for key, count in theirs.items():
-                mine[key] = mine.get(key, 0) + count
-        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
-        self.seconds += other.seconds
-        self.rows += other.rows
+        add_counts(self.requests, other.requests)
+        self.log_rows += other.log_rows
+        self.log_dropped += other.log_dropped
+        for name, theirs in other.models.items():
+            self.models.setdefault(name, ModelTally()).add(theirs)
+
+
+def add_counts(mine: dict[str, int], theirs: dict[str, int]) -> None:
+    """Add counts to counts."""
+    for key, count in theirs.items():
+        mine[key] = mine.get(key, 0) + count
 
 
 class ServerMetrics:
     """Counts of one worker.
 
     Args:
-        bundle: The bundle that is served.
-        counts: The predictor's counts.
+        models: The models that are served.
         folder: Where workers share their counts; None for a single worker.
     """
 
-    def __init__(self, bundle: Bundle, counts: Counts, folder: Path | None) -> None:
-        self.bundle = bundle
-        self.counts = counts
+    def __init__(self, models: Sequence[Model], folder: Path | None) -> None:
+        self.models = models
         self.folder = folder
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.buckets = [0] * (len(BUCKETS) + 1)
-        self.seconds = 0.0
+        self.log: PredictionLog | None = None
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._kept = {model.name: ModelTally() for model in models}
 
-    def observe(self, seconds: float) -> None:
-        """Count one answered `/predict` by its duration."""
-        self.buckets[bisect_left(BUCKETS, seconds)] += 1
-        self.seconds += seconds
+    def observe(self, model: str, seconds: float) -> None:
+        """Count one answered request by its duration."""
+        tally = self._kept[model]
+        tally.buckets[bisect_left(BUCKETS, seconds)] += 1
+        tally.seconds += seconds
 
-    def count(self, route: str, code: int) -> None:
+    def count(self, model: str, route: str, code: int) -> None:
         """Count one answer."""
-        self.requests[route, code] += 1
+        self._requests[model, route, code] += 1
+
+    def retire(self, model: str, predictor: Predictor) -> None:
+        """Keep what a version counted that is not served any more."""
+        self._kept[model].take(predictor)
 
     def tally(self) -> Tally:
         """This worker's counts."""
-        return Tally(
-            requests={f"{route} {code}": n for (route, code), n in self.requests.items()},
-            buckets=list(self.buckets),
-            seconds=self.seconds,
-            rows=self.counts.rows,
-            classes={str(code): n for code, n in self.counts.classes.items()},
-            notes={f"{code} {place}": n for (code, place), n in self.counts.notes.items()},
-        )
+        requests = {
+            _SEPARATOR.join((model, route, str(code))): n
+            for (model, route, code), n in self._requests.items()
+        }
+        total = Tally(requests=requests)
+        if self.log is not None:
+            total.log_rows, total.log_dropped = self.log.written, self.log.dropped
+        for model in self.models:
+            tally = total.models[model.name] = ModelTally()
+            tally.add(self._kept[model.name])
+            for predictor in model.answering():
+                tally.take(predictor)
+        return total
 
     def share(self) -> None:
         """Write this worker's counts for the others."""
@@ -114,70 +156,107 @@ class ServerMetrics:
         except OSError:
             return  # a full disk must not stop predictions; the next second tries again
 
-    def render(self) -> bytes:
-        """The text of `/metrics`: all workers' counts together."""
+    def total(self) -> Tally:
+        """All workers' counts together."""
         total = self.tally()
         if self.folder is not None:
             for file in sorted(self.folder.glob("*.json")):
                 if file.stem != str(os.getpid()):
                     total.add(msgspec.json.decode(file.read_bytes(), type=Tally))
+        return total
+
+    def render(self) -> bytes:
+        """The text of `/metrics`: all workers' counts together."""
         registry = CollectorRegistry()
-        registry.register(_Exposition(self.bundle, total))
+        registry.register(_Exposition(self.models, self.total()))
         return generate_latest(registry)
 
 
 class _Exposition(Collector):
-    def __init__(self, bundle: Bundle, tally: Tally) -> None:
-        self.bundle = bundle
+    def __init__(self, models: Sequence[Model], tally: Tally) -> None:
+        self.models = models
         self.tally = tally
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        model = self.bundle.manifest.name
-        target, names = self.bundle.contract.target, self.bundle.contract.names
-        info = GaugeMetricFamily(
-            "roadworthy_model_info", "The served model.", labels=["model", "version", "task"]
-        )
-        info.add_metric([model, self.bundle.version, target.task], 1)
-        yield info
+        yield self._info()
         requests = CounterMetricFamily(
             "roadworthy_requests", "Answers by route and code.", labels=["model", "route", "code"]
         )
         for key, count in sorted(self.tally.requests.items()):
-            requests.add_metric([model, *key.split(" ")], count)
+            requests.add_metric(key.split(_SEPARATOR), count)
         yield requests
-        yield self._durations(model)
+        yield self._durations()
         rows = CounterMetricFamily("roadworthy_rows", "Rows predicted.", labels=["model"])
-        rows.add_metric([model], self.tally.rows)
-        yield rows
         classes = CounterMetricFamily(
             "roadworthy_predictions", "Predictions by class.", labels=["model", "class"]
         )
-        for code, name in enumerate(target.class_names):
-            classes.add_metric([model, name], self.tally.classes.get(str(code), 0))
+        for model in self.models:
+            tally = self.tally.models[model.name]
+            rows.add_metric([model.name], tally.rows)
+            for name in dict.fromkeys((*model.current.target.class_names, *tally.classes)):
+                classes.add_metric([model.name, name], tally.classes.get(name, 0))
+        yield rows
         yield classes
+        yield from self._notes()
+        yield from self._shadows()
+
+    def _info(self) -> Metric:
+        info = GaugeMetricFamily(
+            "roadworthy_model_info", "The served model.", labels=["model", "version", "task"]
+        )
+        for model in self.models:
+            for predictor in model.loaded():
+                version, task = predictor.bundle.version, predictor.target.task
+                info.add_metric([model.name, version, task], 1)
+        return info
+
+    def _notes(self) -> Iterator[Metric]:
         for note, help_text in (
             (BLANK, "Blank cells."),
             (UNSEEN, "Cells with a level that training never saw."),
             (RANGE, "Numbers and dates outside the range of training."),
         ):
             cells = CounterMetricFamily(f"roadworthy_{note}", help_text, labels=["model", "column"])
-            for place, name in enumerate(names):
-                if (found := self.tally.notes.get(f"{note} {place}", 0)) > 0:
-                    cells.add_metric([model, name], found)
+            for name, tally in self.tally.models.items():
+                for key, count in sorted(tally.notes.items()):
+                    code, _, column = key.partition(_SEPARATOR)
+                    if code == note:
+                        cells.add_metric([name, column], count)
             yield cells
 
-    def _durations(self, model: str) -> HistogramMetricFamily:
+    def _shadows(self) -> Iterator[Metric]:
+        rows = CounterMetricFamily(
+            "roadworthy_shadow_rows", "Rows that the shadow answered too.", labels=["model"]
+        )
+        different = CounterMetricFamily(
+            "roadworthy_shadow_different", "Rows that it answered otherwise.", labels=["model"]
+        )
+        for model in self.models:
+            if model.shadow is not None:
+                rows.add_metric([model.name], model.comparison.rows)
+                different.add_metric([model.name], model.comparison.different)
+        yield rows
+        yield different
+        yield CounterMetricFamily(
+            "roadworthy_log_rows", "Rows in the prediction log.", value=self.tally.log_rows
+        )
+        yield CounterMetricFamily(
+            "roadworthy_log_dropped", "Rows that it lost.", value=self.tally.log_dropped
+        )
+
+    def _durations(self) -> HistogramMetricFamily:
         histogram = HistogramMetricFamily(
             "roadworthy_request_duration_seconds",
-            "Duration of /predict, from its body to its answer.",
+            "Duration of answered predictions, from the whole request to the answer.",
             labels=["model"],
         )
-        total, buckets = 0, []
-        for limit, count in zip((*map(str, BUCKETS), "+Inf"), self.tally.buckets, strict=True):
-            total += count
-            buckets.append((limit, total))
-        histogram.add_metric([model], buckets, self.tally.seconds)
+        for name, tally in self.tally.models.items():
+            total, buckets = 0, []
+            for limit, count in zip((*map(str, BUCKETS), "+Inf"), tally.buckets, strict=True):
+                total += count
+                buckets.append((limit, total))
+            histogram.add_metric([name], buckets, tally.seconds)
         return histogram

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roadworthy.bundle import Bundle
+from roadworthy.serve.formats import ARROW_TYPES, CSV_TYPES, LINES_TYPES, PARQUET_TYPES
 from roadworthy.serve.problems import MEDIA_TYPE, TITLES
 
 
@@ -31,6 +32,10 @@ def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
                 }
             },
             "/metadata": {"get": _plain("metadata", "What is served.", "application/json")},
+            "/models": {
+                "get": _plain("models", "The models and their versions.", "application/json")
+            },
+            "/shadow": {"get": _plain("shadow", "How the shadow compares.", "application/json")},
             "/contract": {
                 "get": _plain("contract", "The columns that the model takes.", "application/json")
             },
@@ -38,13 +43,18 @@ def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
             "/openapi.json": {"get": _plain("openapi", "This document.", "application/json")},
             "/docs": {"get": _plain("docs", "A page to try predictions.", "text/html")},
         },
+        "security": [{}, {"key": []}, {"bearer": []}],
         "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
             "schemas": {
                 "Row": contract.json_schema(bundle.absent),
                 "Answer": _answer(bundle),
                 "Warning": _WARNING,
                 "Problem": _PROBLEM,
-            }
+            },
         },
     }
 
@@ -95,7 +105,8 @@ def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
                 "application/json": {
                     "schema": {"anyOf": [row, rows, columns]},
                     "examples": {"one row": {"value": contract.example()}},
-                }
+                },
+                **{media: {} for media in (*CSV_TYPES, *LINES_TYPES, *ARROW_TYPES, *PARQUET_TYPES)},
             },
         },
         "responses": {
@@ -108,7 +119,7 @@ def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
                     "description": TITLES[code],
                     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
                 }
-                for code in (400, 413, 415, 422)
+                for code in (400, 401, 403, 408, 411, 413, 415, 422, 429, 503)
             },
         },
     }

@@ -34,6 +34,11 @@ def docs_page(bundle: Bundle) -> bytes:
     return page.replace("{{DATA}}", data).encode()
 
 
+def dashboard_page() -> bytes:
+    """The page that shows live traffic; it asks for `/metrics` every two seconds."""
+    return importlib.resources.files("roadworthy.serve").joinpath("dashboard.html").read_bytes()
+
+
 def _form(bundle: Bundle) -> dict[str, Any]:
     contract = bundle.contract
     return {

@@ -1,31 +1,30 @@
-"""`POST /predict`: bytes in, bytes out.
+"""Answers: one row by the shortest way, many in slices, all counted.
 
-A request that keeps the contract takes the short way: a decoder generated from the contract,
-table look-ups, one bound run of the core, and an encoder. Anything the short way stumbles over
-is read again slowly and thoroughly, to say everything that is wrong with it at once.
+One row of JSON that keeps the contract is decoded by code generated from the contract, looked up,
+run, and encoded, and nothing else. `Batch` is what every other form and dialect goes through.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import asyncio
+import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.answers import class_chooser
-from roadworthy.cells import CellError
+from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
-from roadworthy.errors import Problem
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
-from roadworthy.serve.problems import RequestProblem
+from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
+from roadworthy.serve.columns import Encoded
 
-_MAX_PROBLEMS = 50
 _MAX_WARNINGS = 1000
 _MESSAGES = {
     BLANK: "blank: answered with the value that stands for a blank",
@@ -33,7 +32,6 @@ _MESSAGES = {
     RANGE: "outside the range of the training table",
     "unknown": "not a column of the model: ignored",
 }
-_SHORT_WAY_FAILS = (msgspec.ValidationError, CellError)
 
 
 class Warning(msgspec.Struct, gc=False):  # noqa: A001 (what the answer calls it)
@@ -84,7 +82,7 @@ class OneWithInterval(msgspec.Struct, gc=False):
 class Many(msgspec.Struct, gc=False):
     """The answer to many rows."""
 
-    predictions: list[Answer] | list[AnswerWithInterval]
+    predictions: list[Answer | AnswerWithInterval]
     model: str
     version: str
     request_id: str
@@ -100,99 +98,171 @@ class Counts:
         self.notes: Counter[tuple[str, int]] = Counter()
 
 
+class Batch(NamedTuple):
+    """The answers to many rows, before they take a dialect's form.
+
+    Attributes:
+        scores: Probabilities `[N, K]` or predictions `[N, 1]`.
+        codes: Positions of the answered classes `[N]`; empty for regression.
+        warnings: What was noticed, at most a thousand.
+    """
+
+    scores: NDArray[np.float64]
+    codes: NDArray[np.int64]
+    warnings: list[Warning]
+
+
+OnAnswer = Callable[[str, "Predictor", Sequence[Sequence[float]], Sequence[Sequence[float]]], None]
+"""Called with request id, predictor, vectors and scores of what was answered."""
+
+
 class Predictor:
-    """Answers the bodies of `/predict` for one bundle.
+    """Answers for one bundle.
 
     Args:
         bundle: The bundle.
         max_rows: Rows that one request may hold.
+        max_text: Characters that one cell may hold.
+        max_body: Bytes that one body may hold, decompressed.
     """
 
-    def __init__(self, bundle: Bundle, max_rows: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        max_rows: int,
+        max_text: int = 100_000,
+        max_body: int = 16_000_000,
+    ) -> None:
         self.bundle = bundle
         self.contract = bundle.contract
+        self.target = bundle.contract.target
         self.engine = bundle.engine
-        self.rows = self.engine.rows
-        self.max_rows = max_rows
+        self.reader = BodyReader(bundle, max_rows, max_text)
+        self.max_body = max_body
+        self.short_version = bundle.manifest.short_version
         self.counts = Counts()
-        self._one = msgspec.json.Decoder(self.rows.record).decode
-        self._many = msgspec.json.Decoder(list[self.rows.record]).decode  # type: ignore[name-defined]
-        self._any = msgspec.json.Decoder().decode
-        self._quotes = 2 * (len(self.contract.columns) + self.rows.texts)
+        self.on_answer: OnAnswer | None = None
         self._model = bundle.manifest.name, bundle.manifest.version
-        self._classes = self.contract.target.classes
-        self._interval = self.contract.target.interval
+        self._classes = self.target.classes
+        self._interval = self.target.interval
         plain = self._interval is None
         self._form: type[Any] = Answer if plain else AnswerWithInterval
         self._one_form: type[Any] = One if plain else OneWithInterval
-        self._choose = class_chooser(self.contract.target)
-        self._probabilities = _probability_type(self.contract.target)
-        self._encode = msgspec.json.Encoder().encode
+        self._choose = class_chooser(self.target)
+        self._probabilities = _probability_type(self.target)
+        self._encode_answer = msgspec.json.Encoder().encode
 
-    def __call__(self, body: bytes, request_id: str) -> bytes:
-        """Answer one request.
+    def one(self, body: bytes, request_id: str) -> bytes | None:
+        """Answer one row by the shortest way.
 
         Args:
-            body: JSON: one object, a list of objects, or an object of columns.
+            body: JSON.
             request_id: A text of letters, digits, `-`, `_` and `.`.
 
         Returns:
-            The answer as JSON.
+            The answer as JSON; None when the body is not one plain row that keeps the contract.
 
         Raises:
-            RequestProblem: The body cannot be answered.
+            RequestProblem: A key stands twice.
         """
+        reader = self.reader
         try:
-            if body[:1] == b"{":
-                return self._answer_one(body, request_id)
-            return self._answer_many(body, request_id)
-        except _SHORT_WAY_FAILS as error:
-            return self._slowly(body, request_id, error)
-        except msgspec.DecodeError as error:
-            raise RequestProblem(400, _malformed(body, error)) from None
-        except UnicodeDecodeError:
-            raise RequestProblem(400, "the body is not UTF-8 text") from None
-        except RecursionError:
-            raise RequestProblem(400, "the body is nested too deeply") from None
-
-    def _answer_one(self, body: bytes, request_id: str) -> bytes:
-        vector, notes = self.rows.encode(self._one(body))
-        if notes or body.count(b'"') != self._quotes:
-            _check_keys(body)
+            record = reader.decode_one(body)
+            vector, notes = reader.rows.encode(record)
+            if len(body) > reader.max_text:
+                reader.check_texts(record)
+        except (*SHORT_WAY_FAILS, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if notes or body.count(b'"') != reader.quotes:
+            check_keys(body)
         self.counts.rows += 1
-        warnings = self._warnings(notes) if notes else ()
-        prediction, beside = self._answer(self.engine.run_one(vector))
-        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
+        warnings: Sequence[Warning] = ()
+        if notes:
+            self.counts.notes.update(notes)
+            warnings = [self._warning(note, UNSET) for note in notes]
+        scores = self.engine.run_one(vector)
+        if self.on_answer is not None:
+            self.on_answer(request_id, self, (vector,), (scores,))
+        return self._encode_answer(
+            self._one_form(*self._answer(scores), *self._model, request_id, warnings)
+        )
 
-    def _answer_many(self, body: bytes, request_id: str) -> bytes:
-        rows = self._many(body)
-        self._check_count(len(rows))
-        encode = self.rows.encode
-        vectors: list[tuple[float, ...]] = []
-        noted: list[tuple[int, list[Note]]] = []
-        for number, row in enumerate(rows):
-            vector, notes = encode(row)
-            vectors.append(vector)
-            if notes:
-                noted.append((number, notes))
-        if noted or body.count(b'"') != self._quotes * len(rows):
-            _check_keys(body)
-        return self._batch(vectors, noted, [], request_id)
+    async def check_golden(self) -> None:
+        """Ask for the golden rows by the very ways that requests take, alone and together.
 
-    def _batch(
-        self,
-        vectors: Sequence[tuple[float, ...]],
-        noted: list[tuple[int, list[Note]]],
-        warnings: list[Warning],
-        request_id: str,
-    ) -> bytes:
-        scores = self.engine.run_many(np.array(vectors)).reshape(len(vectors), -1)
-        answers = [self._form(*self._answer(row)) for row in scores.tolist()]
-        self.counts.rows += len(vectors)
-        for number, notes in noted:
-            found = self._warnings(notes, number)
-            warnings += found if len(warnings) < _MAX_WARNINGS else []
-        return self._encode(Many(answers, *self._model, request_id, warnings[:_MAX_WARNINGS]))
+        Raises:
+            CheckFailed: One is answered wrong: such a model is never served.
+        """
+        rows = [golden.row for golden in self.bundle.golden]
+        alone = []
+        for body in map(msgspec.json.encode, rows):
+            given = self.one(body, "golden") or await self.json(body, "golden")
+            alone.append(msgspec.json.decode(given))
+        self.bundle.check_answers(alone)
+        for shape in (list, _columns_of):
+            answers = []
+            for start in range(0, len(rows), self.reader.max_rows):
+                part = shape(rows[start : start + self.reader.max_rows])
+                given = await self.json(msgspec.json.encode(part), "golden")
+                answers += msgspec.json.decode(given)["predictions"]
+            self.bundle.check_answers(answers)
+        self.counts = Counts()
+
+    async def json(self, body: bytes, request_id: str) -> bytes:
+        """Answer any JSON body; raises RequestProblem."""
+        encoded, single = await self.reader.json(body)
+        batch = await self.batch(encoded, request_id, single=single)
+        return self.encode(batch, request_id, single=single)
+
+    async def batch(self, encoded: Encoded, request_id: str, *, single: bool = False) -> Batch:
+        """Run encoded rows in slices, and count them."""
+        matrix = encoded.matrix
+        parts = []
+        for start in range(0, len(matrix), SLICE):
+            parts.append(self.engine.run_many(matrix[start : start + SLICE]))
+            await asyncio.sleep(0)
+        scores = np.concatenate(parts).reshape(len(matrix), -1)
+        codes = np.empty(0, dtype=np.int64)
+        if self._classes:
+            codes = self.target.predicted_codes(scores)
+            found = np.bincount(codes, minlength=len(self._classes)).tolist()
+            self.counts.classes.update(dict(enumerate(found)))
+        self.counts.rows += len(matrix)
+        if self.on_answer is not None:
+            self.on_answer(request_id, self, matrix.tolist(), scores.tolist())
+        for note, rows in encoded.noticed.items():
+            self.counts.notes[note] += len(rows)
+        return Batch(scores, codes, self._warnings(encoded, single))
+
+    def encode(self, batch: Batch, request_id: str, *, single: bool = False) -> bytes:
+        """The native answer to a batch."""
+        answers = self.answers(batch)
+        if single:
+            parts = msgspec.structs.astuple(next(answers))
+            one = self._one_form(*parts, *self._model, request_id, batch.warnings)
+            return self._encode_answer(one)
+        return self._encode_answer(Many(list(answers), *self._model, request_id, batch.warnings))
+
+    def answers(self, batch: Batch) -> Iterator[Answer | AnswerWithInterval]:
+        """The native answer to each row."""
+        if not self._classes:
+            for scores in batch.scores.tolist():
+                yield self._form(*self._answer(scores))
+            return
+        classes, make = self._classes, self._probabilities
+        for code, row in zip(batch.codes.tolist(), batch.scores.tolist(), strict=True):
+            yield Answer(classes[code], make(*row))
+
+    def plain_answer(self, scores: Sequence[float]) -> dict[str, Any]:
+        """The answer to one row's scores as plain data."""
+        return answer(self.target, scores)
+
+    def predictions(self, batch: Batch) -> list[Any]:
+        """The answered class or number of each row."""
+        if not self._classes:
+            numbers: list[Any] = batch.scores[:, 0].tolist()
+            return numbers
+        return [self._classes[code] for code in batch.codes.tolist()]
 
     def _answer(self, scores: Sequence[float]) -> tuple[Any, Any]:
         """The prediction, and the probabilities or the interval, as they are encoded."""
@@ -203,110 +273,31 @@ class Predictor:
         self.counts.classes[chosen] += 1
         return self._classes[chosen], self._probabilities(*scores)
 
-    def _warnings(self, notes: Sequence[Note], row: int | UnsetType = UNSET) -> list[Warning]:
-        self.counts.notes.update(notes)
-        names = self.contract.names
-        return [Warning(names[place], code, _MESSAGES[code], row) for code, place in notes]
+    def _warning(self, note: Note, row: int | UnsetType) -> Warning:
+        code, place = note
+        return Warning(self.contract.names[place], code, _MESSAGES[code], row)
 
-    def _check_count(self, rows: int) -> None:
-        if not rows:
-            raise RequestProblem(422, "the list holds no rows: send at least one")
-        if rows > self.max_rows:
-            raise RequestProblem(
-                413, f"{rows} rows are more than {self.max_rows}: send them in several requests"
-            )
-
-    def _slowly(self, body: bytes, request_id: str, refusal: Exception) -> bytes:
-        """Read a body that the generated decoder refused, cell by cell."""
-        try:
-            content = self._any(body)
-        except msgspec.ValidationError:  # the one thing that untyped JSON can still break
-            problem = Problem("is a number beyond the range of a 64-bit float", *_place(refusal))
-            raise RequestProblem(422, _summary([problem]), [problem]) from None
-        except msgspec.DecodeError as error:
-            raise RequestProblem(400, _malformed(body, error)) from None
-        except RecursionError:
-            raise RequestProblem(400, "the body is nested too deeply") from None
-        single = isinstance(content, dict) and not _is_columns(content)
-        rows = self._rows_of(content)
-        self._check_count(len(rows))
-        _check_keys(body)
-        problems: list[Problem] = []
-        unknown: dict[str, None] = {}
-        noted: list[tuple[int, list[Note]]] = []
-        vectors: list[tuple[float, ...]] = []
-        for number, row in enumerate(rows):
-            place = None if single else number
-            if not isinstance(row, dict):
-                problems.append(Problem("a row must be an object of column: value", None, place))
-            else:
-                values = self.contract.read_row(
-                    row, problems, number=place, absent=self.bundle.absent
-                )
-                unknown.update(dict.fromkeys(self.contract.unknown_columns(row)))
-                if not problems:
-                    vector, notes = self.rows.encode(self.rows.record(*values))
-                    vectors.append(vector)
-                    if notes:
-                        noted.append((number, notes))
-            if len(problems) >= _MAX_PROBLEMS:
-                break
-        if problems:
-            raise RequestProblem(422, _summary(problems), problems[:_MAX_PROBLEMS])
+    def _warnings(self, encoded: Encoded, single: bool) -> list[Warning]:
         # a column that is not the model's is told once, however many rows have it
-        warnings = [Warning(name, "unknown", _MESSAGES["unknown"]) for name in unknown]
-        if not single:
-            return self._batch(vectors, noted, warnings, request_id)
-        self.counts.rows += 1
-        for _, notes in noted:
-            warnings += self._warnings(notes)
-        prediction, beside = self._answer(self.engine.run_one(vectors[0]))
-        return self._encode(self._one_form(prediction, beside, *self._model, request_id, warnings))
-
-    def _rows_of(self, content: Any) -> list[Any]:
-        if isinstance(content, list):
-            return content
-        if not isinstance(content, dict):
-            raise RequestProblem(
-                422, "send one row as an object, rows as a list of objects, or columns of lists"
-            )
-        if not _is_columns(content):
-            return [content]
-        lengths = {len(cells) for cells in content.values()}
-        if len(lengths) > 1:
-            raise RequestProblem(422, "the columns have different lengths: each needs every row")
-        return [
-            dict(zip(content, cells, strict=True)) for cells in zip(*content.values(), strict=True)
+        warnings = [
+            Warning(name, "unknown", _MESSAGES["unknown"])
+            for name in encoded.unknown[:_MAX_WARNINGS]
         ]
+        order = heapq.merge(
+            *(
+                zip(rows[:_MAX_WARNINGS], repeat(place), repeat(code))
+                for (code, place), rows in encoded.noticed.items()
+            )
+        )
+        for row, place, code in order:
+            if len(warnings) >= _MAX_WARNINGS:
+                break
+            warnings.append(self._warning((code, place), UNSET if single else row))
+        return warnings
 
 
-def _check_keys(body: bytes) -> None:
-    """Refuse a key that stands twice in one object, which decoders take for its last value.
-
-    The quotation marks of a row in which every column is there, known and not blank are counted
-    beforehand: two a column and two a text cell. A repeated key only adds to them, so that the
-    short way looks at the body in full only where there are more, or where it noticed something.
-    """
-    try:
-        # numbers stay texts: an unused column may hold one that Python would not read
-        json.loads(body, object_pairs_hook=_unique_keys, parse_int=str, parse_float=str)
-    except _RepeatedKey:
-        raise RequestProblem(400, "a column stands twice in one row: send each once") from None
-    except (ValueError, RecursionError):
-        raise RequestProblem(400, "the body is nested too deeply") from None
-
-
-class _RepeatedKey(Exception):  # noqa: N818 (a signal within this file)
-    pass
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise _RepeatedKey
-
-
-def _is_columns(content: dict[str, Any]) -> bool:
-    return bool(content) and all(isinstance(cells, list) for cells in content.values())
+def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in rows[0]}
 
 
 def _probability_type(target: Target) -> Callable[..., Any]:
@@ -319,24 +310,3 @@ def _probability_type(target: Target) -> Callable[..., Any]:
         )
     except ValueError:  # a name with a quotation mark or the like: a dict takes any
         return lambda *scores: dict(zip(names, scores, strict=True))
-
-
-def _place(refusal: Exception) -> tuple[str | None, int | None]:
-    """Column and row in a refusal's `$[row].column` or `$.column`."""
-    path = re.search(r" - at `\$(?:\[(\d+)\])?(?:\.([^`]*))?`", str(refusal), re.DOTALL)
-    if path is None:
-        return None, None
-    return path[2], int(path[1]) if path[1] else None
-
-
-def _summary(problems: list[Problem]) -> str:
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{problems[0]}{more}; see errors, and GET /contract for what the model takes"
-
-
-def _malformed(body: bytes, error: msgspec.DecodeError) -> str:
-    if not body.strip():
-        return "the body is empty: send one row as a JSON object"
-    if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "the body starts with a byte order mark: send plain UTF-8"
-    return f"the body is not valid JSON: {error}"

@@ -1,0 +1,264 @@
+"""Who may ask what: API keys, tokens of an identity provider, client certificates, and rates.
+
+Keys lie in a JSON file as SHA-256 digests: they are 256 bits of chance, so a fast digest is right
+(NIST SP 800-63B, 5.1.2.2). The file is read again when it changes, which is how keys are rotated.
+Tokens are JSON Web Tokens, checked by PyJWT against a key set in a file, as OpenID Connect issuers
+publish it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import ServeSection
+from roadworthy.serve.messages import Request
+from roadworthy.serve.problems import RequestProblem
+from roadworthy.serve.routes import Scope
+
+log = logging.getLogger("roadworthy.serve")
+_PREFIX = "rw_"
+_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+_SCOPES = ("predict", "read", "metrics")
+_CHALLENGE = (("www-authenticate", 'Bearer realm="roadworthy"'),)
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One API key, as it lies in the key file.
+
+    Attributes:
+        name: Whose it is; it stands in metrics and logs.
+        sha256: Digest of the key, hexadecimal.
+        scopes: What it is good for: `predict`, `read`, `metrics`.
+        expires: Seconds since 1970 after which it is refused; None for never.
+        rate: Requests a second; None for no limit.
+        burst: Requests that may come at once.
+    """
+
+    name: str
+    sha256: str
+    scopes: tuple[str, ...] = ("predict", "read")
+    expires: float | None = None
+    rate: float | None = None
+    burst: int = 10
+
+
+def new_key(name: str, scopes: tuple[str, ...] = ("predict", "read")) -> tuple[str, Key]:
+    """A new API key, to be shown once, and its entry for the key file."""
+    text = _PREFIX + secrets.token_urlsafe(32)
+    return text, Key(name=name, sha256=_digest(text), scopes=scopes)
+
+
+def add_key(file: Path, name: str) -> str:
+    """Add a new key to a key file, which is made when it is not there.
+
+    Returns:
+        The key; it is not kept anywhere and must be shown now.
+
+    Raises:
+        InputError: The file is no key file, or cannot be written.
+    """
+    try:
+        keys = msgspec.json.decode(file.read_bytes(), type=list[Key]) if file.exists() else []
+        text, key = new_key(name)
+        draft = file.with_name(f".{file.name}.draft")
+        draft.touch(mode=0o600)
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode([*keys, key]), indent=2))
+        draft.replace(file)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"the key file cannot be extended: {error}", where=str(file)) from None
+    return text
+
+
+class Guard:
+    """Lets requests through, or says why not.
+
+    Args:
+        options: `[serve]`.
+
+    Raises:
+        InputError: The key file or key set cannot be used.
+        OutsideError: Tokens are wanted and their library is missing.
+    """
+
+    def __init__(self, options: ServeSection) -> None:
+        self.options = options
+        self._file = Path(options.keys) if options.keys else None
+        self._keys: dict[str, Key] = {}
+        self._stamp: tuple[int, int] | None = None
+        self._tokens = _Tokens(options) if options.jwks else None
+        self._rates: dict[str, _Bucket] = {}
+        self.open = self._file is None and self._tokens is None and not options.client_ca
+        if self._file is not None:
+            self._read(self._file)
+
+    def refresh(self) -> None:
+        """Read the key file again if it changed; a bad one leaves the keys as they are."""
+        if self._tokens is not None:
+            self._tokens.refresh()
+        if self._file is None:
+            return
+        try:
+            if _stamp(self._file) != self._stamp:
+                self._read(self._file)
+        except (InputError, OSError) as error:
+            log.error("the keys stay as they are: %s", error)
+
+    def check(self, request: Request, scope: Scope) -> None:
+        """Let a request through.
+
+        Raises:
+            RequestProblem: It does not say who asks (401), may not (403), or too often (429).
+        """
+        if scope == "open" or self.open:
+            return
+        name, scopes, bucket = self._who(request)
+        if scope not in scopes:
+            raise RequestProblem(403, f"this key is not good for {scope}")
+        if bucket is not None and (wait := bucket.take()) > 0:
+            raise RequestProblem(
+                429,
+                f"{name} asks more often than allowed: wait",
+                headers=(("retry-after", str(max(1, round(wait + 0.5)))),),
+            )
+
+    def _who(self, request: Request) -> tuple[str, tuple[str, ...], _Bucket | None]:
+        headers = request.head.headers
+        kind, _, credential = headers.get("authorization", "").partition(" ")
+        given = headers.get("x-api-key") or (credential if kind.lower() == "bearer" else "")
+        if not given and self.options.client_ca and request.certificate:
+            return request.certificate, _SCOPES, None
+        if not given:
+            raise RequestProblem(
+                401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=_CHALLENGE
+            )
+        digest = _digest(given)
+        key = self._keys.get(digest)
+        if key is not None and hmac.compare_digest(key.sha256, digest):
+            if key.expires is not None and key.expires < time.time():
+                raise RequestProblem(401, "this key has expired", headers=_CHALLENGE)
+            return key.name, key.scopes, self._rates.get(digest)
+        if self._tokens is not None and given.count(".") == 2:
+            return "token", self._tokens.scopes(given), None
+        raise RequestProblem(401, "this key is not known", headers=_CHALLENGE)
+
+    def _read(self, file: Path) -> None:
+        try:
+            stamp = _stamp(file)
+            keys = msgspec.json.decode(file.read_bytes(), type=list[Key])
+        except OSError as error:
+            raise InputError(
+                f"the key file cannot be read: {error.strerror}", where=str(file)
+            ) from None
+        except msgspec.DecodeError as error:
+            raise InputError(
+                f"the key file is not a list of keys: {error}", where=str(file)
+            ) from None
+        for key in keys:
+            if len(key.sha256) != 64 or set(key.scopes) - set(_SCOPES):
+                raise InputError(
+                    f"the key {key.name!r} has no SHA-256 digest or an unknown scope",
+                    where=str(file),
+                    fix=f"scopes are {', '.join(_SCOPES)}",
+                )
+        self._keys = {key.sha256.lower(): key for key in keys}
+        self._rates = {
+            digest: self._rates.get(digest) or _Bucket(key.rate, key.burst)
+            for digest, key in self._keys.items()
+            if key.rate is not None
+        }
+        self._stamp = stamp
+
+
+class _Bucket:
+    """A token bucket: so many requests a second, so many at once."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = max(1, burst)
+        self._level = float(self._burst)
+        self._at = time.monotonic()
+
+    def take(self) -> float:
+        """Take one; returns the seconds to wait when there is none."""
+        now = time.monotonic()
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        if self._level < 1:
+            return (1 - self._level) / self._rate
+        self._level -= 1
+        return 0.0
+
+
+class _Tokens:
+    """Checks JSON Web Tokens."""
+
+    def __init__(self, options: ServeSection) -> None:
+        try:
+            import jwt
+        except ImportError:
+            raise OutsideError(
+                "tokens need PyJWT", where="serve.jwks", fix="pip install roadworthy[jwt]"
+            ) from None
+        self._jwt: Any = jwt
+        self._file = Path(str(options.jwks))
+        self._audience, self._issuer = options.jwt_audience, options.jwt_issuer
+        if not self._audience or not self._issuer:
+            raise InputError("tokens need jwt_audience and jwt_issuer", where="[serve]")
+        self._stamp: tuple[int, int] | None = None
+        self._read()
+
+    def refresh(self) -> None:
+        """Read the key set again if it changed."""
+        try:
+            if _stamp(self._file) != self._stamp:
+                self._read()
+        except (InputError, OSError) as error:
+            log.error("the key set stays as it is: %s", error)
+
+    def scopes(self, token: str) -> tuple[str, ...]:
+        """What a token allows; RequestProblem 401 for a bad one."""
+        try:
+            header = self._jwt.get_unverified_header(token)
+            key = self._keys[header.get("kid", "")]
+            if header["alg"] not in _ALGORITHMS or key.algorithm_name != header["alg"]:
+                raise self._jwt.InvalidAlgorithmError
+            claims = self._jwt.decode(
+                token,
+                key.key,
+                algorithms=[header["alg"]],
+                audience=self._audience,
+                issuer=self._issuer,
+                options={"require": ["exp", "aud", "iss"]},
+            )
+        except (self._jwt.PyJWTError, KeyError, ValueError, TypeError):
+            raise RequestProblem(401, "the token is not valid here", headers=_CHALLENGE) from None
+        scopes = claims.get("scope", "predict read")
+        return tuple(scopes.split()) if isinstance(scopes, str) else ()
+
+    def _read(self) -> None:
+        try:
+            self._stamp = _stamp(self._file)
+            found = self._jwt.PyJWKSet.from_json(self._file.read_text())
+        except (OSError, ValueError, AttributeError, TypeError, self._jwt.PyJWTError) as error:
+            raise InputError(
+                f"the key set cannot be read: {type(error).__name__}", where=str(self._file)
+            ) from None
+        self._keys = {key.key_id: key for key in found.keys if key.key_type != "oct"}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    about = file.stat()
+    return about.st_mtime_ns, about.st_size
