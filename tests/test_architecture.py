@@ -12,9 +12,12 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
     "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
-    "train", "evaluate", "bundle", "registry", "acceptance", "serve", "cli",
+    "train", "evaluate", "observe", "bundle", "registry", "acceptance", "serve", "monitor", "image",
+    "deploy", "cli",
 ]  # fmt: skip
-SERVE_MAY_IMPORT = {"errors", "project", "cells", "contract", "bundle", "prepare", "serve"}
+SERVE_MAY_IMPORT = {
+    "errors", "project", "cells", "contract", "observe", "bundle", "prepare", "serve",
+}  # fmt: skip
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",
     "azure", "google.cloud", "ray", "sqlalchemy", "psycopg", "obstore", "roadworthy.train",
