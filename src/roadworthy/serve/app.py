@@ -102,7 +102,7 @@ class App:
         """The native routes of a model, at the root or at its name."""
         bundle, name = model.current.bundle, model.name
         contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
-        description = msgspec.json.encode(openapi(bundle, self.options.max_rows))
+        description = msgspec.json.encode(openapi(bundle, self.options))
         docs = docs_page(bundle)
         pages = {
             f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
