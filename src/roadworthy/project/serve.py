@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,14 @@ _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
     "log_seconds",
 )  # fmt: skip
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +47,9 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_text: int = 100_000
     max_connections: int = 4096
     max_in_flight: int = 64
+    max_connections_client: int | None = None
+    max_in_flight_client: int | None = None
+    trusted_proxies: tuple[str, ...] = ()
     dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
     grpc_port: int | None = None
     keys: str | None = None
@@ -94,6 +106,15 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "between 1 and 65535",
             ),
             Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
+            *(
+                Range(getattr(self, key) is None or getattr(self, key) >= 1, key, "1 or more")
+                for key in ("max_connections_client", "max_in_flight_client")
+            ),
+            Range(
+                all(map(_is_network, self.trusted_proxies)),
+                "trusted_proxies",
+                "addresses or networks such as 10.0.0.0/8",
+            ),
             Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),
             Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),

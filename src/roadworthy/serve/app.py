@@ -21,6 +21,7 @@ from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
+from roadworthy.serve.callers import InFlight
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.formats import read_body
@@ -71,7 +72,7 @@ class App:
         self.metrics.log = self.log
         self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
-        self.in_flight = 0
+        self.in_flight = InFlight(options.max_in_flight, options.max_in_flight_client)
         self._background: set[asyncio.Future[Any]] = set()
         self._following = self._logging = _done()
         self.lay_routes()
@@ -128,27 +129,28 @@ class App:
             if self.options.cors_origins and request.head.method == "OPTIONS":
                 return self._preflight(route, request)
             check_method(route, request)
-            self.guard.check(request, route.scope)
+            caller = self.guard.check(request, route.scope)
             answer = route.handler(request)
             if isinstance(answer, Response):
                 return answer
-            if self.in_flight >= self.options.max_in_flight:
+            name = caller.name if caller else self.guard.proxies.client(request)
+            try:
+                self.in_flight.check(name, caller.in_flight if caller else None)
+            except RequestProblem:
                 answer.close()
-                raise _busy()
+                raise
         except RequestProblem as problem:
             return route.refusal(problem, request.id)
-        return self._later(route, request, answer)
+        return self._later(route, request, answer, name)
 
     async def _later(
-        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response]
+        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response], caller: str
     ) -> Response:
-        self.in_flight += 1
-        try:
-            return await answer
-        except RequestProblem as problem:
-            return route.refusal(problem, request.id)
-        finally:
-            self.in_flight -= 1
+        with self.in_flight.working(caller):
+            try:
+                return await answer
+            except RequestProblem as problem:
+                return route.refusal(problem, request.id)
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
@@ -261,11 +263,6 @@ async def load_app(orders: Orders) -> App:
     if options.shadow is not None:
         models[0].shadow = await opener.open(Path(options.shadow))
     return App(models, options, Path(orders.share) if orders.share else None)
-
-
-def _busy() -> RequestProblem:
-    what = "too many large requests are being answered: try again"
-    return RequestProblem(503, what, headers=(("retry-after", "1"),))
 
 
 def _done() -> asyncio.Future[Any]:

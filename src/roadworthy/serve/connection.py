@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         self.closing = True
-        self.listener.connections.pop(self, None)
+        self.listener.leave(self)
         if self._task is not None:
             self._task.cancel()
 

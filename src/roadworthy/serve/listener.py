@@ -8,11 +8,13 @@ import logging
 import secrets
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
 from roadworthy.project import ServeSection
+from roadworthy.serve.callers import TrustedProxies
 from roadworthy.serve.messages import Answer, Head, Request, Response, encode_response
 from roadworthy.serve.problems import RequestProblem
 
@@ -67,6 +69,9 @@ class Listener:
         self.heads: dict[bytes, Head] = {}
         self.connections: dict[Connection, None] = {}
         self.draining = False
+        self._proxies = TrustedProxies(options.trusted_proxies)
+        self._most_of_one = options.max_connections_client
+        self._of: Counter[str] = Counter()
         self._ids = map("{}-{:x}".format, itertools.repeat(secrets.token_hex(6)), itertools.count())
         self.sweep()
 
@@ -83,10 +88,24 @@ class Listener:
             idle = next((one for one in self.connections if one.idle or one.closing), None)
             if idle is None or self.draining:
                 return False
-            self.connections.pop(idle)
+            self.leave(idle)
             idle.transport.abort()
+        if self._most_of_one is not None and connection.client not in self._proxies:
+            if self._of[connection.client] >= self._most_of_one:
+                return False
+            self._of[connection.client] += 1
         self.connections[connection] = None
         return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection; one that is not known any more changes nothing."""
+        if connection not in self.connections:
+            return
+        del self.connections[connection]
+        if self._of[connection.client] <= 1:
+            del self._of[connection.client]
+        else:
+            self._of[connection.client] -= 1
 
     def full(self) -> RequestProblem:
         """The answer to a connection that was not let in."""
