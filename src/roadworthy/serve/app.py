@@ -26,6 +26,7 @@ from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.formats import read_body
 from roadworthy.serve.guard import Guard
+from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wants_page
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.models import Model, Opener, PathPlace, load_model
@@ -39,7 +40,8 @@ from roadworthy.serve.routes import Route, check_method, constant
 
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 _CORS_HEADERS = "authorization, content-type, x-api-key, x-request-id"
 _PAGE_HEADERS = (
@@ -70,6 +72,7 @@ class App:
         self.guard = Guard(options)
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
+        self.logs_in = bool(options.keys or options.jwks)
         self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
         self.in_flight = InFlight(options.max_in_flight, options.max_in_flight_client)
@@ -86,17 +89,20 @@ class App:
             routes |= self._of_model(model, f"/models/{model.name}")
             if place == 0:
                 routes |= self._of_model(model, "")
-        live = dashboard_page()
+        live = dashboard_page(closed=self.logs_in)
         dialects = [DIALECTS[name] for name in self.options.dialects]
         routes |= dict(dialect_routes(dialects, self.models))
         routes |= {
-            "/": Route("GET", lambda _: _page(live)),
+            "/": Route("GET", lambda _: _page(live), "metrics"),
             "/livez": constant(b'{"status":"live"}', "open"),
             "/startupz": constant(b'{"status":"started"}', "open"),
             "/readyz": constant(b'{"status":"ready"}', "open"),
             "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
             "/metrics": Route("GET", self._metrics, "metrics"),
         }
+        if self.logs_in:
+            routes["/login"] = Route("POST", self._login, "open")
+            routes["/logout"] = Route("POST", self._logout, "open")
         self.routes = routes
 
     def _of_model(self, model: Model, root: str) -> dict[str, Route]:
@@ -104,7 +110,7 @@ class App:
         bundle, name = model.current.bundle, model.name
         contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
         description = msgspec.json.encode(openapi(bundle, self.options))
-        docs = docs_page(bundle)
+        docs = docs_page(bundle, closed=self.logs_in, root=root)
         pages = {
             f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
             f"{root}/metadata": constant(msgspec.json.encode(_metadata(bundle))),
@@ -140,6 +146,8 @@ class App:
                 answer.close()
                 raise
         except RequestProblem as problem:
+            if problem.status in (401, 403) and self.logs_in and wants_page(request):
+                return login_page(problem, request, request.head.path, _PAGE_POLICY)
             return route.refusal(problem, request.id)
         return self._later(route, request, answer, name)
 
@@ -226,6 +234,22 @@ class App:
             self._start(model.compare(body, media, batch, perf_counter() - start))
         content = predictor.encode(batch, request.id, single=single)
         return Response(200, content, JSON, (("x-request-id", request.id),))
+
+    def _login(self, request: Request) -> Response:
+        key, path = read_form(request, self.routes)
+        try:
+            self.guard.who_has(key)
+        except RequestProblem as problem:
+            return login_page(problem, request, path, _PAGE_POLICY)
+        return kept(key, path, secure=self._is_secure(request))
+
+    def _logout(self, request: Request) -> Response:
+        if not is_own_page(request):
+            raise RequestProblem(403, "this form was sent by a page of another site")
+        return kept("", "/", secure=self._is_secure(request))
+
+    def _is_secure(self, request: Request) -> bool:
+        return bool(self.options.tls_certificate) or self.guard.proxies.is_secure(request)
 
     def _preflight(self, route: Route, request: Request) -> Response:
         """What a browser asks before it lets a page of another origin send."""

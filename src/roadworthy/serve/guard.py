@@ -21,6 +21,7 @@ import msgspec
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import ServeSection
 from roadworthy.serve.callers import TrustedProxies
+from roadworthy.serve.login import key_of
 from roadworthy.serve.messages import Request
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
@@ -160,12 +161,18 @@ class Guard:
         headers = request.head.headers
         kind, _, credential = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (credential if kind.lower() == "bearer" else "")
+        if not given and "cookie" in headers:
+            given = key_of(request)
         if not given and self.options.client_ca and request.certificate:
             return Caller(request.certificate, _SCOPES)
         if not given:
             raise RequestProblem(
                 401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=_CHALLENGE
             )
+        return self.who_has(given)
+
+    def who_has(self, given: str) -> Caller:
+        """Whose key or token this is; RequestProblem 401 for nobody's."""
         digest = _digest(given)
         key = self._keys.get(digest)
         if key is not None and hmac.compare_digest(key.sha256, digest):
