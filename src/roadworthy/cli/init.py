@@ -218,4 +218,7 @@ target = {target}
 # log_rows = 50000           # rows that may wait to be written
 # log_memory_mb = 64.0       # and what they may hold of memory
 # log_seconds = 300.0        # after which a segment is whole
+# log_format = "jsonl"       # or parquet
+# log_to = "s3://bucket/log" # where whole segments go; also gs://, az://, postgresql://
+# log_spool_mb = 4096.0      # what may wait in log_folder for it
 """

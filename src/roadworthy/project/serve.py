@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from roadworthy.project._range import Range
 
 DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
+_PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
     "log_seconds",
@@ -22,6 +24,11 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_place(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in _PLACES and bool(parts.netloc) and parts.password is None
 
 
 class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +74,9 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_rows: int = 50_000
     log_memory_mb: float = 64.0
     log_seconds: float = 300.0
+    log_format: Literal["jsonl", "parquet"] = "jsonl"
+    log_to: str | None = None
+    log_spool_mb: float = 4096.0
     follow: bool = False
     canary: str | None = None
     canary_percent: float = 0.0
@@ -80,6 +90,13 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_alive_seconds: float = 75.0
     drain_seconds: float = 30.0
     hang_seconds: float = 30.0
+
+    @property
+    def ships_log(self) -> bool:
+        """Whether whole segments of the prediction log are brought somewhere or made Parquet."""
+        return self.log_folder is not None and (
+            self.log_to is not None or self.log_format != "jsonl"
+        )
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -120,6 +137,18 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
             Range(self.log_rows >= 1, "log_rows", "1 or more"),
             Range(self.log_memory_mb > 0, "log_memory_mb", "above 0"),
+            Range(self.log_spool_mb > 0, "log_spool_mb", "above 0"),
+            Range(
+                self.log_to is None or _is_place(self.log_to),
+                "log_to",
+                "s3://…, gs://…, az://… or postgresql://USER@HOST/DATABASE; a password comes from "
+                "PGPASSWORD or the password file",
+            ),
+            Range(
+                self.log_to is None or self.log_folder is not None,
+                "log_folder",
+                "given together with log_to: segments wait there",
+            ),
             Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
             Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
             Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),

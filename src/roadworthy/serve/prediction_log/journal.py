@@ -8,6 +8,7 @@ second's worth, and never more than may wait.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -52,6 +53,7 @@ class PredictionLog:
         self._seconds = options.log_seconds
         self._room = options.log_rows
         self._bytes_room = int(options.log_memory_mb * 1_000_000)
+        self._spool = int(options.log_spool_mb * 1_000_000) if options.ships_log else None
         self._waiting: list[Entry] = []
         self._rows = self._bytes = 0
         self._segments: dict[tuple[str, str], _Segment] = {}
@@ -102,8 +104,12 @@ class PredictionLog:
         for entry in entries:
             manifest = entry.predictor.bundle.manifest
             by_version.setdefault((manifest.name, manifest.version), []).append(entry)
+        full = self._spool is not None and _size(self._folder) > self._spool
         for key, its in by_version.items():
             rows = sum(len(entry.scores) for entry in its)
+            if full:
+                self.dropped += rows
+                continue
             try:
                 segment = self._segments.get(key) or self._begin(key, its[0].predictor)
                 if segment.write(its, self._redact) > _SEGMENT_BYTES:
@@ -124,6 +130,15 @@ class PredictionLog:
                 self._segments.pop(key).finish()
             except OSError as error:
                 log.error("a segment of the prediction log stays open: %s", error.strerror)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the segments that wait in the folder to be brought away."""
+    total = 0
+    for file in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # it was brought away meanwhile
+            total += file.stat().st_size
+    return total
 
 
 class _Segment:
@@ -149,8 +164,10 @@ class _Segment:
         name = f"{named}.{moment}-{os.getpid()}-{next(self._numbers)}.open"
         self.until = until
         self._path = folder / name
-        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 (held over writes)
+        draft = folder / f".{name}"
+        self._file = open(draft, "ab", buffering=0)  # noqa: SIM115 (held over writes)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(self._path)  # only now: nobody sees it without its lock
 
     def write(self, entries: list[Entry], redact: frozenset[str]) -> int:
         """Write requests' rows, all or none; returns the file's size."""

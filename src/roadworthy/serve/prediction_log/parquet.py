@@ -7,9 +7,10 @@ with `roadworthy[arrow]` and is imported when a segment is turned into Parquet o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from roadworthy.serve.prediction_log.entries import Kinds, Logged
 _BATCH = 8192
 
 
-def write_parquet(rows: Sequence[Logged], kinds: Kinds, path: Path) -> None:
+def write_parquet(rows: Iterable[Logged], kinds: Kinds, path: Path) -> None:
     """Write entries of one version, whole or not at all.
 
     Args:
@@ -30,21 +31,27 @@ def write_parquet(rows: Sequence[Logged], kinds: Kinds, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("wb") as file:
+            stream_parquet(rows, kinds, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def stream_parquet(rows: Iterable[Logged], kinds: Kinds, into: IO[bytes]) -> None:
+    """Write entries of one version to a file that is open, some thousands at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     wanted = schema(kinds)
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with pq.ParquetWriter(draft, wanted, compression="zstd") as file:
-            for start in range(0, len(rows), _BATCH):
-                plain = [_plain(row) for row in rows[start : start + _BATCH]]
-                file.write_table(pa.Table.from_pylist(plain, wanted))
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    left = iter(rows)
+    with pq.ParquetWriter(into, wanted, compression="zstd") as file:
+        while some := [_plain(row) for row in islice(left, _BATCH)]:
+            file.write_table(pa.Table.from_pylist(some, wanted))
 
 
 def schema(kinds: Kinds) -> Any:

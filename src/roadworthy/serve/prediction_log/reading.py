@@ -20,11 +20,18 @@ def read(path: Path | str) -> Iterator[Logged]:
     A segment that a worker is still writing is read as far as it has come.
 
     Args:
-        path: A folder of segments (`[serve] log_folder`), or one segment.
+        path: A folder of segments (`[serve] log_folder`), one segment, or the address of a bucket
+            or database (`[serve] log_to`).
 
     Raises:
         InputError: There is no such folder or file, or a whole segment cannot be read.
+        OutsideError: The bucket or database cannot be used.
     """
+    if "://" in str(path):
+        from roadworthy.serve.prediction_log.targets import read_address
+
+        yield from read_address(str(path))
+        return
     place = Path(path)
     if place.is_dir():
         stems = sorted({file.stem for file in place.iterdir() if file.suffix in _FORMS})
@@ -56,10 +63,11 @@ def _file(file: Path) -> Iterator[Logged]:
 
         yield from read_parquet(file, str(file))
     else:
-        yield from _lines(file)
+        yield from read_lines(file)
 
 
-def _lines(file: Path) -> Iterator[Logged]:
+def read_lines(file: Path) -> Iterator[Logged]:
+    """The entries of a segment of JSON lines; InputError for a line that is none."""
     decoder = msgspec.json.Decoder(Logged)
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
