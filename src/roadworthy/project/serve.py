@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
-    "log_seconds",
+    "log_seconds", "otlp_seconds",
 )  # fmt: skip
 
 
@@ -77,6 +78,9 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_format: Literal["jsonl", "parquet"] = "jsonl"
     log_to: str | None = None
     log_spool_mb: float = 4096.0
+    otlp: str | None = None
+    otlp_sample: float = 1.0
+    otlp_seconds: float = 10.0
     follow: bool = False
     canary: str | None = None
     canary_percent: float = 0.0
@@ -137,6 +141,14 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
             Range(self.log_rows >= 1, "log_rows", "1 or more"),
             Range(self.log_memory_mb > 0, "log_memory_mb", "above 0"),
+            Range(
+                self.otlp is None
+                or re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", self.otlp) is not None,
+                "otlp",
+                "the address of a collector, such as http://127.0.0.1:4318; secrets go to "
+                "OTEL_EXPORTER_OTLP_HEADERS",
+            ),
+            Range(0 <= self.otlp_sample <= 1, "otlp_sample", "between 0 and 1"),
             Range(self.log_spool_mb > 0, "log_spool_mb", "above 0"),
             Range(
                 self.log_to is None or _is_place(self.log_to),

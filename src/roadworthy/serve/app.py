@@ -37,6 +37,7 @@ from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
+from roadworthy.serve.telemetry import Telemetry
 
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -73,11 +74,13 @@ class App:
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
         self.logs_in = bool(options.keys or options.jwks)
+        self.telemetry = Telemetry(options) if options.otlp else None
         self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
         self.in_flight = InFlight(options.max_in_flight, options.max_in_flight_client)
         self._background: set[asyncio.Future[Any]] = set()
-        self._following = self._logging = _done()
+        self._following = self._logging = self._telling = _done()
+        self._ticks = 0
         self.lay_routes()
 
     def lay_routes(self) -> None:
@@ -167,6 +170,9 @@ class App:
         if self.access is not None:
             self.access.add(request, route.label or path, response, seconds)
         self.metrics.count(route.model, route.label or path, response.status)
+        if self.telemetry is not None and request is not None:
+            name = route.label or path
+            self.telemetry.end(request, name, route.model, response.status, seconds)
         if route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
 
@@ -185,6 +191,10 @@ class App:
             self.access.flush()
         if self.log is not None and self._logging.done():
             self._logging = self._start(self.log.flush())
+        self._ticks += 1
+        due = self._ticks % max(1, round(self.options.otlp_seconds)) == 0
+        if self.telemetry is not None and due and self._telling.done():
+            self._telling = self._start(self.telemetry.flush(self.metrics.tally()))
         if self.options.follow and self._following.done():
             self._following = self._start(self._follow())
 
@@ -195,6 +205,8 @@ class App:
             self.access.flush()
         if self.log is not None:
             self.log.close()
+        if self.telemetry is not None:
+            self.telemetry.close(self.metrics.tally())
 
     async def _follow(self) -> None:
         for model in self.models:

@@ -226,6 +226,8 @@ class Connection(asyncio.Protocol):
         listener = self.listener
         head = request.head
         close = not head.keep_alive or listener.draining
+        if listener.telemetry is not None:
+            response = listener.telemetry.mark(request, response)
         if listener.cors_origins:
             response = listener.allow_origin(request, response)
         self.transport.write(

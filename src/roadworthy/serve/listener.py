@@ -20,6 +20,7 @@ from roadworthy.serve.problems import RequestProblem
 
 if TYPE_CHECKING:
     from roadworthy.serve.connection import Connection
+    from roadworthy.serve.telemetry import Telemetry
 
 log = logging.getLogger("roadworthy.serve")
 SWEEP = 1.0
@@ -29,7 +30,13 @@ _MAX_REMEMBERED = 1024
 
 
 class Application(Protocol):
-    """What answers requests."""
+    """What answers requests.
+
+    Attributes:
+        telemetry: What keeps traces; None for nothing.
+    """
+
+    telemetry: Telemetry | None
 
     def answer(self, request: Request) -> Answer:
         """Answer, at once or later; RequestProblem for a request that cannot be answered."""
@@ -58,6 +65,7 @@ class Listener:
         self, application: Application, options: ServeSection, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.application = application
+        self.telemetry = application.telemetry
         self.loop = loop
         self.max_body = int(options.max_body_mb * 1_000_000)
         # the clock is set once a second, so a deadline by it may fall a second early
