@@ -14,12 +14,14 @@ import logging
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import ServeSection
+from roadworthy.serve.callers import TrustedProxies
+from roadworthy.serve.login import key_of
 from roadworthy.serve.messages import Request
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
@@ -41,6 +43,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         expires: Seconds since 1970 after which it is refused; None for never.
         rate: Requests a second; None for no limit.
         burst: Requests that may come at once.
+        in_flight: Large requests that may be worked on at once; None takes
+            `[serve] max_in_flight_client`.
     """
 
     name: str
@@ -49,6 +53,23 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     expires: float | None = None
     rate: float | None = None
     burst: int = 10
+    in_flight: int | None = None
+
+
+class Caller(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        name: As in the key file, the token or the certificate.
+        scopes: What it may.
+        bucket: What holds it to its rate.
+        in_flight: Large requests that it may have at work.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    bucket: _Bucket | None = None
+    in_flight: int | None = None
 
 
 def new_key(name: str, scopes: tuple[str, ...] = ("predict", "read")) -> tuple[str, Key]:
@@ -96,6 +117,7 @@ class Guard:
         self._stamp: tuple[int, int] | None = None
         self._tokens = _Tokens(options) if options.jwks else None
         self._rates: dict[str, _Bucket] = {}
+        self.proxies = TrustedProxies(options.trusted_proxies)
         self.open = self._file is None and self._tokens is None and not options.client_ca
         if self._file is not None:
             self._read(self._file)
@@ -112,15 +134,19 @@ class Guard:
         except (InputError, OSError) as error:
             log.error("the keys stay as they are: %s", error)
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: Request, scope: Scope) -> Caller | None:
         """Let a request through.
+
+        Returns:
+            Who asks; None where nobody has to say so.
 
         Raises:
             RequestProblem: It does not say who asks (401), may not (403), or too often (429).
         """
         if scope == "open" or self.open:
-            return
-        name, scopes, bucket = self._who(request)
+            return None
+        caller = self._who(request)
+        name, scopes, bucket, _ = caller
         if scope not in scopes:
             raise RequestProblem(403, f"this key is not good for {scope}")
         if bucket is not None and (wait := bucket.take()) > 0:
@@ -129,25 +155,32 @@ class Guard:
                 f"{name} asks more often than allowed: wait",
                 headers=(("retry-after", str(max(1, round(wait + 0.5)))),),
             )
+        return caller
 
-    def _who(self, request: Request) -> tuple[str, tuple[str, ...], _Bucket | None]:
+    def _who(self, request: Request) -> Caller:
         headers = request.head.headers
         kind, _, credential = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (credential if kind.lower() == "bearer" else "")
+        if not given and "cookie" in headers:
+            given = key_of(request)
         if not given and self.options.client_ca and request.certificate:
-            return request.certificate, _SCOPES, None
+            return Caller(request.certificate, _SCOPES)
         if not given:
             raise RequestProblem(
                 401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=_CHALLENGE
             )
+        return self.who_has(given)
+
+    def who_has(self, given: str) -> Caller:
+        """Whose key or token this is; RequestProblem 401 for nobody's."""
         digest = _digest(given)
         key = self._keys.get(digest)
         if key is not None and hmac.compare_digest(key.sha256, digest):
             if key.expires is not None and key.expires < time.time():
                 raise RequestProblem(401, "this key has expired", headers=_CHALLENGE)
-            return key.name, key.scopes, self._rates.get(digest)
+            return Caller(key.name, key.scopes, self._rates.get(digest), key.in_flight)
         if self._tokens is not None and given.count(".") == 2:
-            return "token", self._tokens.scopes(given), None
+            return Caller(*self._tokens.check(given))
         raise RequestProblem(401, "this key is not known", headers=_CHALLENGE)
 
     def _read(self, file: Path) -> None:
@@ -224,8 +257,8 @@ class _Tokens:
         except (InputError, OSError) as error:
             log.error("the key set stays as it is: %s", error)
 
-    def scopes(self, token: str) -> tuple[str, ...]:
-        """What a token allows; RequestProblem 401 for a bad one."""
+    def check(self, token: str) -> tuple[str, tuple[str, ...]]:
+        """Whose a token is and what it allows; RequestProblem 401 for a bad one."""
         try:
             header = self._jwt.get_unverified_header(token)
             key = self._keys[header.get("kid", "")]
@@ -242,7 +275,8 @@ class _Tokens:
         except (self._jwt.PyJWTError, KeyError, ValueError, TypeError):
             raise RequestProblem(401, "the token is not valid here", headers=_CHALLENGE) from None
         scopes = claims.get("scope", "predict read")
-        return tuple(scopes.split()) if isinstance(scopes, str) else ()
+        allowed = tuple(scopes.split()) if isinstance(scopes, str) else ()
+        return f"token {claims.get('sub', '')}", allowed
 
     def _read(self) -> None:
         try:

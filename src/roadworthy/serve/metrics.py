@@ -25,10 +25,10 @@ from prometheus_client.registry import Collector
 
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
 from roadworthy.serve.models import Model
-from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
-_SEPARATOR = "\x1f"
+SEPARATOR = "\x1f"
 BUCKETS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
@@ -65,7 +65,7 @@ class ModelTally(msgspec.Struct):
         counts = predictor.counts
         self.rows += counts.rows
         add_counts(self.classes, {names[code]: n for code, n in counts.classes.items()})
-        found = {_SEPARATOR.join((code, columns[at])): n for (code, at), n in counts.notes.items()}
+        found = {SEPARATOR.join((code, columns[at])): n for (code, at), n in counts.notes.items()}
         add_counts(self.notes, found)
 
 
@@ -131,7 +131,7 @@ class ServerMetrics:
     def tally(self) -> Tally:
         """This worker's counts."""
         requests = {
-            _SEPARATOR.join((model, route, str(code))): n
+            SEPARATOR.join((model, route, str(code))): n
             for (model, route, code), n in self._requests.items()
         }
         total = Tally(requests=requests)
@@ -186,7 +186,7 @@ class _Exposition(Collector):
             "roadworthy_requests", "Answers by route and code.", labels=["model", "route", "code"]
         )
         for key, count in sorted(self.tally.requests.items()):
-            requests.add_metric(key.split(_SEPARATOR), count)
+            requests.add_metric(key.split(SEPARATOR), count)
         yield requests
         yield self._durations()
         rows = CounterMetricFamily("roadworthy_rows", "Rows predicted.", labels=["model"])
@@ -222,7 +222,7 @@ class _Exposition(Collector):
             cells = CounterMetricFamily(f"roadworthy_{note}", help_text, labels=["model", "column"])
             for name, tally in self.tally.models.items():
                 for key, count in sorted(tally.notes.items()):
-                    code, _, column = key.partition(_SEPARATOR)
+                    code, _, column = key.partition(SEPARATOR)
                     if code == note:
                         cells.add_metric([name, column], count)
             yield cells
