@@ -213,4 +213,5 @@ target = {target}
 # log_sample = 1.0           # share of requests in it
 # log_redact = []            # columns that are left out
 # log_rows = 50000           # rows that may wait to be written
+# feedback_folder = "feedback"  # POST /feedback keeps labels there until they are collected
 """

@@ -52,6 +52,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_sample: float = 1.0
     log_redact: tuple[str, ...] = ()
     log_rows: int = 50_000
+    feedback_folder: str | None = None
     follow: bool = False
     canary: str | None = None
     canary_percent: float = 0.0
