@@ -209,9 +209,11 @@ target = {target}
 # shadow_tolerance = 0.001   # share of rows that may differ
 # shadow_queue = 16          # requests that wait for it at once
 # access_log = false         # a line of JSON a request on standard error
-# log_folder = "log"         # the prediction log: JSON lines as the model saw the rows
+# log_folder = "log"         # the prediction log: rows and answers
 # log_sample = 1.0           # share of requests in it
 # log_redact = []            # columns that are left out
 # log_rows = 50000           # rows that may wait to be written
 # feedback_folder = "feedback"  # POST /feedback keeps labels there until they are collected
+# log_memory_mb = 64.0       # and what they may hold of memory
+# log_seconds = 300.0        # after which a segment is whole
 """

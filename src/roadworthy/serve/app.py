@@ -32,7 +32,7 @@ from roadworthy.serve.models import Model, Opener, PathPlace, load_model
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
-from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
