@@ -119,7 +119,6 @@ class Database:
             fix="check the address, the disk and the rights, then run the same again",
         )
 
-
     def _prepare_file(self, url: URL, create: bool) -> None:
         if not url.database or url.database == ":memory:":
             raise InputError(f"an embedded {self.what} needs a file", where=self.key)

@@ -120,7 +120,7 @@ class FeedbackLog:
 
     def _append(self, content: bytes) -> None:
         """Append and sync; what a full disk cut short is taken back."""
-        if self._file < 0 or self._size > _SEGMENT_BYTES:
+        if self._file < 0 or self._size > _SEGMENT_BYTES or not os.fstat(self._file).st_nlink:
             self._begin()
         try:
             view = memoryview(content)
