@@ -209,8 +209,20 @@ target = {target}
 # shadow_tolerance = 0.001   # share of rows that may differ
 # shadow_queue = 16          # requests that wait for it at once
 # access_log = false         # a line of JSON a request on standard error
-# log_folder = "log"         # the prediction log: JSON lines as the model saw the rows
+# log_folder = "log"         # the prediction log: rows and answers
 # log_sample = 1.0           # share of requests in it
 # log_redact = []            # columns that are left out
 # log_rows = 50000           # rows that may wait to be written
+# feedback_folder = "feedback"  # POST /feedback keeps labels there until they are collected
+# log_memory_mb = 64.0       # and what they may hold of memory
+# log_seconds = 300.0        # after which a segment is whole
+
+[monitor]
+# labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
+# label_delay_days = 7.0     # after which a label is expected; as they came when left out
+# period = "week"            # day, month: what quality is told by
+# slices = []                # columns to tell quality by; all that can be when left out
+# retrain_window_days = 90.0 # labelled rows that retraining adds; all when left out
+# retrain_test_share = 0.3   # newest part of them, to compare on
+# retrain_promote = "canary" # no, shadow, yes: what becomes of a challenger that passes
 """

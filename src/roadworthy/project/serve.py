@@ -11,6 +11,7 @@ from roadworthy.project._range import Range
 DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
+    "log_seconds",
 )  # fmt: skip
 
 
@@ -52,6 +53,9 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_sample: float = 1.0
     log_redact: tuple[str, ...] = ()
     log_rows: int = 50_000
+    feedback_folder: str | None = None
+    log_memory_mb: float = 64.0
+    log_seconds: float = 300.0
     follow: bool = False
     canary: str | None = None
     canary_percent: float = 0.0
@@ -95,6 +99,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
             Range(self.log_rows >= 1, "log_rows", "1 or more"),
+            Range(self.log_memory_mb > 0, "log_memory_mb", "above 0"),
             Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
             Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
             Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),

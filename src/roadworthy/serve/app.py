@@ -23,6 +23,7 @@ from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
+from roadworthy.serve.feedback import FeedbackLog
 from roadworthy.serve.formats import read_body
 from roadworthy.serve.guard import Guard
 from roadworthy.serve.messages import JSON, Answer, Request, Response
@@ -31,7 +32,7 @@ from roadworthy.serve.models import Model, Opener, PathPlace, load_model
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
-from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
@@ -69,6 +70,7 @@ class App:
         self.guard = Guard(options)
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
+        self.feedback = FeedbackLog(options) if options.feedback_folder else None
         self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
         self.in_flight = 0
@@ -95,6 +97,7 @@ class App:
             "/readyz": constant(b'{"status":"ready"}', "open"),
             "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
             "/metrics": Route("GET", self._metrics, "metrics"),
+            "/feedback": Route("POST", self._feedback, "predict"),
         }
         self.routes = routes
 
@@ -157,7 +160,7 @@ class App:
         if self.access is not None:
             self.access.add(request, route.label or path, response, seconds)
         self.metrics.count(route.model, route.label or path, response.status)
-        if route.scope == "predict" and response.status == 200:
+        if route.model and route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
 
     def served(self) -> tuple[Served, ...]:
@@ -185,6 +188,8 @@ class App:
             self.access.flush()
         if self.log is not None:
             self.log.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
     async def _follow(self) -> None:
         for model in self.models:
@@ -236,6 +241,11 @@ class App:
             ("access-control-max-age", "600"),
         )
         return Response(204, b"", "", headers)
+
+    def _feedback(self, request: Request) -> Answer:
+        if self.feedback is None:
+            raise RequestProblem(404, "this server keeps no labels: set [serve] feedback_folder")
+        return self.feedback.answer(request)
 
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
 from roadworthy.serve.models import Model
-from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
 _SEPARATOR = "\x1f"

@@ -23,7 +23,7 @@ from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
-from roadworthy.serve.columns import Encoded
+from roadworthy.serve.columns import Encoded, Inputs
 
 _MAX_WARNINGS = 1000
 _MESSAGES = {
@@ -112,8 +112,8 @@ class Batch(NamedTuple):
     warnings: list[Warning]
 
 
-OnAnswer = Callable[[str, "Predictor", Sequence[Sequence[float]], Sequence[Sequence[float]]], None]
-"""Called with request id, predictor, vectors and scores of what was answered."""
+OnAnswer = Callable[[str, "Predictor", Inputs, Sequence[Sequence[float]]], None]
+"""Called with request id, predictor, inputs and scores of what was answered."""
 
 
 class Predictor:
@@ -182,7 +182,7 @@ class Predictor:
             warnings = [self._warning(note, UNSET) for note in notes]
         scores = self.engine.run_one(vector)
         if self.on_answer is not None:
-            self.on_answer(request_id, self, (vector,), (scores,))
+            self.on_answer(request_id, self, Inputs((record,), size=len(body)), (scores,))
         return self._encode_answer(
             self._one_form(*self._answer(scores), *self._model, request_id, warnings)
         )
@@ -229,7 +229,7 @@ class Predictor:
             self.counts.classes.update(dict(enumerate(found)))
         self.counts.rows += len(matrix)
         if self.on_answer is not None:
-            self.on_answer(request_id, self, matrix.tolist(), scores.tolist())
+            self.on_answer(request_id, self, encoded.inputs, scores.tolist())
         for note, rows in encoded.noticed.items():
             self.counts.notes[note] += len(rows)
         return Batch(scores, codes, self._warnings(encoded, single))
