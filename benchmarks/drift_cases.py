@@ -1,4 +1,4 @@
-"""Rows whose drift is known: fourteen mixed columns, days that differ, and changes of given size."""
+"""Rows whose drift is known: fourteen mixed columns, days that differ, changes of given size."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ class World:
         self.random = np.random.default_rng(self.seed)
         self.shares = [self.random.dirichlet(np.full(size, 3.0)) for size in LEVELS]
 
-    def rows(
-        self, count: int, change: Change = NOTHING, effects: Floats | None = None
-    ) -> Rows:
+    def rows(self, count: int, change: Change = NOTHING, effects: Floats | None = None) -> Rows:
         """Rows.
 
         Args:
@@ -139,8 +137,7 @@ def encoded(rows: Rows) -> tuple[Floats, dict[tuple[str, int], Codes], Floats]:
     """Vectors, what is noticed in them, and scores `[N, 2]`."""
     codes = rows.codes.astype(np.float64)
     noticed = {
-        (BLANK, place): np.flatnonzero(np.isnan(rows.numbers[:, place]))
-        for place in range(NUMBERS)
+        (BLANK, place): np.flatnonzero(np.isnan(rows.numbers[:, place])) for place in range(NUMBERS)
     }
     for place, size in enumerate(LEVELS):
         unseen = rows.codes[:, place] >= size
@@ -172,9 +169,7 @@ def joined(parts: list[Rows]) -> Rows:
     )
 
 
-def day_effects(
-    random: np.random.Generator, days: int, daily: float, weekly: float
-) -> Floats:
+def day_effects(random: np.random.Generator, days: int, daily: float, weekly: float) -> Floats:
     """How far each column lies off on each day `[days, 14]`: a day's own effect and a weekday's."""
     columns = NUMBERS + len(LEVELS)
     found = random.normal(0, daily, size=(days, columns)) if daily else np.zeros((days, columns))

@@ -13,6 +13,7 @@ from roadworthy.cli import (
     keys,
     launch,
     models,
+    monitor,
     predict,
     prepare,
     serve,
@@ -40,6 +41,7 @@ app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(monitor.app, name="monitor")
 
 
 def _version(wanted: bool) -> None:

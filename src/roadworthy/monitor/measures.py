@@ -15,6 +15,8 @@ from roadworthy.observe.reference import Reference
 Floats = NDArray[np.float64]
 PREDICTION = "prediction"
 _GROUPS = 4
+_FARTHEST = 3.0
+"""Normal score of what lies beyond the reference's range: one outlier moves no day."""
 
 
 class Measure(NamedTuple):
@@ -105,13 +107,16 @@ def _predictions(reference: Reference, days: Floats) -> Iterator[Series]:
 
 
 def _ordered(name: str, old: Floats, new: Floats) -> Iterator[Series]:
-    """Where numbers lie among the reference's, and how far from its middle."""
+    """Where numbers lie (normal scores, van der Waerden 1952), and how far from the middle."""
+    from scipy.special import ndtri
+
     rows = new.sum(axis=1)
     total = old.sum()
     if not total:
         return
-    ranks = (np.cumsum(old) - old / 2) / total - 0.5
-    for label, scores in (("shift", ranks), ("spread", np.abs(ranks))):
+    ranks = (np.cumsum(old) - old / 2) / total
+    normal = np.clip(ndtri(ranks), -_FARTHEST, _FARTHEST)
+    for label, scores in (("shift", normal), ("spread", np.abs(ranks - 0.5))):
         mean = np.divide(new @ scores, rows, out=np.full(len(new), np.nan), where=rows > 0)
         middle = float(old @ scores / total)
         variance = float(old @ (scores - middle) ** 2 / total)

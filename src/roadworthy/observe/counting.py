@@ -100,6 +100,8 @@ class RowCounter:
     def count_scores(self, scores: Floats, cells: Cells) -> None:
         """Add answers `[N, K]` or `[N, 1]` to counts."""
         layout = self.layout
+        if not len(scores):
+            return
         cells[1] += len(scores)
         codes = np.zeros(len(scores), dtype=np.int64)
         answered = scores.reshape(len(scores), -1)[:, 0]
