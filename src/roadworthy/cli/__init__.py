@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from roadworthy.cli import init, keys, launch, models, predict, prepare, serve, test, train
+from roadworthy.cli import (
+    feedback,
+    init,
+    keys,
+    launch,
+    models,
+    monitor,
+    predict,
+    prepare,
+    serve,
+    test,
+    train,
+)
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -26,8 +38,10 @@ app.command("train")(train.train)
 app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(monitor.app, name="monitor")
 
 
 def _version(wanted: bool) -> None:

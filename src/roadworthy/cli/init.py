@@ -219,9 +219,19 @@ target = {target}
 # log_sample = 1.0           # share of requests in it
 # log_redact = []            # columns that are left out
 # log_rows = 50000           # rows that may wait to be written
+# feedback_folder = "feedback"  # POST /feedback keeps labels there until they are collected
 # log_memory_mb = 64.0       # and what they may hold of memory
 # log_seconds = 300.0        # after which a segment is whole
 # log_format = "jsonl"       # or parquet
 # log_to = "s3://bucket/log" # where whole segments go; also gs://, az://, postgresql://
 # log_spool_mb = 4096.0      # what may wait in log_folder for it
+
+[monitor]
+# labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
+# label_delay_days = 7.0     # after which a label is expected; as they came when left out
+# period = "week"            # day, month: what quality is told by
+# slices = []                # columns to tell quality by; all that can be when left out
+# retrain_window_days = 90.0 # labelled rows that retraining adds; all when left out
+# retrain_test_share = 0.3   # newest part of them, to compare on
+# retrain_promote = "canary" # no, shadow, yes: what becomes of a challenger that passes
 """

@@ -12,6 +12,7 @@ from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
+from roadworthy.project.monitor import MonitorSection
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -29,6 +30,7 @@ __all__ = [
     "GuardSection",
     "GatesSection",
     "Kind",
+    "MonitorSection",
     "PackageSection",
     "PrepareSection",
     "Project",

@@ -73,6 +73,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_sample: float = 1.0
     log_redact: tuple[str, ...] = ()
     log_rows: int = 50_000
+    feedback_folder: str | None = None
     log_memory_mb: float = 64.0
     log_seconds: float = 300.0
     log_format: Literal["jsonl", "parquet"] = "jsonl"

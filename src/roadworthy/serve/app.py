@@ -22,8 +22,10 @@ from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
 from roadworthy.serve.callers import InFlight
+from roadworthy.serve.counting import Counting
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
+from roadworthy.serve.feedback import FeedbackLog
 from roadworthy.serve.formats import read_body
 from roadworthy.serve.guard import Guard
 from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wants_page
@@ -62,10 +64,15 @@ class App:
         models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
+        counts: Folder of the windows of what is served, and how often they are written.
     """
 
     def __init__(
-        self, models: list[Model], options: ServeSection, share: Path | None = None
+        self,
+        models: list[Model],
+        options: ServeSection,
+        share: Path | None = None,
+        counts: tuple[Path, float] | None = None,
     ) -> None:
         self.models = models
         self.options = options
@@ -75,11 +82,13 @@ class App:
         self.metrics.log = self.log
         self.logs_in = bool(options.keys or options.jwks)
         self.telemetry = Telemetry(options) if options.otlp else None
+        self.feedback = FeedbackLog(options) if options.feedback_folder else None
         self.access = AccessLog() if options.access_log else None
+        self.counting = Counting(models, self.metrics, *counts) if counts else None
         self.routes: dict[str, Route] = {}
         self.in_flight = InFlight(options.max_in_flight, options.max_in_flight_client)
         self._background: set[asyncio.Future[Any]] = set()
-        self._following = self._logging = self._telling = _done()
+        self._following = self._logging = self._telling = self._counting = _done()
         self._ticks = 0
         self.lay_routes()
 
@@ -87,6 +96,8 @@ class App:
         """Lay the routes anew, when a model has another version."""
         for predictor in (one for model in self.models for one in model.answering()):
             predictor.on_answer = self.log.add if self.log is not None else None
+        if self.counting is not None:
+            self.counting.attach()
         routes: dict[str, Route] = {}
         for place, model in enumerate(self.models):
             routes |= self._of_model(model, f"/models/{model.name}")
@@ -102,6 +113,7 @@ class App:
             "/readyz": constant(b'{"status":"ready"}', "open"),
             "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
             "/metrics": Route("GET", self._metrics, "metrics"),
+            "/feedback": Route("POST", self._feedback, "predict"),
         }
         if self.logs_in:
             routes["/login"] = Route("POST", self._login, "open")
@@ -151,7 +163,7 @@ class App:
         except RequestProblem as problem:
             if problem.status in (401, 403) and self.logs_in and wants_page(request):
                 return login_page(problem, request, request.head.path, _PAGE_POLICY)
-            return route.refusal(problem, request.id)
+            return self._refuse(route, problem, request)
         return self._later(route, request, answer, name)
 
     async def _later(
@@ -161,7 +173,12 @@ class App:
             try:
                 return await answer
             except RequestProblem as problem:
-                return route.refusal(problem, request.id)
+                return self._refuse(route, problem, request)
+
+    def _refuse(self, route: Route, problem: RequestProblem, request: Request) -> Response:
+        if problem.problems and self.counting is not None:
+            self.counting.refused(route, problem)
+        return route.refusal(problem, request.id)
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
@@ -173,7 +190,7 @@ class App:
         if self.telemetry is not None and request is not None:
             name = route.label or path
             self.telemetry.end(request, name, route.model, response.status, seconds)
-        if route.scope == "predict" and response.status == 200:
+        if route.model and route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
 
     def served(self) -> tuple[Served, ...]:
@@ -195,6 +212,8 @@ class App:
         due = self._ticks % max(1, round(self.options.otlp_seconds)) == 0
         if self.telemetry is not None and due and self._telling.done():
             self._telling = self._start(self.telemetry.flush(self.metrics.tally()))
+        if self.counting is not None and self._counting.done() and self.counting.due():
+            self._counting = self._start(self.counting.write())
         if self.options.follow and self._following.done():
             self._following = self._start(self._follow())
 
@@ -207,6 +226,10 @@ class App:
             self.log.close()
         if self.telemetry is not None:
             self.telemetry.close(self.metrics.tally())
+        if self.counting is not None:
+            self.counting.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
     async def _follow(self) -> None:
         for model in self.models:
@@ -275,6 +298,11 @@ class App:
         )
         return Response(204, b"", "", headers)
 
+    def _feedback(self, request: Request) -> Answer:
+        if self.feedback is None:
+            raise RequestProblem(404, "this server keeps no labels: set [serve] feedback_folder")
+        return self.feedback.answer(request)
+
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
 
@@ -298,7 +326,10 @@ async def load_app(orders: Orders) -> App:
         models[0].canary = await opener.open(Path(options.canary))
     if options.shadow is not None:
         models[0].shadow = await opener.open(Path(options.shadow))
-    return App(models, options, Path(orders.share) if orders.share else None)
+    share = Path(orders.share) if orders.share else None
+    place = Path(orders.counts) if orders.counts else share and share / "counts"
+    counts = (place, orders.counts_seconds) if place else None
+    return App(models, options, share, counts)
 
 
 def _done() -> asyncio.Future[Any]:

@@ -45,6 +45,7 @@ def openapi(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
                 "get": _plain("contract", "The columns that the model takes.", "application/json")
             },
             "/metrics": {"get": _plain("metrics", "Prometheus metrics.", "text/plain")},
+            "/feedback": {"post": _FEEDBACK},
             "/openapi.json": {"get": _plain("openapi", "This document.", "application/json")},
             "/docs": {"get": _plain("docs", "A page to try predictions.", "text/html")},
             "/": {"get": _plain("live", "A page of live traffic.", "text/html")},
@@ -64,6 +65,33 @@ def openapi(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
             },
         },
     }
+
+
+_LABEL = {
+    "type": "object",
+    "properties": {
+        "request_id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "row": {"type": "integer", "minimum": 0, "maximum": 2147483647, "default": 0},
+        "label": {"type": ["string", "number", "boolean"]},
+        "time": {"type": ["number", "string", "null"]},
+    },
+    "required": ["request_id", "label"],
+    "additionalProperties": False,
+}
+_FEEDBACK = {
+    "operationId": "feedback",
+    "summary": "What turned out to be true of predicted rows.",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"anyOf": [_LABEL, {"type": "array", "items": _LABEL}]}}
+        },
+    },
+    "responses": {
+        "202": {"description": "The labels lie on the disk."},
+        **refusals(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    },
+}
 
 
 def _predict(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
