@@ -72,6 +72,9 @@ def look(
     delay_days: float | None = None,
 ) -> Situation:
     """Everything that advice is decided on; arguments as `advise`."""
+    mine = (outcomes.predictions.keys["version"] == bundle.version).to_numpy()
+    if mine.any():  # what another version answered says nothing of this one
+        outcomes = outcomes.take(mine)
     start = _start(outcomes.predictions.times) if since is None else since.timestamp()
     young = outcomes.predictions.times >= start
     recent, older = outcomes.take(young), outcomes.take(~young)
