@@ -16,6 +16,7 @@ from roadworthy.bundle.answers import answer
 from roadworthy.bundle.manifest import Manifest, verify
 from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, Problem, RowsError
+from roadworthy.observe.reference import FILE_NAME, Reference, read_reference
 from roadworthy.prepare.plan import FeaturePlan
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ class Bundle:
         """Rows with expected answers."""
         lines = self._contents["golden.jsonl"].splitlines()
         return tuple(msgspec.json.decode(line, type=Golden) for line in lines)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What the training table looked like, in counts; None in bundles that have none yet."""
+        if FILE_NAME not in self._contents:
+            return None
+        try:
+            return read_reference(self._contents[FILE_NAME])
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CheckFailed(f"{FILE_NAME} is damaged: {error}", where=str(self.path)) from None
 
     @property
     def report(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from roadworthy.bundle.manifest import (
     verify,
 )
 from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
+from roadworthy.bundle.reference import make_reference
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed, requirements_text
 from roadworthy.bundle.sign import sign_bundle, sign_contents
 from roadworthy.errors import CheckFailed, InputError, OutsideError
@@ -101,6 +102,7 @@ def package(
         "report.json": to_json(report),
         "report.html": render_page(verdict_of(report)).encode(),
         "golden.jsonl": _golden(model, engine),
+        "reference.json": to_json(make_reference(model, engine)),
     }
     if "joblib" in formats:
         files["model.joblib"] = _joblib(model)

@@ -15,6 +15,7 @@ from roadworthy.cli import (
     keys,
     launch,
     models,
+    monitor,
     predict,
     prepare,
     serve,
@@ -47,6 +48,7 @@ monitor.command("export")(alarms.export)
 app.add_typer(monitor, name="monitor")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(monitor.app, name="monitor")
 
 
 def _version(wanted: bool) -> None:

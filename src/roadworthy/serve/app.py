@@ -21,6 +21,7 @@ from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
+from roadworthy.serve.counting import Counting
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.feedback import FeedbackLog
@@ -59,10 +60,15 @@ class App:
         models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
+        counts: Folder of the windows of what is served, and how often they are written.
     """
 
     def __init__(
-        self, models: list[Model], options: ServeSection, share: Path | None = None
+        self,
+        models: list[Model],
+        options: ServeSection,
+        share: Path | None = None,
+        counts: tuple[Path, float] | None = None,
     ) -> None:
         self.models = models
         self.options = options
@@ -72,16 +78,19 @@ class App:
         self.metrics.log = self.log
         self.feedback = FeedbackLog(options) if options.feedback_folder else None
         self.access = AccessLog() if options.access_log else None
+        self.counting = Counting(models, self.metrics, *counts) if counts else None
         self.routes: dict[str, Route] = {}
         self.in_flight = 0
         self._background: set[asyncio.Future[Any]] = set()
-        self._following = self._logging = _done()
+        self._following = self._logging = self._counting = _done()
         self.lay_routes()
 
     def lay_routes(self) -> None:
         """Lay the routes anew, when a model has another version."""
         for predictor in (one for model in self.models for one in model.answering()):
             predictor.on_answer = self.log.add if self.log is not None else None
+        if self.counting is not None:
+            self.counting.attach()
         routes: dict[str, Route] = {}
         for place, model in enumerate(self.models):
             routes |= self._of_model(model, f"/models/{model.name}")
@@ -139,7 +148,7 @@ class App:
                 answer.close()
                 raise _busy()
         except RequestProblem as problem:
-            return route.refusal(problem, request.id)
+            return self._refuse(route, problem, request)
         return self._later(route, request, answer)
 
     async def _later(
@@ -149,9 +158,14 @@ class App:
         try:
             return await answer
         except RequestProblem as problem:
-            return route.refusal(problem, request.id)
+            return self._refuse(route, problem, request)
         finally:
             self.in_flight -= 1
+
+    def _refuse(self, route: Route, problem: RequestProblem, request: Request) -> Response:
+        if problem.problems and self.counting is not None:
+            self.counting.refused(route, problem)
+        return route.refusal(problem, request.id)
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
@@ -178,6 +192,8 @@ class App:
             self.access.flush()
         if self.log is not None and self._logging.done():
             self._logging = self._start(self.log.flush())
+        if self.counting is not None and self._counting.done() and self.counting.due():
+            self._counting = self._start(self.counting.write())
         if self.options.follow and self._following.done():
             self._following = self._start(self._follow())
 
@@ -188,6 +204,8 @@ class App:
             self.access.flush()
         if self.log is not None:
             self.log.close()
+        if self.counting is not None:
+            self.counting.close()
         if self.feedback is not None:
             self.feedback.close()
 
@@ -270,7 +288,10 @@ async def load_app(orders: Orders) -> App:
         models[0].canary = await opener.open(Path(options.canary))
     if options.shadow is not None:
         models[0].shadow = await opener.open(Path(options.shadow))
-    return App(models, options, Path(orders.share) if orders.share else None)
+    share = Path(orders.share) if orders.share else None
+    place = Path(orders.counts) if orders.counts else share and share / "counts"
+    counts = (place, orders.counts_seconds) if place else None
+    return App(models, options, share, counts)
 
 
 def _busy() -> RequestProblem:

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -29,6 +30,8 @@ from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
 _SEPARATOR = "\x1f"
+_PREDICTING = ("predict", "invocations", "infer", "score")
+"""How the addresses end at which rows are predicted."""
 BUCKETS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
@@ -99,6 +102,15 @@ def add_counts(mine: dict[str, int], theirs: dict[str, int]) -> None:
         mine[key] = mine.get(key, 0) + count
 
 
+class Drift(NamedTuple):
+    """One number of how a column's cells differ from the training table's."""
+
+    model: str
+    column: str
+    measure: str
+    value: float
+
+
 class ServerMetrics:
     """Counts of one worker.
 
@@ -111,6 +123,7 @@ class ServerMetrics:
         self.models = models
         self.folder = folder
         self.log: PredictionLog | None = None
+        self.drift: list[Drift] = []
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._kept = {model.name: ModelTally() for model in models}
 
@@ -123,6 +136,15 @@ class ServerMetrics:
     def count(self, model: str, route: str, code: int) -> None:
         """Count one answer."""
         self._requests[model, route, code] += 1
+
+    def of_model(self, model: str) -> list[int]:
+        """Predictions that were refused, those that failed, and those answered by duration."""
+        refused = failed = 0
+        for (name, route, code), count in self._requests.items():
+            if name == model and route.endswith(_PREDICTING):
+                refused += count * (400 <= code < 500)
+                failed += count * (code >= 500)
+        return [refused, failed, *self._kept[model].buckets]
 
     def retire(self, model: str, predictor: Predictor) -> None:
         """Keep what a version counted that is not served any more."""
@@ -168,14 +190,15 @@ class ServerMetrics:
     def render(self) -> bytes:
         """The text of `/metrics`: all workers' counts together."""
         registry = CollectorRegistry()
-        registry.register(_Exposition(self.models, self.total()))
+        registry.register(_Exposition(self.models, self.total(), self.drift))
         return generate_latest(registry)
 
 
 class _Exposition(Collector):
-    def __init__(self, models: Sequence[Model], tally: Tally) -> None:
+    def __init__(self, models: Sequence[Model], tally: Tally, drift: Sequence[Drift]) -> None:
         self.models = models
         self.tally = tally
+        self.drift = drift
 
     def describe(self) -> list[Metric]:
         return []
@@ -203,6 +226,14 @@ class _Exposition(Collector):
         yield classes
         yield from self._notes()
         yield from self._shadows()
+        drift = GaugeMetricFamily(
+            "roadworthy_drift",
+            "How the rows of the last 24 hours differ from the training table.",
+            labels=["model", "column", "measure"],
+        )
+        for model_name, column, measure, value in self.drift:
+            drift.add_metric([model_name, column, measure], value)
+        yield drift
 
     def _health(self) -> Iterator[Metric]:
         """What clouds that cannot divide or look at labels ring by."""

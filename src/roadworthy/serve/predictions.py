@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
+from roadworthy.observe.recording import Recorder
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
 from roadworthy.serve.columns import Encoded, Inputs
@@ -142,6 +143,7 @@ class Predictor:
         self.short_version = bundle.manifest.short_version
         self.counts = Counts()
         self.on_answer: OnAnswer | None = None
+        self.recorder: Recorder | None = None
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.target.classes
         self._interval = self.target.interval
@@ -181,6 +183,8 @@ class Predictor:
             self.counts.notes.update(notes)
             warnings = [self._warning(note, UNSET) for note in notes]
         scores = self.engine.run_one(vector)
+        if self.recorder is not None:
+            self.recorder.add(vector, scores, notes)
         if self.on_answer is not None:
             self.on_answer(request_id, self, Inputs((record,), size=len(body)), (scores,))
         return self._encode_answer(
@@ -228,6 +232,11 @@ class Predictor:
             found = np.bincount(codes, minlength=len(self._classes)).tolist()
             self.counts.classes.update(dict(enumerate(found)))
         self.counts.rows += len(matrix)
+        if (recorder := self.recorder) is not None:
+            if len(matrix) <= recorder.small:
+                recorder.add_many(matrix, scores, encoded.noticed)
+            else:
+                await asyncio.to_thread(recorder.count_many, matrix, scores, encoded.noticed)
         if self.on_answer is not None:
             self.on_answer(request_id, self, encoded.inputs, scores.tolist())
         for note, rows in encoded.noticed.items():

@@ -56,7 +56,11 @@ def serve(
     share = tempfile.mkdtemp(prefix="roadworthy-")
     with _listen(options.host, options.port) as listening:
         address = _address(options, listening.getsockname()[1])
-        orders = Orders(paths, options, listening.fileno(), share, trusted)
+        monitor = wanted.monitor
+        orders = Orders(
+            paths, options, listening.fileno(), share, trusted, monitor.counts,
+            monitor.counts_seconds,
+        )  # fmt: skip
         try:
             Supervisor(orders, lambda models: on_ready(address, models) if on_ready else None).run()
         finally:
