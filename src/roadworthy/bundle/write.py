@@ -26,7 +26,10 @@ from roadworthy.bundle.answers import answer
 from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.core import export_core
 from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.formats import EXTRA, FORMATS
+from roadworthy.bundle.formats.estimator import packaged_estimator
 from roadworthy.bundle.frames import json_rows
+from roadworthy.bundle.hostile import accepted
 from roadworthy.bundle.keys import Signer, open_signer
 from roadworthy.bundle.manifest import (
     FILE_NAME,
@@ -38,7 +41,8 @@ from roadworthy.bundle.manifest import (
     to_json,
     verify,
 )
-from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
+from roadworthy.bundle.parity import check_parity
+from roadworthy.bundle.portable import FILE_NAME as PORTABLE
 from roadworthy.bundle.reference import make_reference
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed, requirements_text
 from roadworthy.bundle.sign import sign_bundle, sign_contents
@@ -49,7 +53,6 @@ from roadworthy.evaluate.verdict import verdict_of
 from roadworthy.project import NAME, NAME_RULE
 from roadworthy.train import TrainedModel
 
-FORMATS = ("onnx", "joblib")
 GOLDEN_ROWS = 50
 _LIBRARIES = ("numpy", "scikit-learn", "lightgbm", "polars", "onnx", "onnxruntime", "msgspec")
 
@@ -61,6 +64,7 @@ def package(
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
     signing_key: str | None = None,
+    trusted_types: Sequence[str] = (),
     gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
     """Make a bundle.
@@ -68,9 +72,11 @@ def package(
     Args:
         model: The trained model.
         report: Its report, from `test`.
-        formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
+        formats: `onnx` (always in), and `joblib`, `pickle`, `skops`: the whole model as one
+            scikit-learn estimator of raw rows.
         directory: The bundle becomes `directory/NAME/VERSION`.
         signing_key: The key that signs it: a PEM file, `env:NAME` or a key of a key service.
+        trusted_types: Types that a skops file may hold besides those known to be harmless.
         gate: Called with the bundle before it gets its place; what it raises stops it.
 
     Returns:
@@ -93,7 +99,9 @@ def package(
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
     core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
     engine = Engine(model.contract, model.plan, core)
-    parity = check_parity(model, engine, core)
+    estimator = packaged_estimator(model) if set(formats) & EXTRA.keys() else None
+    extra = {name: EXTRA[name].write(estimator) for name in formats if name in EXTRA}
+    parity, portable = check_parity(model, engine, core, extra, trusted_types=trusted_types)
     files = {
         "contract.json": to_json(model.contract),
         "plan.json": to_json(model.plan),
@@ -104,8 +112,9 @@ def package(
         "golden.jsonl": _golden(model, engine),
         "reference.json": to_json(make_reference(model, engine)),
     }
-    if "joblib" in formats:
-        files["model.joblib"] = _joblib(model)
+    if portable is not None:
+        files[PORTABLE] = portable
+    files |= {EXTRA[name].file: content for name, content in extra.items()}
     data = _data_digest(model.table.frame, model.table.labels)
     files |= _papers(model, report, parity, files, data)
     manifest = Manifest(
@@ -244,14 +253,6 @@ def _golden(model: TrainedModel, engine: Engine) -> bytes:
         expected = answer(model.contract.target, engine.run_one(vector))
         lines.append({"row": row, "expected": expected})
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-
-
-def _joblib(model: TrainedModel) -> bytes:
-    import joblib
-
-    buffer = io.BytesIO()
-    joblib.dump(reference_pipeline(model), buffer, compress=3)
-    return buffer.getvalue()
 
 
 def _environment(model: TrainedModel) -> dict[str, str]:

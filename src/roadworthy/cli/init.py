@@ -163,8 +163,9 @@ target = {target}
 # skip = []
 
 [package]
-# formats = ["onnx"]         # also joblib
+# formats = ["onnx"]         # also joblib, pickle, skops
 # directory = "bundles"
+# trusted_types = []         # types that a skops file may hold besides the harmless ones
 
 [registry]
 # url = "sqlite:///models.db"   # or postgresql://HOST/DATABASE; else in your data folder

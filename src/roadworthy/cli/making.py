@@ -89,6 +89,7 @@ def make(
             model,
             report,
             formats=wanted.package.formats,
+            trusted_types=wanted.package.trusted_types,
             directory=wanted.package.directory,
             signing_key=wanted.registry.signing_key,
             gate=functools.partial(gate_bundle, project=wanted) if wanted.gates.any else None,

@@ -33,14 +33,16 @@ def _is_place(url: str) -> bool:
 
 
 class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[package]`: where bundles go and which formats they hold."""
+    """`[package]`: where bundles go, which formats they hold, and what a skops file may hold."""
 
-    formats: tuple[Literal["onnx", "joblib"], ...] = ("onnx",)
+    formats: tuple[Literal["onnx", "joblib", "pickle", "skops"], ...] = ("onnx",)
     directory: str = "bundles"
+    trusted_types: tuple[str, ...] = ()
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
-        return []
+        dotted = all(re.fullmatch(r"\w+(\.\w+)+", name) for name in self.trusted_types)
+        return [Range(dotted, "trusted_types", "full names of types, as in 'package.module.Type'")]
 
 
 class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -240,7 +240,7 @@ class _Exposition(Collector):
         failed = CounterMetricFamily("roadworthy_errors", "Answers of 5xx.", labels=["model"])
         errors = {model.name: 0 for model in self.models}
         for key, count in self.tally.requests.items():
-            model, _, code = key.split(_SEPARATOR)
+            model, _, code = key.split(SEPARATOR)
             if code.startswith("5"):
                 errors[model] = errors.get(model, 0) + count
         for model, count in errors.items():
