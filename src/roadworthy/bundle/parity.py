@@ -266,7 +266,7 @@ def _other_column(
         mixed = [frame[best].with_columns(frame[name][worst : worst + 1]) for frame in (raw, typed)]
         matrix = encode_columns(mixed[1], model.plan)
         right = model_scores(model.estimator, matrix, len(model.contract.target.classes))
-        answered, _ = _ask_portable(graph, *mixed, model)
+        answered, _ = _ask_portable(graph, mixed[0], mixed[1], model)
         if np.abs(answered - right).max() > TOLERANCE:
             return name
     return None

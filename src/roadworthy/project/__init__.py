@@ -11,6 +11,7 @@ from roadworthy.project.data import (
 from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
+from roadworthy.project.image import ImageSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.monitor import MonitorSection
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
@@ -29,6 +30,7 @@ __all__ = [
     "DecisionOptions",
     "GuardSection",
     "GatesSection",
+    "ImageSection",
     "Kind",
     "MonitorSection",
     "PackageSection",

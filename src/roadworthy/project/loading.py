@@ -21,6 +21,7 @@ from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
+from roadworthy.project.image import ImageSection
 from roadworthy.project.monitor import MonitorSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
@@ -44,6 +45,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
     monitor: MonitorSection = MonitorSection()
+    image: ImageSection = ImageSection()
 
     def override(self, section: str, **values: Any) -> Project:
         """A copy in which the given keys of one section are set; None leaves a key as it is."""
