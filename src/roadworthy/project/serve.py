@@ -15,7 +15,7 @@ DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
-    "log_seconds", "otlp_seconds",
+    "log_seconds", "otlp_seconds", "follow_seconds",
 )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     otlp_sample: float = 1.0
     otlp_seconds: float = 10.0
     follow: bool = False
+    follow_seconds: float = 2.0
     canary: str | None = None
     canary_percent: float = 0.0
     canary_key: str = "x-request-id"
