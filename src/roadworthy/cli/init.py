@@ -197,6 +197,7 @@ target = {target}
 # grpc_port = 8081           # Open Inference over gRPC too
 # keys = "keys.json"         # API keys; `roadworthy serve --new-key NAME` adds one
 # jwks = "jwks.json"         # key set of an identity provider, with the next two
+# oidc = false               # fetch the key set that jwt_issuer publishes instead
 # jwt_audience = "rows"
 # jwt_issuer = "https://id.example"
 # tls_certificate = "server.pem"

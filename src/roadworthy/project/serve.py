@@ -62,6 +62,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     grpc_port: int | None = None
     keys: str | None = None
     jwks: str | None = None
+    oidc: bool = False
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
     tls_certificate: str | None = None
@@ -112,6 +113,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(not (self.oidc and self.jwks), "oidc", "left out where jwks names a file"),
             Range(
                 (self.tls_certificate is None) == (self.tls_key is None),
                 "tls_key",

@@ -73,7 +73,7 @@ class App:
         self.guard = Guard(options)
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
-        self.logs_in = bool(options.keys or options.jwks)
+        self.logs_in = bool(options.keys or options.jwks or options.oidc)
         self.telemetry = Telemetry(options) if options.otlp else None
         self.access = AccessLog() if options.access_log else None
         self.routes: dict[str, Route] = {}
