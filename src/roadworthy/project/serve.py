@@ -15,7 +15,7 @@ DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
-    "log_seconds", "otlp_seconds",
+    "log_seconds", "otlp_seconds", "follow_seconds",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     grpc_port: int | None = None
     keys: str | None = None
     jwks: str | None = None
+    oidc: bool = False
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
     tls_certificate: str | None = None
@@ -85,6 +86,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     otlp_sample: float = 1.0
     otlp_seconds: float = 10.0
     follow: bool = False
+    follow_seconds: float = 2.0
     canary: str | None = None
     canary_percent: float = 0.0
     canary_key: str = "x-request-id"
@@ -114,6 +116,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(not (self.oidc and self.jwks), "oidc", "left out where jwks names a file"),
             Range(
                 (self.tls_certificate is None) == (self.tls_key is None),
                 "tls_key",

@@ -22,6 +22,7 @@ from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
 from roadworthy.serve.callers import InFlight
+from roadworthy.serve.columns import Encoded
 from roadworthy.serve.counting import Counting
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
@@ -31,12 +32,12 @@ from roadworthy.serve.guard import Guard
 from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wants_page
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
-from roadworthy.serve.models import Model, Opener, PathPlace, load_model
+from roadworthy.serve.models import Model, Opener, PathPlace, load_model, read_again
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
 from roadworthy.serve.prediction_log.journal import PredictionLog
-from roadworthy.serve.predictions import Predictor
+from roadworthy.serve.predictions import Batch, Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
 from roadworthy.serve.telemetry import Telemetry
@@ -80,7 +81,7 @@ class App:
         self.guard = Guard(options)
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
-        self.logs_in = bool(options.keys or options.jwks)
+        self.logs_in = bool(options.keys or options.jwks or options.oidc)
         self.telemetry = Telemetry(options) if options.otlp else None
         self.feedback = FeedbackLog(options) if options.feedback_folder else None
         self.access = AccessLog() if options.access_log else None
@@ -94,8 +95,11 @@ class App:
 
     def lay_routes(self) -> None:
         """Lay the routes anew, when a model has another version."""
-        for predictor in (one for model in self.models for one in model.answering()):
-            predictor.on_answer = self.log.add if self.log is not None else None
+        for model in self.models:
+            for predictor in model.answering():
+                predictor.on_answer = self.log.add if self.log is not None else None
+            if model.shadow is not None:
+                model.current.on_batch = partial(self._compare, model, model.current.contract)
         if self.counting is not None:
             self.counting.attach()
         routes: dict[str, Route] = {}
@@ -264,11 +268,22 @@ class App:
         media = headers.get("content-type")
         start = perf_counter()
         encoded, single = await read_body(predictor.reader, body, media, predictor.max_body)
-        batch = await predictor.batch(encoded, request.id, single=single)
+        batch = await predictor.batch(encoded, request.id, single=single, told=False)
         if model.shadow is not None:
-            self._start(model.compare(body, media, batch, perf_counter() - start))
+
+            async def again(other: Predictor) -> Encoded:
+                # the body, which may hold columns that only the shadow knows
+                return (await read_body(other.reader, body, media, other.max_body)).encoded
+
+            self._start(model.compare(again, batch, perf_counter() - start))
         content = predictor.encode(batch, request.id, single=single)
         return Response(200, content, JSON, (("x-request-id", request.id),))
+
+    def _compare(
+        self, model: Model, contract: Contract, encoded: Encoded, batch: Batch, seconds: float
+    ) -> None:
+        """Ask the shadow what a dialect was asked."""
+        self._start(model.compare(partial(read_again, encoded, contract), batch, seconds))
 
     def _login(self, request: Request) -> Response:
         key, path = read_form(request, self.routes)

@@ -2,8 +2,7 @@
 
 Keys lie in a JSON file as SHA-256 digests: they are 256 bits of chance, so a fast digest is right
 (NIST SP 800-63B, 5.1.2.2). The file is read again when it changes, which is how keys are rotated.
-Tokens are JSON Web Tokens, checked by PyJWT against a key set in a file, as OpenID Connect issuers
-publish it.
+Tokens are the business of `tokens`.
 """
 
 from __future__ import annotations
@@ -14,23 +13,22 @@ import logging
 import secrets
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.callers import TrustedProxies
 from roadworthy.serve.login import key_of
 from roadworthy.serve.messages import Request
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
+from roadworthy.serve.tokens import CHALLENGE, Tokens, stamp_of
 
 log = logging.getLogger("roadworthy.serve")
 _PREFIX = "rw_"
-_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _SCOPES = ("predict", "read", "metrics")
-_CHALLENGE = (("www-authenticate", 'Bearer realm="roadworthy"'),)
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +113,7 @@ class Guard:
         self._file = Path(options.keys) if options.keys else None
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int] | None = None
-        self._tokens = _Tokens(options) if options.jwks else None
+        self._tokens = Tokens(options) if options.jwks or options.oidc else None
         self._rates: dict[str, _Bucket] = {}
         self.proxies = TrustedProxies(options.trusted_proxies)
         self.open = self._file is None and self._tokens is None and not options.client_ca
@@ -129,7 +127,7 @@ class Guard:
         if self._file is None:
             return
         try:
-            if _stamp(self._file) != self._stamp:
+            if stamp_of(self._file) != self._stamp:
                 self._read(self._file)
         except (InputError, OSError) as error:
             log.error("the keys stay as they are: %s", error)
@@ -167,7 +165,7 @@ class Guard:
             return Caller(request.certificate, _SCOPES)
         if not given:
             raise RequestProblem(
-                401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=_CHALLENGE
+                401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=CHALLENGE
             )
         return self.who_has(given)
 
@@ -177,15 +175,15 @@ class Guard:
         key = self._keys.get(digest)
         if key is not None and hmac.compare_digest(key.sha256, digest):
             if key.expires is not None and key.expires < time.time():
-                raise RequestProblem(401, "this key has expired", headers=_CHALLENGE)
+                raise RequestProblem(401, "this key has expired", headers=CHALLENGE)
             return Caller(key.name, key.scopes, self._rates.get(digest), key.in_flight)
         if self._tokens is not None and given.count(".") == 2:
             return Caller(*self._tokens.check(given))
-        raise RequestProblem(401, "this key is not known", headers=_CHALLENGE)
+        raise RequestProblem(401, "this key is not known", headers=CHALLENGE)
 
     def _read(self, file: Path) -> None:
         try:
-            stamp = _stamp(file)
+            stamp = stamp_of(file)
             keys = msgspec.json.decode(file.read_bytes(), type=list[Key])
         except OSError as error:
             raise InputError(
@@ -231,68 +229,5 @@ class _Bucket:
         return 0.0
 
 
-class _Tokens:
-    """Checks JSON Web Tokens."""
-
-    def __init__(self, options: ServeSection) -> None:
-        try:
-            import jwt
-        except ImportError:
-            raise OutsideError(
-                "tokens need PyJWT", where="serve.jwks", fix="pip install roadworthy[jwt]"
-            ) from None
-        self._jwt: Any = jwt
-        self._file = Path(str(options.jwks))
-        self._audience, self._issuer = options.jwt_audience, options.jwt_issuer
-        if not self._audience or not self._issuer:
-            raise InputError("tokens need jwt_audience and jwt_issuer", where="[serve]")
-        self._stamp: tuple[int, int] | None = None
-        self._read()
-
-    def refresh(self) -> None:
-        """Read the key set again if it changed."""
-        try:
-            if _stamp(self._file) != self._stamp:
-                self._read()
-        except (InputError, OSError) as error:
-            log.error("the key set stays as it is: %s", error)
-
-    def check(self, token: str) -> tuple[str, tuple[str, ...]]:
-        """Whose a token is and what it allows; RequestProblem 401 for a bad one."""
-        try:
-            header = self._jwt.get_unverified_header(token)
-            key = self._keys[header.get("kid", "")]
-            if header["alg"] not in _ALGORITHMS or key.algorithm_name != header["alg"]:
-                raise self._jwt.InvalidAlgorithmError
-            claims = self._jwt.decode(
-                token,
-                key.key,
-                algorithms=[header["alg"]],
-                audience=self._audience,
-                issuer=self._issuer,
-                options={"require": ["exp", "aud", "iss"]},
-            )
-        except (self._jwt.PyJWTError, KeyError, ValueError, TypeError):
-            raise RequestProblem(401, "the token is not valid here", headers=_CHALLENGE) from None
-        scopes = claims.get("scope", "predict read")
-        allowed = tuple(scopes.split()) if isinstance(scopes, str) else ()
-        return f"token {claims.get('sub', '')}", allowed
-
-    def _read(self) -> None:
-        try:
-            self._stamp = _stamp(self._file)
-            found = self._jwt.PyJWKSet.from_json(self._file.read_text())
-        except (OSError, ValueError, AttributeError, TypeError, self._jwt.PyJWTError) as error:
-            raise InputError(
-                f"the key set cannot be read: {type(error).__name__}", where=str(self._file)
-            ) from None
-        self._keys = {key.key_id: key for key in found.keys if key.key_type != "oct"}
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    about = file.stat()
-    return about.st_mtime_ns, about.st_size

@@ -18,7 +18,7 @@ def openapi(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
         options: `[serve]`: its limits, its dialects and whether keys are asked for.
     """
     manifest, contract = bundle.manifest, bundle.contract
-    closed = options.keys or options.jwks or options.client_ca
+    closed = options.keys or options.jwks or options.oidc or options.client_ca
     return {
         "openapi": "3.1.0",
         "info": {

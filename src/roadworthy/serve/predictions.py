@@ -11,6 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -115,6 +116,8 @@ class Batch(NamedTuple):
 
 OnAnswer = Callable[[str, "Predictor", Inputs, Sequence[Sequence[float]]], None]
 """Called with request id, predictor, inputs and scores of what was answered."""
+OnBatch = Callable[[Encoded, "Batch", float], None]
+"""Called with rows, answers and their seconds; not for a single row by the short way."""
 
 
 class Predictor:
@@ -144,6 +147,7 @@ class Predictor:
         self.counts = Counts()
         self.on_answer: OnAnswer | None = None
         self.recorder: Recorder | None = None
+        self.on_batch: OnBatch | None = None
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.target.classes
         self._interval = self.target.interval
@@ -218,8 +222,18 @@ class Predictor:
         batch = await self.batch(encoded, request_id, single=single)
         return self.encode(batch, request_id, single=single)
 
-    async def batch(self, encoded: Encoded, request_id: str, *, single: bool = False) -> Batch:
-        """Run encoded rows in slices, and count them."""
+    async def batch(
+        self, encoded: Encoded, request_id: str, *, single: bool = False, told: bool = True
+    ) -> Batch:
+        """Run encoded rows in slices, and count them.
+
+        Args:
+            encoded: The rows.
+            request_id: The request's id.
+            single: Whether it was one row by itself.
+            told: Whether `on_batch` is called.
+        """
+        start = perf_counter()
         matrix = encoded.matrix
         parts = []
         for start in range(0, len(matrix), SLICE):
@@ -241,7 +255,10 @@ class Predictor:
             self.on_answer(request_id, self, encoded.inputs, scores.tolist())
         for note, rows in encoded.noticed.items():
             self.counts.notes[note] += len(rows)
-        return Batch(scores, codes, self._warnings(encoded, single))
+        batch = Batch(scores, codes, self._warnings(encoded, single))
+        if told and self.on_batch is not None:
+            self.on_batch(encoded, batch, perf_counter() - start)
+        return batch
 
     def encode(self, batch: Batch, request_id: str, *, single: bool = False) -> bytes:
         """The native answer to a batch."""

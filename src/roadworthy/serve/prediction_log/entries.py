@@ -118,8 +118,8 @@ def logged(entry: Entry, redact: frozenset[str]) -> Iterator[Logged]:
     """The rows of a request, without the columns in `redact`."""
     predictor = entry.predictor
     manifest = predictor.bundle.manifest
-    columns = _columns(entry.inputs, len(entry.scores), predictor.contract, redact)
-    for place, (cells, scores) in enumerate(zip(columns, entry.scores, strict=True)):
+    rows = rows_of(entry.inputs, len(entry.scores), predictor.contract, redact)
+    for place, (cells, scores) in enumerate(zip(rows, entry.scores, strict=True)):
         yield Logged(
             entry.moment,
             entry.request_id,
@@ -131,10 +131,10 @@ def logged(entry: Entry, redact: frozenset[str]) -> Iterator[Logged]:
         )
 
 
-def _columns(
-    inputs: Inputs, rows: int, contract: Contract, redact: frozenset[str]
+def rows_of(
+    inputs: Inputs, rows: int, contract: Contract, redact: frozenset[str] = frozenset()
 ) -> Iterator[dict[str, Any]]:
-    """Each row as column -> cell."""
+    """What was asked, each row as column -> cell; see `Logged.inputs`."""
     wanted = [
         (place, column)
         for place, column in enumerate(contract.columns)
