@@ -9,7 +9,6 @@ import typer
 
 from roadworthy.cli import (
     advise,
-    alarms,
     feedback,
     init,
     keys,
@@ -42,10 +41,6 @@ app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
-monitor = typer.Typer(name="monitor", help="What served models see and say.", no_args_is_help=True)
-monitor.command("alarms")(alarms.alarms)
-monitor.command("export")(alarms.export)
-app.add_typer(monitor, name="monitor")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(monitor.app, name="monitor")
