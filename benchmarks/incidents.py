@@ -26,12 +26,20 @@ import polars as pl
 from roadworthy.acceptance.references import bundle_scores
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.write import package
+from roadworthy.contract import Contract
 from roadworthy.evaluate import test
 from roadworthy.evaluate.resample import Floats
 from roadworthy.monitor.advice import Action, Swap, advise
 from roadworthy.monitor.feedback import Outcomes
+from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.history import History
+from roadworthy.monitor.inspection import inspect_history
 from roadworthy.monitor.predictions import Predictions
-from roadworthy.project import Project
+from roadworthy.observe.counting import RowCounter
+from roadworthy.observe.counts import Counts
+from roadworthy.prepare.columns import encode_columns
+from roadworthy.prepare.rows import BLANK, UNSEEN, Note
+from roadworthy.project import MonitorSection, Project
 from roadworthy.table import read_table
 from roadworthy.table.conform import conform
 from roadworthy.train import train
@@ -181,11 +189,48 @@ def _at(frame: Frame, recent: Any, change: Change, random: np.random.Generator) 
     return pl.DataFrame([after[name].zip_with(mask, frame[name]) for name in frame.columns])
 
 
-def answer(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Action, ...]:
-    """What is advised."""
+def answer(
+    incident: Incident, good: Bundle, bad: Bundle, *, counted: bool = True
+) -> tuple[Action, ...]:
+    """What is advised, on the findings of real counts or on the logged rows alone."""
     outcomes, serving, more = play(incident, good, bad)
     since = START + datetime.timedelta(days=BROKEN_FROM)
-    return advise(serving, outcomes, since=since, delay_days=0.0, **more)[1]
+    found = findings(outcomes.predictions, serving) if counted else None
+    return advise(serving, outcomes, since=since, findings=found, delay_days=0.0, **more)[1]
+
+
+def findings(made: Predictions, bundle: Bundle) -> tuple[Finding, ...]:
+    """What the counts say of the same rows, counted as a server counts them, in parts of a day."""
+    reference = bundle.reference
+    assert reference is not None
+    counter = RowCounter(bundle.contract, bundle.plan, reference.layout)
+    mine = made.take((made.keys["version"] == bundle.version).to_numpy())
+    hours = (mine.times // 21600).astype(np.int64) * 6
+    counts: dict[int, Counts] = {}
+    for hour in np.unique(hours).tolist():
+        rows = mine.take(hours == hour)
+        matrix = encode_columns(rows.inputs, bundle.plan)
+        counts[hour] = counter.count(matrix, noticed(rows.inputs, bundle.contract), rows.scores)
+    days: dict[int, Any] = {}
+    for hour, count in counts.items():
+        days[hour // 24] = days.get(hour // 24, 0) + count.cells
+    now = int((START.timestamp() + DAYS * 86400) // 3600)
+    history = History(reference, counts, now, 0, days)
+    classes = bundle.contract.target.class_names
+    name, version = bundle.manifest.name, bundle.version
+    return inspect_history(history, MonitorSection(), name, version, classes).findings
+
+
+def noticed(frame: Frame, contract: Contract) -> dict[Note, Any]:
+    """Blank and unseen cells, as a server notices them."""
+    found: dict[Note, Any] = {}
+    for place, column in enumerate(contract.columns):
+        cells = frame[column.name]
+        found[BLANK, place] = np.flatnonzero(cells.is_null().to_numpy())
+        if column.kind == "category":
+            strange = ~cells.is_in(list(column.categories)).fill_null(value=True)
+            found[UNSEEN, place] = np.flatnonzero(strange.to_numpy())
+    return found
 
 
 def is_right(incident: Incident, actions: tuple[Action, ...]) -> bool:
@@ -351,27 +396,32 @@ def incidents(seed: int = 0) -> list[Incident]:
 
 
 def main() -> None:
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     with tempfile.TemporaryDirectory() as folder:
         good = make_bundle(Path(folder))
         bad = make_bundle(Path(folder), seed=2, good=False)
-        right, total, harmful = Counter[str](), Counter[str](), 0
-        for incident in incidents(int(sys.argv[1]) if len(sys.argv) > 1 else 0):
-            actions = answer(incident, good, bad)
-            good_advice = is_right(incident, actions)
-            right[incident.kind] += good_advice
-            total[incident.kind] += 1
-            if incident.kind == "pipeline":
-                harmful += any(action.kind == "retrain" for action in actions)
-            if not good_advice:
-                given = ", ".join(f"{a.kind} {a.subject}".strip() for a in actions[:3])
-                print(f"wrong: {incident.kind}: {incident.name}: {given}")
-        print(f"{'kind':12} {'right':>6} {'of':>4}")
-        for kind, count in total.items():
-            print(f"{kind:12} {right[kind]:6} {count:4}")
-        print(
-            f"{'all':12} {right.total():6} {total.total():4}  {right.total() / total.total():.0%}"
-        )
-        print(f"'retrain' advised on broken data: {harmful}")
+        for counted in (True, False):
+            print("findings of the counts" if counted else "findings of the logged rows alone")
+            judge(incidents(seed), good, bad, counted=counted)
+
+
+def judge(played: list[Incident], good: Bundle, bad: Bundle, *, counted: bool) -> None:
+    right, total, harmful = Counter[str](), Counter[str](), 0
+    for incident in played:
+        actions = answer(incident, good, bad, counted=counted)
+        good_advice = is_right(incident, actions)
+        right[incident.kind] += good_advice
+        total[incident.kind] += 1
+        if incident.kind == "pipeline":
+            harmful += any(action.kind == "retrain" for action in actions)
+        if not good_advice:
+            given = ", ".join(f"{a.kind} {a.subject}".strip() for a in actions[:3])
+            print(f"wrong: {incident.kind}: {incident.name}: {given}")
+    print(f"{'kind':12} {'right':>6} {'of':>4}")
+    for kind, count in total.items():
+        print(f"{kind:12} {right[kind]:6} {count:4}")
+    print(f"{'all':12} {right.total():6} {total.total():4}  {right.total() / total.total():.0%}")
+    print(f"'retrain' advised on broken data: {harmful}")
 
 
 if __name__ == "__main__":

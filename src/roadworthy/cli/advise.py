@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from roadworthy.bundle import Bundle
     from roadworthy.monitor.advice import Action, Situation, Swap
     from roadworthy.monitor.feedback import Outcomes
+    from roadworthy.monitor.findings import Finding
 
 ModelOption = Annotated[
     str | None,
@@ -112,12 +113,23 @@ def look_at(wanted: Project, model: str | None, log: str | None, since: str | No
         bundle,
         outcomes,
         since=None if since is None else parse_day(since),
+        findings=_counted(bundle, wanted),
         swap=swap,
         before=before,
         period=wanted.monitor.period,
         delay_days=wanted.monitor.label_delay_days,
     )
     return Looked(bundle, outcomes, situation, actions)
+
+
+def _counted(bundle: Bundle, wanted: Project) -> tuple[Finding, ...] | None:
+    """What the counts say, where served models are counted; None where they are not."""
+    from roadworthy.monitor.inspection import inspect
+
+    counts = wanted.monitor.counts
+    if counts is None or not Path(counts).is_dir() or bundle.reference is None:
+        return None
+    return inspect(bundle, wanted.monitor).findings
 
 
 def parse_day(text: str) -> datetime:

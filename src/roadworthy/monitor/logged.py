@@ -20,7 +20,7 @@ from roadworthy.evaluate.shift import contract_shift
 from roadworthy.monitor.findings import Finding, Kind, Severity
 from roadworthy.monitor.predictions import Predictions
 
-_MIN_ROWS = 50
+MIN_ROWS = 50
 _SIGMAS = 5.0
 _BLANKS = 0.05
 _UNSEEN = 0.02
@@ -39,7 +39,7 @@ def logged_findings(predictions: Predictions, since: datetime | None = None) -> 
         predictions: Recent rows.
         since: From when they are, for messages.
     """
-    if len(predictions) < _MIN_ROWS:
+    if len(predictions) < MIN_ROWS:
         return []
     found: list[Finding] = []
     for column in predictions.contract.columns:
@@ -69,7 +69,7 @@ def _broken(cells: pl.Series, column: Column) -> _Told | None:
     known = cells.drop_nulls()
     if column.kind == "category" and len(known):
         return _levels(known, column)
-    if column.kind == "number" and len(known) >= _MIN_ROWS and len(column.quantiles) == 5:
+    if column.kind == "number" and len(known) >= MIN_ROWS and len(column.quantiles) == 5:
         return _numbers(known.to_numpy(), column)
     return None
 

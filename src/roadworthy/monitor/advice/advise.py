@@ -18,12 +18,13 @@ from roadworthy.monitor.advice.situation import Situation, Swap
 from roadworthy.monitor.estimate import ConfidenceEstimator, DirectEstimator, Estimator
 from roadworthy.monitor.feedback import Outcomes
 from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.predictions import Predictions
 from roadworthy.monitor.quality import PeriodLength, Quality, holdout_metrics, quality
 from roadworthy.monitor.quality import findings as quality_findings
 from roadworthy.prepare.columns import encode_columns
 
 _MIN_REFERENCE = 300
-_DAY = 86400.0
+_SEEN_ON_ROWS = ("range", "unit_change")
 
 
 def advise(
@@ -79,9 +80,7 @@ def look(
     young = outcomes.predictions.times >= start
     recent, older = outcomes.take(young), outcomes.take(~young)
     moment = datetime.fromtimestamp(start, UTC) if math.isfinite(start) else None
-    told = list(
-        logged.logged_findings(recent.predictions, moment) if findings is None else findings
-    )
+    told = _findings(recent.predictions, moment, findings)
     reference = holdout_metrics(bundle)
     measured: Quality | None = None
     if recent.known.any():
@@ -112,6 +111,25 @@ def look(
         swap=swap,
         worst_slice=_worst(measured),
     )
+
+
+def _findings(
+    recent: Predictions, moment: datetime | None, counted: Sequence[Finding] | None
+) -> list[Finding]:
+    """What the counts say, and where rows are logged what they say of numbers.
+
+    Counts know bins: whether numbers that left their range are in another unit or of another world
+    is seen on the numbers themselves, so the rows decide that where there are any.
+    """
+    rows = logged.logged_findings(recent, moment)
+    if counted is None:
+        return rows
+    if len(recent) < logged.MIN_ROWS:
+        return list(counted)
+    kept = [finding for finding in counted if finding.kind not in _SEEN_ON_ROWS]
+    known = {(finding.kind, finding.subject) for finding in kept}
+    broken = [f for f in rows if f.kind != "drift" and (f.kind, f.subject) not in known]
+    return [*broken, *kept]
 
 
 def change_point(outcomes: Outcomes) -> datetime | None:
