@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from roadworthy.cli import init, keys, launch, models, predict, prepare, serve, test, train
+from roadworthy.cli import (
+    init,
+    keys,
+    launch,
+    models,
+    package,
+    predict,
+    prepare,
+    serve,
+    test,
+    train,
+)
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -24,6 +35,7 @@ app.command("init")(init.init)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("test")(test.test)
+app.command("package")(package.package)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
