@@ -120,7 +120,8 @@ class Compared(NamedTuple):
 
 
 Reference = Callable[[pl.DataFrame, Floats], Floats]
-"""What is right: typed rows and their matrix -> probabilities `[N, K]` or predictions `[N]`."""
+"""What is right: typed rows and their matrix -> probabilities `[N, K]` or predictions `[N]`; NaN
+for rows that the model itself refuses, which are left out."""
 
 
 def check_parity(
@@ -149,7 +150,8 @@ def check_parity(
         CheckFailed: Something differs beyond the tolerance; names the way, the column or
             estimator, and the row.
     """
-    rows = _rows(model, reference or functools.partial(_by_scikit_learn, model))
+    right = reference or functools.partial(_by_scikit_learn, model)
+    rows = _rows(model, right, every=reference is None)
     ways: dict[str, WayEvidence] = {}
 
     def prove(way: str, wanted: Floats, got: Floats) -> None:
@@ -165,11 +167,11 @@ def check_parity(
         one = np.array([engine.run_bound(vector) for vector in rows.matrix.tolist()])
         prove("core, one row, by the runtime", rows.wanted, one.reshape(rows.wanted.shape))
     codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
-    edges = _edges(core, rows.matrix, codes)
-    if len(edges) and reference is None:
+    edges = _edges(core, rows.matrix, codes) if reference is None else rows.matrix[:0]
+    if len(edges):
         with np.errstate(all="ignore"):
-            right = model_scores(model.estimator, edges, engine.classes)
-        prove("core, on the thresholds of its trees", right, engine.run_many(edges))
+            theirs = model_scores(model.estimator, edges, engine.classes)
+        prove("core, on the thresholds of its trees", theirs, engine.run_many(edges))
     for name, content in sorted((extra or {}).items()):
         scores = reopened_scores(name, content, rows.raw, trusted_types)
         prove(f"{name}, opened in a fresh process", rows.wanted, scores)
@@ -178,7 +180,7 @@ def check_parity(
     graph = portable.content
     if graph is not None:
         try:
-            ways[FILE_NAME] = _prove_portable(model, graph, rows)
+            ways[FILE_NAME] = _prove_portable(model, graph, rows, right)
         except CheckFailed as error:  # left out rather than wrong; the bundle does not need it
             graph, refused[FILE_NAME] = None, str(error)
     parity = Parity(
@@ -192,8 +194,8 @@ def check_parity(
     return Evidence(parity, graph)
 
 
-def _rows(model: TrainedModel, reference: Reference) -> Compared:
-    """The rows to compare, with what is right for them."""
+def _rows(model: TrainedModel, reference: Reference, *, every: bool) -> Compared:
+    """The rows to compare, with what is right for them; `every`: the model may refuse none."""
     contract = model.contract
     most = min(_MAX_ROWS, max(1000, _CELLS // model.plan.width))
     held = accepted(model.table.holdout.frame, contract).head(most)
@@ -201,12 +203,17 @@ def _rows(model: TrainedModel, reference: Reference) -> Compared:
     generated = generated_rows(held, contract)
     typed = pl.concat([held, conform(generated, contract)])
     matrix = encode_columns(typed, model.plan)
+    wanted = reference(typed, matrix)
+    finite = np.isfinite(wanted).reshape(len(wanted), -1)
+    known: NDArray[np.bool_] = np.ones(len(wanted), bool) if every else np.all(finite, axis=1)
+    if not known[: held.height].any():
+        raise CheckFailed("the model has no finite answer to any held-out row")
     return Compared(
-        raw=pl.concat([held, generated]),
-        typed=typed,
-        matrix=matrix,
-        wanted=reference(typed, matrix),
-        held=held.height,
+        raw=pl.concat([held, generated]).filter(known),
+        typed=typed.filter(known),
+        matrix=matrix[known],
+        wanted=wanted[known],
+        held=int(known[: held.height].sum()),
     )
 
 
@@ -221,7 +228,9 @@ def _by_scikit_learn(model: TrainedModel, typed: pl.DataFrame, matrix: Floats) -
         return model_scores(model.estimator, theirs, len(model.contract.target.classes))
 
 
-def _prove_portable(model: TrainedModel, graph: bytes, rows: Compared) -> WayEvidence:
+def _prove_portable(
+    model: TrainedModel, graph: bytes, rows: Compared, right: Reference
+) -> WayEvidence:
     """Compare the portable graph, on the generated rows and some of the held-out ones."""
     first = max(0, rows.held - _PORTABLE_ROWS)
     raw, typed, wanted = rows.raw[first:], rows.typed[first:], rows.wanted[first:]
@@ -229,7 +238,7 @@ def _prove_portable(model: TrainedModel, graph: bytes, rows: Compared) -> WayEvi
     try:
         evidence = _compare(model, FILE_NAME, wanted, got)
     except CheckFailed as error:
-        column = _other_column(model, graph, raw, typed, wanted, got)
+        column = _other_column(model, graph, raw, typed, np.abs(got - wanted), right)
         raise CheckFailed(f"{error.what}, {error.where}, column {column!r}") from None
     target = model.contract.target
     if target.classes:
@@ -253,19 +262,18 @@ def _other_column(
     graph: bytes,
     raw: pl.DataFrame,
     typed: pl.DataFrame,
-    wanted: Floats,
-    got: Floats,
+    differences: Floats,
+    reference: Reference,
 ) -> str | None:
     """The column whose cell of the worst row makes the graph err also in a row that it got right.
 
     None when no cell does alone.
     """
-    off = np.abs(got - wanted).reshape(len(got), -1).max(axis=1)
+    off = differences.reshape(len(raw), -1).max(axis=1)
     worst, best = int(off.argmax()), int(off.argmin())
     for name in model.contract.names:
         mixed = [frame[best].with_columns(frame[name][worst : worst + 1]) for frame in (raw, typed)]
-        matrix = encode_columns(mixed[1], model.plan)
-        right = model_scores(model.estimator, matrix, len(model.contract.target.classes))
+        right = reference(mixed[1], encode_columns(mixed[1], model.plan))
         answered, _ = _ask_portable(graph, mixed[0], mixed[1], model)
         if np.abs(answered - right).max() > TOLERANCE:
             return name
@@ -351,7 +359,7 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
             f"({model.family}) predicts: {int(flipped.sum())} classes differ, largest "
             f"difference {difference.max():.3g}: no bundle is made",
             where=f"row {worst} of the {len(wanted)} compared",
-            fix="leave this family out of [train] candidates and report the estimator",
+            fix="report the estimator; a search leaves its family out by [train] candidates",
         )
     return WayEvidence(
         rows=len(wanted),

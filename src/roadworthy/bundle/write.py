@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,7 +42,7 @@ from roadworthy.bundle.manifest import (
     to_json,
     verify,
 )
-from roadworthy.bundle.parity import check_parity
+from roadworthy.bundle.parity import Reference, check_parity
 from roadworthy.bundle.portable import FILE_NAME as PORTABLE
 from roadworthy.bundle.reference import make_reference
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed, requirements_text
@@ -57,21 +58,39 @@ GOLDEN_ROWS = 50
 _LIBRARIES = ("numpy", "scikit-learn", "lightgbm", "polars", "onnx", "onnxruntime", "msgspec")
 
 
+class Parts(NamedTuple):
+    """What of a model goes into its bundle.
+
+    Attributes:
+        core: Everything after the plan, as ONNX.
+        estimator: Makes the scikit-learn estimator of raw rows, for the formats that hold one.
+        reference: What is right, see `check_parity`; None takes stock transformers.
+    """
+
+    core: bytes
+    estimator: Callable[[], Any]
+    reference: Reference | None = None
+
+
 def package(
-    model: TrainedModel,
-    report: Report,
+    model: Any,
+    report: Report | None = None,
     *,
+    data: Any = None,
+    target: str | None = None,
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
     signing_key: str | None = None,
     trusted_types: Sequence[str] = (),
     gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
-    """Make a bundle.
+    """Make a bundle of a model that `train` made, or of one that was fitted elsewhere.
 
     Args:
-        model: The trained model.
-        report: Its report, from `test`.
+        model: The trained model; or a fitted estimator or pipeline of scikit-learn's kind.
+        report: Its report, from `test`; not for a model that was fitted elsewhere.
+        data: For such a model sample rows with the target: a file or a data frame.
+        target: For such a model the column that it predicts.
         formats: `onnx` (always in), and `joblib`, `pickle`, `skops`: the whole model as one
             scikit-learn estimator of raw rows.
         directory: The bundle becomes `directory/NAME/VERSION`.
@@ -84,9 +103,44 @@ def package(
 
     Raises:
         CheckFailed: What would be served differs from what was trained.
-        InputError: An unknown format, or a key that cannot sign.
+        InputError: An unknown format, a key that cannot sign, or a model that cannot be served.
         OutsideError: The folder cannot be written, or the key service is out of reach.
     """
+    options: dict[str, Any] = {
+        "formats": formats,
+        "directory": directory,
+        "signing_key": signing_key,
+        "trusted_types": trusted_types,
+        "gate": gate,
+    }
+    if not isinstance(model, TrainedModel):
+        from roadworthy.bundle.foreign import package_foreign
+
+        if data is None:
+            raise InputError(
+                "a model that was fitted elsewhere needs sample rows",
+                fix="rw.package(model, data=frame, target='column')",
+            )
+        return package_foreign(model, data, target, **options)
+    if report is None:
+        raise InputError("the model has no report", fix="rw.package(model, rw.test(model, …))")
+    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
+    parts = Parts(core, functools.partial(packaged_estimator, model))
+    return write_bundle(model, report, parts, **options)
+
+
+def write_bundle(
+    model: TrainedModel,
+    report: Report,
+    parts: Parts,
+    *,
+    formats: Sequence[str],
+    directory: str | os.PathLike[str],
+    signing_key: str | None,
+    trusted_types: Sequence[str],
+    gate: Callable[[Bundle], object] | None,
+) -> Bundle:
+    """Prove parity and write the bundle; arguments, result and errors as `package`."""
     signer = open_signer(signing_key) if signing_key else None
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -97,11 +151,13 @@ def package(
         )
     if not NAME.fullmatch(model.name):
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
-    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
+    core = parts.core
     engine = Engine(model.contract, model.plan, core)
-    estimator = packaged_estimator(model) if set(formats) & EXTRA.keys() else None
+    estimator = parts.estimator() if set(formats) & EXTRA.keys() else None
     extra = {name: EXTRA[name].write(estimator) for name in formats if name in EXTRA}
-    parity, portable = check_parity(model, engine, core, extra, trusted_types=trusted_types)
+    parity, portable = check_parity(
+        model, engine, core, extra, trusted_types=trusted_types, reference=parts.reference
+    )
     files = {
         "contract.json": to_json(model.contract),
         "plan.json": to_json(model.plan),

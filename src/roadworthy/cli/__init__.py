@@ -15,6 +15,7 @@ from roadworthy.cli import (
     launch,
     models,
     monitor,
+    package,
     predict,
     prepare,
     serve,
@@ -37,6 +38,7 @@ app.command("init")(init.init)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("test")(test.test)
+app.command("package")(package.package)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
