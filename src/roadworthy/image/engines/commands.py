@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -51,14 +51,20 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def run(command: Sequence[str], *, where: str, seconds: float = 1800, stdin: str = "") -> str:
+def run(
+    command: Sequence[str],
+    *,
+    where: str,
+    seconds: float = 1800,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Run a command to its end.
 
     Args:
         command: Program and arguments; no secret among them.
         where: What it concerns, for the error.
         seconds: How long it may take.
-        stdin: What it reads.
+        variables: Further environment variables.
 
     Returns:
         What it printed.
@@ -69,12 +75,12 @@ def run(command: Sequence[str], *, where: str, seconds: float = 1800, stdin: str
     try:
         done = subprocess.run(
             list(command),
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=seconds,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(variables or {})},
         )
     except FileNotFoundError:
         raise OutsideError(f"{command[0]} is not installed", where=where) from None

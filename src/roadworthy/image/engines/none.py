@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import compileall
 import importlib.util
 import os
-import py_compile
 import shutil
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from roadworthy.image.dockerfile import (
     HOME,
     MODEL,
     PORT,
+    UNUSED,
     USER,
 )
 from roadworthy.image.engines import Image
@@ -166,18 +165,18 @@ def _install(context: Path, target: Path, python: str) -> None:
     own = ["--no-deps", "--no-index", str(wheel)]
     for options in (pinned, own):
         run([*_installer(python), "--target", str(target), *options], where="requirements.txt")
-    shutil.rmtree(target / "bin", ignore_errors=True)
-    for folder in target.glob("numpy/**/tests"):
-        shutil.rmtree(folder)
+    for pattern in (*UNUSED, "numpy/**/tests"):
+        for path in list(target.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for junk in target.glob("*.lock"):
         junk.unlink()
     (target / ".lock").unlink(missing_ok=True)
     _settle_records(target)
     if python == f"{sys.version_info[0]}.{sys.version_info[1]}":
-        compileall.compile_dir(
-            str(target), quiet=2, stripdir=str(target.parent), prependdir=HOME,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )  # fmt: skip
+        # a process of its own: what it lived through before would show in the bytes
+        run([sys.executable, "-E", "-s", "-m", "compileall", "-q", "--invalidation-mode",
+             "unchecked-hash", "-s", str(target.parent), "-p", HOME, str(target)],
+            where="site", variables={"PYTHONHASHSEED": "0"})  # fmt: skip
 
 
 def _settle_records(target: Path) -> None:
