@@ -117,7 +117,12 @@ def _panel(place: int, panel: Panel) -> dict[str, Any]:
         "gridPos": {"x": 8 * (place % 3), "y": 8 * (place // 3), "w": 8, "h": 8},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
         "targets": [
-            {"refId": chr(65 + number), "datasource": _SOURCE, "expr": query, "legendFormat": legend}
+            {
+                "refId": chr(65 + number),
+                "datasource": _SOURCE,
+                "expr": query,
+                "legendFormat": legend,
+            }
             for number, (legend, query) in enumerate(panel.queries.items())
         ],
     }
