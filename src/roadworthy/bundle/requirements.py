@@ -149,7 +149,7 @@ def _normalised(name: str) -> str:
 
 
 def license_of(metadata: Message) -> str:
-    """An SPDX expression or a licence's name, as a distribution says it; empty when it says none."""
+    """An SPDX expression or a licence's name, as a distribution says it; empty for none."""
     expression = metadata.get("License-Expression")
     if expression:
         return str(expression)

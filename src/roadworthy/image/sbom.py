@@ -7,6 +7,7 @@ in the bundle.
 
 from __future__ import annotations
 
+import email
 import importlib.metadata
 import re
 import sys
@@ -76,7 +77,8 @@ def _distributions(site: Path) -> list[importlib.metadata.Distribution]:
 
 def _package(found: importlib.metadata.Distribution) -> Package:
     name = re.sub(r"[-_.]+", "-", found.name).lower()
-    return Package(name, found.version, (), license_of(found.metadata), ())
+    metadata = email.message_from_string(found.read_text("METADATA") or "")
+    return Package(name, found.version, (), license_of(metadata), ())
 
 
 def main() -> None:

@@ -200,7 +200,7 @@ def _settle_records(target: Path) -> None:
 
 def _installer(python: str) -> list[str]:
     platform = "aarch64" if os.uname().machine == "aarch64" else "x86_64"
-    uv = shutil.which("uv")
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` names itself in UV
     if uv:
         return [uv, "pip", "install", "--quiet", "--no-compile-bytecode", "--python-version",
                 python, "--python-platform", f"{platform}-manylinux_2_28"]  # fmt: skip
