@@ -67,7 +67,7 @@ def installed(extras: Iterable[str], lock: Path | None = None) -> dict[str, Pack
             name,
             metadata["Version"],
             tuple(sorted({*before, *here})),
-            _license(metadata),
+            license_of(metadata),
             hashes.get((name, metadata["Version"]), ()),
         )
         fresh = [need for need in needs if need not in seen]
@@ -148,7 +148,8 @@ def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _license(metadata: Message) -> str:
+def license_of(metadata: Message) -> str:
+    """An SPDX expression or a licence's name, as a distribution says it; empty for none."""
     expression = metadata.get("License-Expression")
     if expression:
         return str(expression)

@@ -10,6 +10,7 @@ import typer
 from roadworthy.cli import (
     advise,
     feedback,
+    image,
     init,
     keys,
     launch,
@@ -44,6 +45,7 @@ app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
 app.add_typer(models.app, name="models")
+app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")
 app.add_typer(monitor.app, name="monitor")
 

@@ -19,6 +19,7 @@ from roadworthy.bundle import Bundle
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.image.dockerfile import dockerfile
 from roadworthy.image.locks import requirements
+from roadworthy.image.sbom import DRAFT, contents
 from roadworthy.image.wheel import own_wheel
 from roadworthy.project import Project, ServeSection
 
@@ -71,6 +72,7 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
             (draft / "keys" / key).write_bytes(content)
         (draft / "keys" / "README").write_text("Public keys that bundles are verified with.\n")
         (draft / name).write_bytes(wheel)
+        (draft / DRAFT).write_bytes(contents(bundle.manifest, base))
         (draft / "requirements.txt").write_text(requirements(options.extras))
         shutil.copyfile(Path(__file__).parent / "probe.py", draft / "probe.py")
         (draft / "roadworthy.toml").write_text(_settings(project.serve, sorted(keys)))

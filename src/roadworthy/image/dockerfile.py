@@ -40,6 +40,7 @@ STEPS = (
     "--target site -r requirements.txt",
     "python -m pip install --no-cache-dir --no-compile --no-deps --no-index --target site *.whl",
     PRUNE,
+    "PYTHONPATH=site python -B -m roadworthy.image.sbom site < contents.json > sbom.cdx.json",
     "PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash "
     "-s . -p /opt/roadworthy site",
 )
@@ -68,7 +69,7 @@ FROM {base} AS install
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 WORKDIR /install
-COPY requirements.txt *.whl ./
+COPY requirements.txt contents.json *.whl ./
 RUN {steps}
 
 FROM {base}
@@ -77,6 +78,7 @@ RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/lib/python3*/ensur
     /usr/local/bin/pip* /root/.cache
 WORKDIR {HOME}
 COPY --from=install /install/site site
+COPY --from=install /install/sbom.cdx.json ./
 COPY probe.py roadworthy.toml ./
 COPY keys keys
 {model}ENV {variables}

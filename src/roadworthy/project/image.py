@@ -22,6 +22,7 @@ class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         model: `inside` the image, or `mounted` when it starts.
         memory_mb: Memory that `image test` gives the container.
         latency_ms: The 99th percentile of one row that `image test` allows.
+        fail_on: The least severity with which `image scan` fails.
         source: Address of the source code, for the image's label.
         licence: SPDX expression of the model and its code, for the image's label.
     """
@@ -32,6 +33,7 @@ class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: Literal["inside", "mounted"] = "inside"
     memory_mb: int = 512
     latency_ms: float = 50.0
+    fail_on: Literal["low", "medium", "high", "critical", "never"] = "critical"
     source: str | None = None
     licence: str | None = None
 

@@ -28,8 +28,9 @@ from roadworthy.image.engines import Image
 from roadworthy.image.engines.commands import run
 from roadworthy.image.layout import CONFIG, LAYER, MANIFEST, Base, Layout, read_manifest, take_base
 from roadworthy.image.registry_client import parse_place, pull_into, push_layout
+from roadworthy.image.sbom import DRAFT, FILE_NAME, image_sbom
 
-_NOT_OURS = {"Dockerfile", ".dockerignore", "requirements.txt"}
+_NOT_OURS = {"Dockerfile", ".dockerignore", "requirements.txt", DRAFT}
 
 
 class NoEngine:
@@ -91,6 +92,8 @@ class NoEngine:
                 continue
             copy: Any = shutil.copytree if path.is_dir() else shutil.copyfile
             copy(path, files / path.name)
+        bill = image_sbom((context.folder / DRAFT).read_bytes(), packages / "site", python)
+        (files / FILE_NAME).write_bytes(bill)
         _white_out(removed, python)
         layers, diffs, total = list(base.layers), list(base.config["rootfs"]["diff_ids"]), 0
         history = list(base.config.get("history", []))
@@ -197,7 +200,7 @@ def _settle_records(target: Path) -> None:
 
 def _installer(python: str) -> list[str]:
     platform = "aarch64" if os.uname().machine == "aarch64" else "x86_64"
-    uv = shutil.which("uv")
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` names itself in UV
     if uv:
         return [uv, "pip", "install", "--quiet", "--no-compile-bytecode", "--python-version",
                 python, "--python-platform", f"{platform}-manylinux_2_28"]  # fmt: skip
