@@ -12,6 +12,7 @@ from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
+from roadworthy.project.pipeline import CloudName, PipelineSection, StageName
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -22,6 +23,7 @@ __all__ = [
     "NAME",
     "NAME_RULE",
     "BehaviourSection",
+    "CloudName",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
@@ -30,11 +32,13 @@ __all__ = [
     "GatesSection",
     "Kind",
     "PackageSection",
+    "PipelineSection",
     "PrepareSection",
     "Project",
     "ProjectSection",
     "RegistrySection",
     "ServeSection",
+    "StageName",
     "TrainSection",
     "load_project",
     "parse_duration",

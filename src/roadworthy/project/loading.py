@@ -21,6 +21,7 @@ from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
+from roadworthy.project.pipeline import PipelineSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -42,6 +43,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     package: PackageSection = PackageSection()
     registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
+    pipeline: PipelineSection = PipelineSection()
 
     def override(self, section: str, **values: Any) -> Project:
         """A copy in which the given keys of one section are set; None leaves a key as it is."""
