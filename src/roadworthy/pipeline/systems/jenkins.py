@@ -249,7 +249,7 @@ def _alone(job: Job, options: PipelineSection) -> Part:
         return Part(job.name, indented(block(head, agent, when, _limit(job.minutes), *inner), 2))
     values = ", ".join(map(quoted, options.targets))
     axes = block("axes", block("axis", "name 'TARGET'", f"values {values}"))
-    cell = block("stage('Target')", agent, _limit(job.minutes), *inner)
+    cell = block(f"stage({quoted(job.title + ': a target')})", agent, _limit(job.minutes), *inner)
     matrix = block("matrix", axes, block("stages", cell))
     return Part(job.name, indented(block(head, when, matrix), 2))
 
