@@ -21,7 +21,7 @@ class Fault(NamedTuple):
 _CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"
 _AWS = "          role-to-assume: ${{ vars.AWS_ROLE_ARN }}\n"
 _TEST = "        run: roadworthy test --junit gates.xml --markdown verdict.md --html report.html\n"
-_APPLY = 'roadworthy deploy apply model.rwb --to "$TARGET" -d staging -y'
+_APPLY = 'roadworthy deploy apply model.rwb --to "$TARGET" -d staging'
 
 GITHUB = [
     Fault("broken indentation", "    name: Train\n", "   name: Train\n"),

@@ -50,16 +50,16 @@ def repository(folder: Path, project: Project, system: str) -> Path:
     """A Git repository with the system's files."""
     folder.mkdir(parents=True, exist_ok=True)
     write(project, SYSTEMS[system], folder)
-    commit(folder)
+    commit(folder, f"{system}.com")
     return folder
 
 
-def commit(folder: Path) -> None:
+def commit(folder: Path, host: str) -> None:
     """Commit everything on `main`, with a remote called origin."""
     git = ("git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.invalid")
     if not (folder / ".git").exists():
         run(*git, "init", "--quiet", "--initial-branch", "main")
-        run(*git, "remote", "add", "origin", "https://gitlab.com/acme/churn.git")
+        run(*git, "remote", "add", "origin", f"https://{host}/acme/churn.git")
     run(*git, "add", "--all")
     run(*git, "commit", "--quiet", "--allow-empty", "--message", "A commit")
     run(*git, "update-ref", "refs/remotes/origin/main", "HEAD")

@@ -20,7 +20,7 @@ _BEGIN = re.compile(
 )
 _END = re.compile(r"[ \t]*(?:#|//) roadworthy:end (?P<name>[\w.-]+)\s*")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
-_LIST = re.compile(r"(?:#|//) roadworthy:parts(?P<names>( [\w.-]+)*)\s*")
+_LIST = re.compile(r"(?m)^(?:#|//) roadworthy:parts(?P<names>( [\w.-]+)*)[ \t]*\r?\n?")
 
 
 class Part(NamedTuple):

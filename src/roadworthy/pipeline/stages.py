@@ -109,6 +109,10 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
             fix="roadworthy init DATA --target COLUMN",
         )
     wanted = project.pipeline.stages
+    if "monitor" in wanted and project.project.name is None:
+        raise ProjectError(
+            "what is monitored has no name", where="[project] name", fix="give the model a name"
+        )
     made = [
         _check(project, system),
         _train(project),
@@ -228,7 +232,7 @@ def _service_secrets(project: Project) -> tuple[str, ...]:
 
 
 def _package(project: Project) -> Job:
-    folder, commands = project.package.directory, []
+    folder, commands = f"{project.package.directory}/", []  # a path, not the name of a model
     if project.pipeline.sign:
         options = ("--key", "env:ROADWORTHY_SIGNING_KEY")
         commands.append(
@@ -274,7 +278,7 @@ def _image() -> Job:
 
 
 def _roll_back(destination: str) -> str:
-    words = ("--to", "$TARGET", "-d", destination, "-y")
+    words = ("--to", "$TARGET", "-d", destination)
     return line("roadworthy", "deploy", "rollback", *words)
 
 
@@ -293,7 +297,7 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
         commands=(
             Command("Plan", f"{plan} > plan.txt"),
             Command("Show the plan", "cat plan.txt"),
-            _verb("Apply", "deploy", "apply", BUNDLE, *where, "-y"),
+            _verb("Apply", "deploy", "apply", BUNDLE, *where),
             Command("Ask the service; else roll back", failed, _service_secrets(project)),
         ),
         keeps=(Kept(f"plan-{destination}", ("plan.txt",), always=True),),
@@ -308,6 +312,9 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
 
 
 def _monitor(project: Project) -> Job:
+    served = f"{project.project.name}@champion"
+    advise = line("roadworthy", "advise", "--model", served)
+    secrets = _registry_secrets(project)
     return Job(
         name="monitor",
         title="Monitor",
@@ -315,10 +322,10 @@ def _monitor(project: Project) -> Job:
         when="schedule",
         commands=(
             *_fetch(project),
-            _verb("What changed", "monitor", "report"),
-            Command("What to do", "roadworthy advise > advice.txt"),
+            _verb("What changed", "monitor", "report", served, secrets=secrets),
+            Command("What to do", f"{advise} > advice.txt", secrets),
             Command("Show the advice", "cat advice.txt"),
-            _verb("A challenger, if that is the advice", "retrain", "--if-advised"),
+            _verb("A challenger, if that is the advice", "retrain", "--if-advised", secrets=secrets),
         ),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,
@@ -332,7 +339,7 @@ _COMMIT = (
 
 
 def _challenger(project: Project) -> Job:
-    folder = shlex.quote(project.package.directory)
+    folder = shlex.quote(f"{project.package.directory}/")
     tree = f"roadworthy models export {folder} --git models --digests"
     return Job(
         name="challenger",

@@ -26,14 +26,18 @@ def emit(value: dict[str, Any] | list[Any], depth: int = 0) -> str:
         value: Dictionaries, lists, texts, numbers, booleans and `Noted` texts.
         depth: How many steps of two spaces it is indented.
     """
-    lines = _mapping(value) if isinstance(value, dict) else _sequence(value)
+    if not value:
+        lines = _scalar(value)
+    else:
+        lines = _mapping(value) if isinstance(value, dict) else _sequence(value)
     return "".join(f"{'  ' * depth}{line}".rstrip() + "\n" for line in lines)
 
 
 def _mapping(value: dict[str, Any]) -> list[str]:
     lines = []
     for key, item in value.items():
-        named = key if _KEY.fullmatch(key) else _quote(key)
+        plain = _KEY.fullmatch(key) and (key == "on" or not _NOT_TEXT.fullmatch(key))
+        named = key if plain else _quote(key)  # GitHub's files say on:
         if isinstance(item, (dict, list)) and item:
             lines.append(f"{named}:")
             below = _mapping(item) if isinstance(item, dict) else _sequence(item)

@@ -80,9 +80,9 @@ def resolve(text: str, project: Project) -> Path:
     """The bundle that a reference names, at hand.
 
     A path stands for itself and is verified by who opens it; a folder of versions for the newest
-    that is whole. Anything else is looked up in the
-    registry, fetched into the local cache unless it is there, and verified: its digest, its version
-    and, with `[registry] trusted_keys`, its signature.
+    that is whole (`bundles/`). Anything else is looked up in the registry, fetched into the local
+    cache unless it is there, and verified: its digest, its version and, with
+    `[registry] trusted_keys`, its signature.
 
     Args:
         text: A path, `name`, `name:version` or `name@alias`.
