@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from roadworthy.errors import OutsideError
 from roadworthy.pipeline.rules._base import Findings
@@ -72,43 +72,79 @@ def read_yaml(text: str, found: Findings) -> Node:
             "to check files of CI systems a reader of YAML is needed",
             fix="pip install 'roadworthy[pipeline]'",
         ) from None
-    empty = Node("", 1)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return _Builder(yaml.parse(text, Loader=yaml.SafeLoader), found).build()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or "it cannot be read"
-        found.add("yaml", mark.line + 1 if mark else 1, f"not YAML: {what}", "mend the syntax")
-        return empty
-    except RecursionError:
-        root = None
-    count = 0
-
-    def build(node: yaml.Node, depth: int) -> Node:
-        nonlocal count
-        count += 1
-        line = node.start_mark.line + 1
-        if count > _MOST_NODES or depth > _DEEPEST:
-            raise _TooLargeError
-        if isinstance(node, yaml.ScalarNode):
-            return Node(node.value, line)
-        if isinstance(node, yaml.SequenceNode):
-            return Node([build(item, depth + 1) for item in node.value], line)
-        entries: dict[str, Node] = {}
-        for key, item in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if name in entries and name != "<<":
-                what = f"the key {name!r} stands twice: the first is lost"
-                found.add("twice", key.start_mark.line + 1, what, "keep one of them")
-            entries[name] = build(item, depth + 1)
-        return Node(entries, line)
-
-    try:
-        return build(root, 0) if root is not None else empty
+        line = min(mark.line, text.count("\n")) + 1 if mark else 1
+        found.add("yaml", line, f"not YAML: {what}", "mend the syntax")
     except _TooLargeError:
         found.add("yaml", 1, "the file is too large or too deep", "split it")
-        return empty
+    return Node("", 1)
 
 
 class _TooLargeError(Exception):
     pass
+
+
+class _Builder:
+    """Builds the tree from the parser's events, so that it can stop at a file made to harm."""
+
+    def __init__(self, events: Iterator[Any], found: Findings) -> None:
+        self.events = events
+        self.found = found
+        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.count = 0
+
+    def build(self) -> Node:
+        """The first document."""
+        for event in self.events:
+            kind = type(event).__name__
+            if kind in ("ScalarEvent", "AliasEvent", "SequenceStartEvent", "MappingStartEvent"):
+                root = self._node(event, 0)
+                for _ in self.events:  # what follows must be YAML, too
+                    self._add(1)
+                return root
+        return Node("", 1)
+
+    def _add(self, nodes: int) -> None:
+        self.count += nodes
+        if self.count > _MOST_NODES:
+            raise _TooLargeError
+
+    def _node(self, event: Any, depth: int) -> Node:
+        self._add(1)
+        before, line = self.count, event.start_mark.line + 1
+        kind = type(event).__name__
+        if depth > _DEEPEST:
+            raise _TooLargeError
+        if kind == "AliasEvent":
+            node, size = self.anchors.get(event.anchor, (Node("", line), 1))
+            self._add(size)
+            return node
+        if kind == "ScalarEvent":
+            node = Node(event.value, line)
+        elif kind == "SequenceStartEvent":
+            node = Node([self._node(item, depth + 1) for item in self._until("Sequence")], line)
+        else:
+            node = Node(self._entries(depth), line)
+        if event.anchor:
+            self.anchors[event.anchor] = (node, self.count - before + 1)
+        return node
+
+    def _until(self, kind: str) -> Iterator[Any]:
+        for event in self.events:
+            if type(event).__name__ == f"{kind}EndEvent":
+                return
+            yield event
+
+    def _entries(self, depth: int) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        for event in self._until("Mapping"):
+            name = self._node(event, depth + 1).text
+            if name in entries and name != "<<":
+                what = f"the key {name!r} stands twice: the first is lost"
+                self.found.add("twice", event.start_mark.line + 1, what, "keep one of them")
+            entries[name] = self._node(next(self.events), depth + 1)
+        return entries
