@@ -1,7 +1,7 @@
 """The pipelines really run: a small table becomes a model, and a failed gate stops it.
 
-GitHub's workflows run in `act` on this machine, with doubles of the actions of others; GitLab's jobs
-in gitlab-ci-local's shells; the Jenkinsfile in a runner whose shell steps are real.
+GitHub's workflows run in `act` on this machine, with doubles of the actions of others; GitLab's
+jobs in gitlab-ci-local's shells; the Jenkinsfile in a runner whose shell steps are real.
 """
 
 from __future__ import annotations

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.pipeline import SYSTEMS, check, write
 from roadworthy.pipeline.stages import jobs
-from roadworthy.project import Project
+from roadworthy.project import PipelineSection, Project
 from tests.pipeline.projects import ALL, SHAPES, full_project, make_project
 
 MAIN = ".github/workflows/roadworthy.yml"
@@ -138,10 +141,14 @@ def test_the_verb_writes_checks_and_says_what_drifted(tmp_path: Path) -> None:
             ["jenkins"],
             "pipeline.targets is not allowed",
         ),
-        (PROJECT + '[pipeline]\nnightly = "often"\n', ["github"], "pipeline.nightly is not allowed"),
+        (
+            PROJECT + '[pipeline]\nnightly = "often"\n',
+            ["github"],
+            "pipeline.nightly is not allowed",
+        ),
         (PROJECT + '[pipeline]\nlint = ["a\\nb"]\n', ["github"], "pipeline.lint is not allowed"),
         (PROJECT + '[pipeline]\nbranch = "a b"\n', ["github"], "pipeline.branch is not allowed"),
-        (PROJECT + '[pipeline]\nlnit = []\n', ["github"], "did you mean 'lint'?"),
+        (PROJECT + "[pipeline]\nlnit = []\n", ["github"], "did you mean 'lint'?"),
         (PROJECT, ["travis"], "Invalid value"),
         (PROJECT, ["github", "--trust", "aws"], "whom to trust is not said"),
     ],
@@ -179,3 +186,15 @@ def test_every_need_and_every_artifact_is_made_by_an_earlier_job() -> None:
             assert set(job.takes) <= made
             seen.add(job.name)
             made |= {kept.name for kept in job.keeps}
+
+
+def test_the_template_of_init_shows_every_key_with_its_default() -> None:
+    from roadworthy.cli.init import _TEMPLATE
+
+    section = _TEMPLATE.partition("[pipeline]\n")[2].partition("\n[")[0]
+    shown = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", section.replace("{{", "{").replace("}}", "}"))
+    values = tomllib.loads("\n".join(line for line in shown.split("\n") if " = " in line))
+    defaults = msgspec.json.decode(msgspec.json.encode(PipelineSection()))
+    assert set(values) == set(defaults)
+    defaults["image_registry"] = "registry.example"
+    assert values == {key: defaults[key] for key in values}

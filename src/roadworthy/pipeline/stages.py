@@ -325,7 +325,9 @@ def _monitor(project: Project) -> Job:
             _verb("What changed", "monitor", "report", served, secrets=secrets),
             Command("What to do", f"{advise} > advice.txt", secrets),
             Command("Show the advice", "cat advice.txt"),
-            _verb("A challenger, if that is the advice", "retrain", "--if-advised", secrets=secrets),
+            _verb(
+                "A challenger, if that is the advice", "retrain", "--if-advised", secrets=secrets
+            ),
         ),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,

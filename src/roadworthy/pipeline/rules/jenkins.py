@@ -66,7 +66,7 @@ def _options(pipeline: Block, found: Findings) -> None:
     held = {child.name for child in options.children} if options else set()
     wanted = {
         "timeout": ("timeout", "a run may go on for ever", "timeout(time: 2, unit: 'HOURS')"),
-        "buildDiscarder": ("retention", "old runs are kept for ever", "buildDiscarder(logRotator(…))"),
+        "buildDiscarder": ("retention", "old runs are kept for ever", "buildDiscarder(…)"),
         "disableConcurrentBuilds": (
             "concurrency", "two runs of a branch may go on at once", "disableConcurrentBuilds()"
         ),
