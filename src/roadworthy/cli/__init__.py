@@ -17,6 +17,7 @@ from roadworthy.cli import (
     models,
     monitor,
     package,
+    pipeline,
     predict,
     prepare,
     serve,
@@ -44,6 +45,7 @@ app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
+app.command("pipeline")(pipeline.pipeline)
 app.add_typer(models.app, name="models")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")

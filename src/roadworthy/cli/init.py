@@ -252,4 +252,27 @@ target = {target}
 # smtp_to = []
 # alarm_state = "alarms.json"  # what is open
 # repeat_hours = 24.0        # after which an open alarm is told again
+
+[pipeline]
+# stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,
+#                            # rollback; roadworthy pipeline github|gitlab|jenkins writes them
+# branch = "main"            # that releases come from
+# install = []               # commands; without any, this version of Roadworthy from PyPI
+# fetch = []                 # commands that bring the table, like ["dvc pull"]
+# lint = []                  # your own commands, like ["ruff check ."]
+# tests = []                 # like ["python -m pytest -q"]
+# code = ["*.py", "src/**/*.py"]  # files that a model depends on
+# nightly = "17 3 * * *"     # cron, in UTC
+# monitoring = "41 5 * * *"
+# targets = []               # names of [deploy.NAME]
+# clouds = []                # aws, azure, gcp: sign in with the CI system's token
+# sign = false
+# register = false
+# image_registry = "registry.example"  # else the CI system's own
+# python = "3.12"
+# keep_days = 30             # of artifacts
+# github_runner = "ubuntu-24.04"
+# gitlab_image = "python:3.12-slim-bookworm"
+# jenkins_agent = "linux"
+# own = []                   # parts that --check leaves to you
 """

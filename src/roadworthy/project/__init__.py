@@ -14,6 +14,7 @@ from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.monitor import MonitorSection
+from roadworthy.project.pipeline import CloudName, PipelineSection, StageName
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -24,6 +25,7 @@ __all__ = [
     "NAME",
     "NAME_RULE",
     "BehaviourSection",
+    "CloudName",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
@@ -34,11 +36,13 @@ __all__ = [
     "Kind",
     "MonitorSection",
     "PackageSection",
+    "PipelineSection",
     "PrepareSection",
     "Project",
     "ProjectSection",
     "RegistrySection",
     "ServeSection",
+    "StageName",
     "TrainSection",
     "load_project",
     "parse_duration",

@@ -23,6 +23,7 @@ from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
 from roadworthy.project.monitor import MonitorSection
+from roadworthy.project.pipeline import PipelineSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -46,6 +47,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     serve: ServeSection = ServeSection()
     monitor: MonitorSection = MonitorSection()
     image: ImageSection = ImageSection()
+    pipeline: PipelineSection = PipelineSection()
 
     def override(self, section: str, **values: Any) -> Project:
         """A copy in which the given keys of one section are set; None leaves a key as it is."""
