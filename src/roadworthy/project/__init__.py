@@ -9,6 +9,7 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
+from roadworthy.project.deploy import Deployment, DeploySection, SshSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
@@ -26,6 +27,8 @@ __all__ = [
     "ColumnPreparation",
     "DataSection",
     "DecisionOptions",
+    "DeploySection",
+    "Deployment",
     "GuardSection",
     "GatesSection",
     "Kind",
@@ -35,6 +38,7 @@ __all__ = [
     "ProjectSection",
     "RegistrySection",
     "ServeSection",
+    "SshSection",
     "TrainSection",
     "load_project",
     "parse_duration",
