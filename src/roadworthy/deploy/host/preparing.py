@@ -49,7 +49,7 @@ table inet roadworthy {{
     ct state established,related accept
     ct state invalid drop
     iif lo accept
-    meta l4proto {{ icmp, ipv6-icmp }} accept
+    meta l4proto {{ 1, 58 }} accept # ICMP; a small system does not know its name
     udp dport {{ 68, 546 }} accept
     tcp dport {{ $ports }} accept
   }}
@@ -327,6 +327,7 @@ else
   printf '%s\\n' {shlex.quote(listed)} > {SETTINGS}/firewall.d/{layout.name}
   printf %s {shlex.quote(_FIREWALL)} > {rules}
   printf %s {shlex.quote(_FIREWALL_UNIT)} > {unit}
+  sh {rules}
   systemctl daemon-reload
   systemctl enable --quiet roadworthy-firewall.service
   systemctl restart roadworthy-firewall.service

@@ -19,13 +19,14 @@ PUT = """\
 put() { # PATH MODE OWNER: standard input becomes a file, whole or not at all
   read -r want
   mkdir -p "$(dirname "$1")"
-  trap 'rm -f "$1.new"' EXIT
-  cat > "$1.new"
-  [ "$(sha256sum < "$1.new" | cut -d' ' -f1)" = "$want" ] || { echo "cut off: $1" >&2; exit 75; }
-  chown "$3" "$1.new"
-  chmod "$2" "$1.new"
-  sync "$1.new"
-  mv -f "$1.new" "$1"
+  draft=$1.new
+  trap 'rm -f "$draft"' EXIT
+  cat > "$draft"
+  [ "$(sha256sum < "$draft" | cut -d' ' -f1)" = "$want" ] || { echo "cut off: $1" >&2; exit 75; }
+  chown "$3" "$draft"
+  chmod "$2" "$draft"
+  sync "$draft"
+  mv -f "$draft" "$1"
 }
 """
 

@@ -189,7 +189,7 @@ class Connection:
                 where=self.host,
                 fix="make room there, or keep fewer releases; then run the same again",
             )
-        last = text.splitlines()[-1] if text else "it said nothing"
+        last = "\n    ".join(text.splitlines()[-5:]) or "it said nothing"
         return OutsideError(
             f"{what}: {last}", where=self.host, fix="correct that, then run the same again"
         )

@@ -22,7 +22,7 @@ from roadworthy.deploy.runtime import Runtime, gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
 from roadworthy.deploy.ssh.tunnel import tunnel
 from roadworthy.deploy.wanted import Content, Release, in_memory
-from roadworthy.errors import CheckFailed, InputError, OutsideError
+from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.evaluate.verdict import Verdict
 from roadworthy.project import Project, SshSection
 from roadworthy.registry.leases import holder, is_dead
@@ -265,7 +265,7 @@ class SshTarget:
         try:
             with tunnel(self.connection, relay) as url:
                 verdict = accept(self.wanted.bundle, None, without_latency(self.project), url=url)
-        except OutsideError as error:
+        except RoadworthyError as error:
             raise self._reject({"error": str(error)}, str(error.what)) from None
         if not verdict.passed:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in verdict.stopping())
