@@ -135,7 +135,10 @@ class Host:
             folder.mkdir(parents=True)
             for name, text in seed.items():
                 (folder / name).write_text(text)
-            only = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n"
+            only = (
+                "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nlocale: false\n"
+                "ssh_deletekeys: false\nssh_genkeytypes: []\ndisable_root: false\n"
+            )
             (self.root / "etc/cloud/cloud.cfg.d/99-tests.cfg").write_text(only)
             (self.root / "etc/cloud/ds-identify.cfg").write_text("policy: enabled\n")
 

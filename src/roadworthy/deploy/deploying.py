@@ -8,19 +8,21 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from roadworthy.acceptance import resolve
 from roadworthy.acceptance.references import default_bundle
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Status, Target
+from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.executor import Kind, Record, run
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
 from roadworthy.deploy.ssh.target import SshTarget, Wanted
-from roadworthy.deploy.wanted import check_certificate, check_name, make_release
-from roadworthy.errors import InputError
+from roadworthy.deploy.wanted import check_certificate, check_name, in_file, make_release
+from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import Deployment, Project
 from roadworthy.registry import resolve as find
 from roadworthy.registry.opening import user_folder
@@ -134,6 +136,63 @@ def logs(project: Project, name: str, lines: int = 100, *, follow: bool = False)
         yield from target.logs(lines, follow=follow)
 
 
+def export(
+    project: Project,
+    name: str,
+    model: str | None,
+    address: str,
+    out: str | Path,
+    facts: dict[str, str],
+) -> dict[str, Any]:
+    """Write user data for cloud-init that makes a new host serve a model, and what it fetches.
+
+    Args:
+        project: The project, with `[deploy.NAME]`.
+        name: The deployment.
+        model: What to deploy; None takes its `model`, or the newest bundle.
+        address: `https://…` under which a new host finds the written archive.
+        out: Folder to write.
+        facts: The host's `python`, `machine` and `glibc`.
+
+    Returns:
+        `user_data`, its size in `bytes`, the `folder` and the `files` to upload.
+
+    Raises:
+        InputError: The address is none, or there are secrets, which user data must not hold.
+    """
+    section = section_of(project, name)
+    if not address.startswith(("https://", "http://")):
+        raise InputError("--release-url is no address", where=address, fix="write https://…")
+    if section.secrets or section.tls_key is not None:
+        raise InputError(
+            "user data and what it fetches must hold no secret",
+            where=f"[deploy.{name}]",
+            fix="leave secrets and tls_key out here, and send them with deploy apply",
+        )
+    bundle, folder = _bundle(project, section, model), Path(out)
+    with _target(project, name, bundle) as target:
+        steps = target.steps_for(facts)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            release = archive(steps, folder)
+            text = user_data(
+                Layout(name), in_file(release), f"{address.rstrip('/')}/{release.name}"
+            )
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as draft:
+                draft.write(text)
+            Path(draft.name).replace(folder / "user-data")
+        except OSError as error:
+            raise OutsideError(
+                f"the files cannot be written: {error.strerror or error}", where=str(folder)
+            ) from None
+    return {
+        "user_data": str(folder / "user-data"),
+        "bytes": len(text),
+        "folder": str(folder),
+        "files": [release.name],
+    }
+
+
 def section_of(project: Project, name: str) -> Deployment:
     """`[deploy.NAME]`; InputError when there is none."""
     check_name(name)
@@ -154,7 +213,7 @@ def _bundle(project: Project, section: Deployment, model: str | None) -> Bundle:
 
 
 @contextlib.contextmanager
-def _target(project: Project, name: str, bundle: Bundle | None) -> Iterator[Target]:
+def _target(project: Project, name: str, bundle: Bundle | None) -> Iterator[SshTarget]:
     section = section_of(project, name)
     cache = (
         Path(project.registry.cache)

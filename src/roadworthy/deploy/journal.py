@@ -56,19 +56,17 @@ class Journal:
                 sink.write(line)
                 sink.flush()
                 os.fsync(sink.fileno())
-        except OSError as error_:
-            raise OutsideError(
-                f"the journal cannot be written: {error_.strerror or error_}",
-                where=str(self.file),
-                fix="make room on the disk, or the folder writable; then run the same again",
-            ) from None
+        except OSError as problem:
+            raise self._refused("written", problem) from None
 
     def lines(self) -> list[Line]:
-        """All whole lines."""
+        """All whole lines; OutsideError when they cannot be read."""
         try:
             content = self.file.read_bytes()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise self._refused("read", error) from None
         found = []
         for line in content.split(b"\n"):
             try:
@@ -81,6 +79,13 @@ class Journal:
         """Ids of the steps of a kind that were begun or failed, and were not done since."""
         last = {line.step: line.state for line in self.lines() if line.kind == kind}
         return {step for step, state in last.items() if state != "done"}
+
+    def _refused(self, what: str, error: OSError) -> OutsideError:
+        return OutsideError(
+            f"the journal cannot be {what}: {error.strerror or error}",
+            where=str(self.file),
+            fix="make room on the disk, or the folder usable; then run the same again",
+        )
 
 
 def _last_byte(descriptor: int) -> bytes:

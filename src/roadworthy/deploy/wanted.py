@@ -222,7 +222,8 @@ def _settings(options: ServeSection, named: dict[str, Any], trusted: tuple[str, 
 
 
 def _toml(value: Any) -> str:
-    return msgspec.json.encode(value).decode()  # these values are the same in JSON and in TOML
+    # these values are the same in JSON and in TOML, but for one character
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
 
 
 def _settings_digest(files: list[File], secrets: Content) -> str:

@@ -125,8 +125,7 @@ class SshTarget:
         """Ask the host what it is and what of the steps was done."""
         there = self._facts()
         if self.wanted is not None:
-            runtime = gather(parse_platform(there.facts), self.cache)
-            self._learn(self._wanted_steps(there.facts, runtime))
+            self._learn(self.steps_for(there.facts))
         return self._asked(there)
 
     def _facts(self) -> There:
@@ -160,10 +159,15 @@ class SshTarget:
         done = {line.split()[1]: True for line in said.splitlines() if line.startswith("step ")}
         return msgspec.structs.replace(there, steps=done)
 
-    def _wanted_steps(self, facts: Mapping[str, str], runtime: Runtime) -> list[HostStep]:
+    def steps_for(self, facts: Mapping[str, str]) -> list[HostStep]:
+        """Every step that makes a host of a kind serve what is wanted, in order.
+
+        Raises:
+            InputError: Such a host cannot be deployed to.
+        """
         assert self.wanted is not None
-        release = self.wanted.release
-        section = self.section
+        release, section = self.wanted.release, self.section
+        runtime = gather(parse_platform(facts), self.cache)
         ssh_port = facts.get("ssh_port", "")
         ports = [section.public_port, int(ssh_port) if ssh_port.isdigit() else 22]
         ports += [80] if section.domain else []
