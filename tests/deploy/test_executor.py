@@ -1,4 +1,4 @@
-"""Failure injected at every step of apply and destroy: a rerun completes, and nothing is orphaned."""
+"""Failure at every step of apply and destroy: a rerun completes, and nothing is orphaned."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ NAMES = [f"part{number}" for number in range(6)]
 
 class Place:
     """A place in memory: parts that are whole, or half made by a step that was cut off."""
+
+    certain = False
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}

@@ -48,7 +48,14 @@ class There(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(Protocol):
-    """A place where a model can run."""
+    """A place where a model can run.
+
+    Attributes:
+        certain: Whether a step that was cut off is always seen as not done; else the journal says
+            which steps are to be done again.
+    """
+
+    certain: bool
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other deployments away; OutsideError when one is at work."""

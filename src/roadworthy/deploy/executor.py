@@ -44,7 +44,9 @@ def run(
         RoadworthyError: A step failed, or another run is at work.
     """
     with target.lock():
-        plan = _again(make_plan(target.observe()), journal.unfinished(kind))
+        plan = make_plan(target.observe())
+        if not target.certain:
+            plan = _again(plan, journal.unfinished(kind))
         operation = uuid.uuid4().hex
         for step in plan.changes:
             _do(kind, operation, plan, step, target, journal, record)

@@ -2,7 +2,7 @@
 
 A write-ahead log of JSON lines, one file a deployment, on the machine that deploys. A step that
 was begun and of which no end is written may have been done in part: the next run does it again,
-whatever the target seems to hold.
+unless the target itself is certain of what it holds.
 """
 
 from __future__ import annotations

@@ -51,11 +51,10 @@ class Records:
 
     def deployed(self, plan: Plan) -> None:
         """Write down which version a place now runs; once, however often it is applied."""
-        if not plan.changes:
-            return
+        reference = Reference(plan.model, plan.version)
         with contextlib.suppress(InputError):  # rolled back to a version of another registry
-            reference = Reference(plan.model, plan.version)
-            self.registry.record_deployment(reference, _place(plan), verdict="pass")
+            if _place(plan) not in self.registry.find(reference).targets:
+                self.registry.record_deployment(reference, _place(plan), verdict="pass")
 
     def retired(self, plan: Plan) -> None:
         """Write down that a place runs nothing any more."""

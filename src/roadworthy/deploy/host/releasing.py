@@ -136,6 +136,7 @@ def switch_step(
         id="switch",
         what=f"let callers reach {release}",
         script=f"""\
+began=0
 old=$(readlink {current} 2>/dev/null || true)
 was=$(basename "$old" .sock)
 if [ -n "$was" ] && [ "$was" != {release} ]; then
@@ -145,7 +146,11 @@ fi
 ln -sfn {socket} {current}.new
 mv -fT {current}.new {current}
 if ! {probe}; then
-  if [ -n "$old" ]; then ln -sfn "$old" {current}.new; mv -fT {current}.new {current}; fi
+  if [ -n "$old" ]; then ln -sfn "$old" {current}.new; mv -fT {current}.new {current}
+  else rm -f {current}; fi
+  if [ "$old" != {socket} ]; then
+  {keep_evidence(layout, release)}
+  fi
   exit {FAILED}
 fi
 systemctl enable --quiet {shlex.quote(layout.unit(release))}

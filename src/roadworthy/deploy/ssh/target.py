@@ -69,6 +69,8 @@ class SshTarget:
         wanted: What is to be served; None where that is not asked, as in a rollback.
     """
 
+    certain = True  # by the stamps that steps leave on the host
+
     def __init__(
         self, name: str, section: SshSection, project: Project, cache: Path, wanted: Wanted | None
     ) -> None:
