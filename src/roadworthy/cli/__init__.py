@@ -9,6 +9,7 @@ import typer
 
 from roadworthy.cli import (
     advise,
+    deploy,
     feedback,
     image,
     init,
@@ -50,6 +51,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(deploy.app, name="deploy")
 
 
 def _version(wanted: bool) -> None:

@@ -275,4 +275,21 @@ target = {target}
 # gitlab_image = "python:3.12-slim-bookworm"
 # jenkins_agent = "linux"
 # own = []                   # parts that --check leaves to you
+
+# [deploy.prod]              # roadworthy deploy apply --to prod
+# target = "ssh"             # a Linux host; USER@HOST or a name of your SSH configuration
+# host = "root@models.example.org"
+# ssh_port = 22              # else as your SSH configuration says, as are the next two
+# identity = "deploy.key"
+# known_hosts = "known_hosts"
+# model = "adult@champion"   # what to deploy; else the newest bundle
+# port = 80                  # the public port; 443 with TLS
+# domain = "models.example.org"  # asks for a certificate and renews it
+# tls_certificate = "server.pem" # or your own, chain included
+# tls_key = "server.key"
+# keep = 5                   # releases that stay there for rollback
+# secrets = ["NAME"]         # environment variables that the server gets
+# start_seconds = 180        # for a new release to become ready
+# firewall = true            # only SSH and the public port may be reached
+# upgrades = true            # the host installs security updates by itself
 """

@@ -9,6 +9,7 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
+from roadworthy.project.deploy import Deployment, DeploySection, SshSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
@@ -30,6 +31,8 @@ __all__ = [
     "ColumnPreparation",
     "DataSection",
     "DecisionOptions",
+    "DeploySection",
+    "Deployment",
     "GuardSection",
     "GatesSection",
     "ImageSection",
@@ -43,6 +46,7 @@ __all__ = [
     "RegistrySection",
     "ServeSection",
     "StageName",
+    "SshSection",
     "TrainSection",
     "load_project",
     "parse_duration",
