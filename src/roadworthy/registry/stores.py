@@ -149,18 +149,10 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         import obstore
-        import obstore.store
 
         self.shown = url
         self._obstore: Any = obstore
-        try:
-            self._store = self._obstore.store.from_url(
-                url,
-                client_options={"allow_http": _is_emulated(url), "timeout": "600s"},
-                retry_config=_RETRIES,
-            )
-        except Exception as error:  # obstore raises a class of its own for each setting
-            raise self._refused(error) from None
+        self._store = connect(url)
 
     def size(self, digest: str) -> int | None:
         """The size of a blob, None when it is not there."""
@@ -210,12 +202,36 @@ class ObjectStore:
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> OutsideError:
-        kind = type(error).__name__
-        return OutsideError(
-            f"the store cannot be used: {kind}: {_first_words(error)}",
-            where=self.shown,
-            fix="check the bucket, the network and the credentials, then run the same again",
+        return refused(self.shown, error)
+
+
+def connect(url: str) -> Any:
+    """The client of a bucket and prefix: `s3://`, `gs://` or `az://`.
+
+    Raises:
+        OutsideError: A setting of the environment is missing or wrong.
+    """
+    import obstore.store
+
+    library: Any = obstore.store
+    try:
+        return library.from_url(
+            url,
+            client_options={"allow_http": _is_emulated(url), "timeout": "600s"},
+            retry_config=_RETRIES,
         )
+    except Exception as error:  # obstore raises a class of its own for each setting
+        raise refused(url, error) from None
+
+
+def refused(shown: str, error: Exception) -> OutsideError:
+    """What a user is told of an error of obstore's."""
+    kind = type(error).__name__
+    return OutsideError(
+        f"the store cannot be used: {kind}: {_first_words(error)}",
+        where=shown,
+        fix="check the bucket, the network and the credentials, then run the same again",
+    )
 
 
 def open_store(place: str) -> BlobStore:
