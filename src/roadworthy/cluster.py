@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 from roadworthy.errors import OutsideError, RoadworthyError
 
 _OBJECT_STORE = 512 << 20
+_STARTS = 3
 
 
 @contextlib.contextmanager
@@ -41,23 +43,49 @@ def attached(
         yield ray
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or None
+    if wanted not in (None, "auto", "local"):
+        _knock(wanted)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if wanted is None:
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
         options |= {"object_store_memory": store_bytes}
-    try:
-        ray.init(wanted, **options)
-    except Exception as error:  # of many kinds: connection, version, resources
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OutsideError(
-            f"the Ray cluster cannot be used: {first_line[:200]}",
-            where=wanted,
-            fix="check the address, and that every node has the same Python, Ray and Roadworthy",
-        ) from None
+    _start(ray, wanted, options)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, options: dict[str, Any]) -> None:
+    # Ray gives a cluster half a minute to come up, which a busy machine may exceed
+    for attempt in reversed(range(_STARTS if address is None else 1)):
+        try:
+            ray.init(address, **options)
+            return
+        except Exception as error:  # of many kinds: connection, version, resources
+            ray.shutdown()  # what was half started
+            if not attempt:
+                first_line = (str(error).splitlines() or [type(error).__name__])[0]
+                raise _unusable(address, first_line[:200]) from None
+
+
+def _knock(address: str) -> None:
+    """Say at once that nobody listens: Ray itself tries for half a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except ValueError:
+        raise _unusable(address, "an address is HOST:PORT or ray://HOST:PORT") from None
+    except OSError as error:
+        raise _unusable(address, str(error.strerror or error)) from None
+
+
+def _unusable(address: str | None, reason: str) -> OutsideError:
+    return OutsideError(
+        f"the Ray cluster cannot be used: {reason}",
+        where=address,
+        fix="check the address, and that every node has the same Python, Ray and Roadworthy",
+    )
 
 
 def lost(error: Exception) -> RoadworthyError:

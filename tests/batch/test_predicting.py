@@ -100,7 +100,7 @@ def test_a_bad_row_stops_the_run_or_is_listed_with_file_row_and_reason(
     lines[1 + 30] = "x,1,red,true,and,more"
     source = tmp_path / "a.csv"
     source.write_text("\n".join(lines))
-    with pytest.raises(InputError, match="row 17|cells where the header has"):
+    with pytest.raises(InputError, match=r"row 17|cells where the header has"):
         predict_files([str(source)], bundle, str(tmp_path / "stop"), workers=1, partition_mb=0.002)
     assert not (tmp_path / "stop" / "_manifest.json").exists()
     out = tmp_path / "reject"

@@ -1,0 +1,1 @@
+"""Step 4: where a model runs, as plain data that can be shown, compared and applied."""
