@@ -81,7 +81,12 @@ class Bundle:
         """Plan and core, loaded; only now comes the model runtime."""
         from roadworthy.bundle.engine import Engine
 
-        return Engine(self.contract, self.plan, self._contents["core.onnx"], self.absent)
+        return Engine(self.contract, self.plan, self.core, self.absent)
+
+    @property
+    def core(self) -> bytes:
+        """The core's ONNX graph, verified."""
+        return self._contents["core.onnx"]
 
     @cached_property
     def golden(self) -> tuple[Golden, ...]:

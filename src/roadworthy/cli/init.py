@@ -117,6 +117,7 @@ target = {target}
 # folds = 5
 # seed = 0
 # n_jobs = 2                 # all cores when left out
+# engine = "local"           # or ray: fits run on a cluster, at address = "HOST:PORT"
 # validation = "auto"        # k_fold, stratified, group, time, repeated
 # repeats = 3                # of the folds, when repeated
 # gap = 0                    # rows left out between past and future, when time

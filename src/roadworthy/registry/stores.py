@@ -144,10 +144,7 @@ class ObjectStore:
 
         self.shown = url
         self._obstore: Any = obstore
-        try:
-            self._store = open_bucket(url)
-        except Exception as error:  # obstore raises a class of its own for each setting
-            raise self._refused(error) from None
+        self._store = connect(url)
 
     def size(self, digest: str) -> int | None:
         """The size of a blob, None when it is not there."""
@@ -197,12 +194,29 @@ class ObjectStore:
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> OutsideError:
-        kind = type(error).__name__
-        return OutsideError(
-            f"the store cannot be used: {kind}: {_first_words(error)}",
-            where=self.shown,
-            fix="check the bucket, the network and the credentials, then run the same again",
-        )
+        return refused(self.shown, error)
+
+
+def connect(url: str) -> Any:
+    """The client of a bucket and prefix: `s3://`, `gs://` or `az://`.
+
+    Raises:
+        OutsideError: A setting of the environment is missing or wrong.
+    """
+    try:
+        return open_bucket(url)
+    except Exception as error:  # obstore raises a class of its own for each setting
+        raise refused(url, error) from None
+
+
+def refused(shown: str, error: Exception) -> OutsideError:
+    """What a user is told of an error of obstore's."""
+    kind = type(error).__name__
+    return OutsideError(
+        f"the store cannot be used: {kind}: {_first_words(error)}",
+        where=shown,
+        fix="check the bucket, the network and the credentials, then run the same again",
+    )
 
 
 def open_store(place: str) -> BlobStore:
