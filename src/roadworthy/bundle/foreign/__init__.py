@@ -104,7 +104,7 @@ def adopt(
         plan=plan_of(contract, levels),
         estimator=apart.estimator,
         family=type(apart.estimator).__name__,
-        search=_no_search(table),
+        search=_no_search(),
         seconds={},
         original=model,
         rows=own_rows(
@@ -246,18 +246,19 @@ def _check_answers(model: ForeignModel) -> None:
     scores = ask(model.original, rows, len(model.contract.target.classes))
     best = scores.max(axis=1)
     said = np.asarray(model.original.predict(rows)).reshape(-1)
-    codes = np.searchsorted(model.original.classes_, said)
+    places = {str(name): place for place, name in enumerate(model.original.classes_)}
+    codes = np.array([places[str(name)] for name in said])  # CatBoost answers texts for truths
     other = scores[np.arange(len(scores)), codes] < best - 1e-9
     if other.any():
         raise CheckFailed(
             f"{model.family}.predict answers another class than the most probable one in "
             f"{int(other.sum())} of {len(scores)} rows: which one to serve is not clear",
             where=f"row {int(other.argmax())} of the sample",
-            fix="calibrate it (CalibratedClassifierCV), or put a threshold into [train.decision]",
+            fix="calibrate it: CalibratedClassifierCV(SVC(…))",
         )
 
 
-def _no_search(table: Table) -> SearchRecord:
+def _no_search() -> SearchRecord:
     return SearchRecord(
         metric="",
         trials=(),
