@@ -12,7 +12,7 @@ from typing import Any
 import roadworthy
 
 VERBS = (
-    "launch", "init", "prepare", "train", "test", "predict", "serve",
+    "launch", "init", "prepare", "train", "test", "package", "predict", "serve",
     "models list", "models show", "models verify", "models sign", "models diff",
     "models register", "models promote", "models rollback", "models tag", "models history",
     "models gc", "models export", "models import", "keys generate", "keys show",

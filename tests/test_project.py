@@ -34,6 +34,8 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
+        ("[package]\nformats = ['pmml']", "package.formats"),
+        ("[package]\ntrusted_types = ['Type']", "package.trusted_types"),
         ("[serve]\nport = 'http'", "serve.port"),
         ("[serve]\nport = 70000", "serve.port"),
         ("[serve]\nmax_text = 1", "serve.max_text"),

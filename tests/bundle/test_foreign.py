@@ -292,6 +292,8 @@ def test_what_cannot_be_served_is_refused_by_name(name: str, table: pd.DataFrame
 def test_what_does_not_predict_is_refused(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="neither a fitted classifier"):
         adopt(FeatureHasher(), table, "two")
+    with pytest.raises(InputError, match="dict is neither"):
+        adopt({"a": 1}, table, "two")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -339,6 +341,16 @@ def test_the_formats_hold_the_model_that_came(table: pd.DataFrame, tmp_path: Pat
     rows = table[COLUMNS].head(40)
     found = bundle.estimator("skops").predict_proba(rows)
     np.testing.assert_allclose(found, pipeline.predict_proba(rows), atol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_that_the_model_itself_refuses_are_left_out_and_told(table: pd.DataFrame) -> None:
+    model = LogisticRegression().fit(table[NUMBERS].fillna(0), table["two"])
+    adopted = adopt(model, table[[*NUMBERS, "two"]], "two")
+    assert {c.name: c.on_blank for c in adopted.contract.columns} == {"a": "error", "b": "error"}
+    assert len(adopted.table) == table["a"].notna().sum()
+    assert "the model refuses them" in adopted.table.notes[-1]
+    check_evidence(proof(adopted))
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,8 @@ def _print_bundle(console: Console, bundle: Bundle, taken: float) -> None:
         f"{parity['holdout_rows']:,} held-out and {parity['generated_rows']:,} generated rows "
         f"(blank, extreme, unseen); no class differs, largest difference {worst:.1g}"
     )
+    for what, why in parity["refused"].items():
+        console.print(f"  [yellow]without[/] {escape(what)}: {escape(why)}")
     console.print(
         f"[bold]Bundle[/]  {escape(str(bundle.path))}  "
         f"{bundle_bytes(bundle) / 1e6:.2f} MB, "

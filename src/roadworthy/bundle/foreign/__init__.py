@@ -17,23 +17,22 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
 
 from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.engine import Engine
-from roadworthy.bundle.foreign.apart import Apart, Levels, take_apart, unseen_value
+from roadworthy.bundle.foreign.apart import Levels, take_apart, unseen_value
 from roadworthy.bundle.foreign.core import core_of, plan_of
 from roadworthy.bundle.foreign.rows import OwnRows, ask, ask_each, own_rows
-from roadworthy.contract import ClassValue, Contract, class_name
+from roadworthy.bundle.foreign.sample import classes_of, columns_of, complete, read_sample
+from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, InputError
 from roadworthy.evaluate import Report
 from roadworthy.evaluate.report import headline_metric, measure, with_checks
 from roadworthy.evaluate.scored import Scored
 from roadworthy.prepare.columns import encode_columns
-from roadworthy.project import ColumnOptions, Project
-from roadworthy.project.data import DEFAULT_BLANKS
-from roadworthy.table import Table, read_table
-from roadworthy.table.sources import Source, read_frame
+from roadworthy.project import Project
+from roadworthy.table import Table
+from roadworthy.table.sources import read_frame
 from roadworthy.train import SearchRecord, TrainedModel
 
 Floats = NDArray[np.float64]
@@ -90,14 +89,14 @@ def adopt(
             "no target column is named: the model is measured on it",
             fix="give --target or [data] target",
         )
-    classes = _classes(model)
+    classes = classes_of(model)
     apart = take_apart(model)
     source = read_frame(data, wanted.data)
-    every = _columns(apart, source, target)
+    every = columns_of(apart, source, target)
     names = tuple(every[place] for place in apart.used)
     levels = {every[place]: each for place, each in apart.levels.items()}
-    table = _read(data, source, target, names, levels, classes, wanted)
-    contract = _complete(table.contract, levels)
+    table = read_sample(data, source, target, names, levels, classes, wanted)
+    contract = complete(table.contract, levels)
     adopted = ForeignModel(
         name=table.name,
         table=table,
@@ -105,7 +104,7 @@ def adopt(
         plan=plan_of(contract, levels),
         estimator=apart.estimator,
         family=type(apart.estimator).__name__,
-        search=_no_search(table),
+        search=_no_search(),
         seconds={},
         original=model,
         rows=own_rows(
@@ -117,9 +116,7 @@ def adopt(
         core=core_of(apart),
     )
     contract = _refusals(adopted, levels)
-    adopted = dataclasses.replace(
-        adopted, contract=contract, table=dataclasses.replace(table, contract=contract)
-    )
+    adopted = dataclasses.replace(adopted, contract=contract, table=_answered(adopted, contract))
     _check_answers(adopted)
     return adopted
 
@@ -205,137 +202,6 @@ def package_foreign(
     )
 
 
-def _classes(model: Any) -> tuple[ClassValue, ...]:
-    """The model's classes in the order of its probabilities; empty for a regressor."""
-    if is_regressor(model):
-        return ()
-    name = type(model).__name__
-    if not is_classifier(model) or not hasattr(model, "classes_"):
-        raise InputError(
-            f"{name} is neither a fitted classifier nor a regressor of scikit-learn's kind",
-            fix="give an object with predict, and for classes predict_proba and classes_",
-        )
-    if not hasattr(model, "predict_proba"):
-        raise InputError(f"{name} gives no probabilities", fix="calibrate it, or train another")
-    classes = np.asarray(model.classes_)
-    if classes.ndim != 1 or len(classes) < 2:
-        raise InputError(f"{name} predicts several targets, or one class only")
-    if classes.dtype.kind == "f":
-        if (classes != np.floor(classes)).any():
-            raise InputError(f"{name} has classes that are fractions")
-        classes = classes.astype(np.int64)
-    return tuple(value if isinstance(value, (bool, int)) else str(value)
-                 for value in classes.tolist())  # fmt: skip
-
-
-def _columns(apart: Apart, source: Source, target: str) -> tuple[str, ...]:
-    """The names of the model's columns, all of which the sample must have."""
-    there = source.frame.columns
-    if apart.names is None:
-        rest = tuple(name for name in there if name != target)
-        if len(rest) != apart.width:
-            raise InputError(
-                f"the model takes {apart.width} columns and does not know their names; the sample "
-                f"has {len(rest)} beside the target",
-                where=source.origin,
-                fix="give a sample with exactly the model's columns, in its order",
-            )
-        return rest
-    missing = [name for name in apart.names if name not in there]
-    if missing:
-        raise InputError(
-            f"the sample lacks columns of the model: {', '.join(map(repr, missing[:10]))}",
-            where=source.origin,
-            fix="give rows as the model was fitted on, with the target",
-        )
-    return apart.names
-
-
-def _read(
-    data: Any,
-    source: Source,
-    target: str,
-    names: tuple[str, ...],
-    levels: dict[str, Levels],
-    classes: tuple[ClassValue, ...],
-    project: Project,
-) -> Table:
-    """Read the sample with the model's idea of its columns; all of it is one part."""
-    known = {level.lower() for each in levels.values() for level in each.values}
-    blanks = project.data.blanks or DEFAULT_BLANKS
-    columns = {}
-    for name in names:
-        kind = "category" if name in levels else "number"
-        if kind == "number" and _is_boolean(source.frame[name], blanks):
-            kind = "boolean"
-        said = project.data.columns.get(name, ColumnOptions())
-        columns[name] = msgspec.structs.replace(said, kind=kind)
-    task = "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
-    others = [name for name in source.frame.columns if name not in (*names, target)]
-    wanted = project.override(
-        "data",
-        columns=msgspec.to_builtins(columns),
-        blanks=tuple(blank for blank in blanks if blank.lower() not in known or not blank),
-        task=task,
-        drop=tuple(others),
-        split="random",
-    ).override("prepare", drop_columns_above=1.0)
-    table = read_table(data, target, project=wanted, name=project.project.name)
-    contract = msgspec.structs.replace(
-        table.contract,
-        columns=tuple(
-            next(each for each in table.contract.columns if each.name == name) for name in names
-        ),
-        blanks=tuple(blank.lower() for blank in blanks),
-        target=msgspec.structs.replace(table.contract.target, classes=classes),
-    )
-    labels = _labels(table, classes)
-    return dataclasses.replace(table, contract=contract, classes=classes, labels=labels, split=None)
-
-
-def _is_boolean(series: pl.Series, blanks: Sequence[str]) -> bool:
-    """Whether a column holds truths, which a file writes as words."""
-    if series.dtype != pl.String:
-        return bool(series.dtype == pl.Boolean)
-    words = series.drop_nulls().str.strip_chars().str.to_lowercase().unique()
-    said = set(words) - set(blanks)
-    return bool(said) and said <= {"true", "false"}
-
-
-def _labels(table: Table, classes: tuple[ClassValue, ...]) -> Floats:
-    """The sample's targets as positions among the model's classes."""
-    if not classes:
-        return table.labels
-    places = {class_name(value): place for place, value in enumerate(classes)}
-    if set(classes) <= {0, 1}:
-        places |= {"false": 0, "true": 1, "0": 0, "1": 1}
-    strange = [class_name(value) for value in table.classes if class_name(value) not in places]
-    if strange:
-        raise InputError(
-            f"the sample's target has classes that the model does not know: "
-            f"{', '.join(strange[:10])}",
-            where=f"column {table.target!r}",
-            fix=f"the model's are {', '.join(list(places)[:10])}",
-        )
-    own = np.array([places[class_name(value)] for value in table.classes], dtype=np.float64)
-    labels: Floats = own[table.labels.astype(int)]
-    return labels
-
-
-def _complete(contract: Contract, levels: dict[str, Levels]) -> Contract:
-    """The contract with every level that the model knows, and none but those."""
-    columns = []
-    for column in contract.columns:
-        if column.name in levels:
-            known = levels[column.name]
-            counts = {level: column.categories.get(level, 0) for level in known.values}
-            whole = all(float(level).is_integer() for level in counts) if known.numeric else False
-            dtype = "string" if not known.numeric else "integer" if whole else "number"
-            column = msgspec.structs.replace(column, categories=counts, dtype=dtype)
-        columns.append(column)
-    return msgspec.structs.replace(contract, columns=tuple(columns))
-
-
 def _refusals(model: ForeignModel, levels: dict[str, Levels]) -> Contract:
     """The contract with `error` for blanks and unseen levels that the model itself refuses."""
     frame = model.table.frame.select(model.contract.names)
@@ -361,6 +227,17 @@ def _refusals(model: ForeignModel, levels: dict[str, Levels]) -> Contract:
     return msgspec.structs.replace(model.contract, columns=tuple(columns))
 
 
+def _answered(model: ForeignModel, contract: Contract) -> Table:
+    """The rows of the sample that the model has an answer to."""
+    table = dataclasses.replace(model.table, contract=contract)
+    found = model.each(table.frame)
+    known = np.flatnonzero(np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+    if len(known) == len(table):
+        return table
+    note = f"{len(table) - len(known):,} rows of the sample left out: the model refuses them"
+    return dataclasses.replace(table.take(known), notes=(*table.notes, note))
+
+
 def _check_answers(model: ForeignModel) -> None:
     """Refuse a classifier whose class is not its most probable one: a bundle answers that one."""
     if not model.contract.target.classes:
@@ -369,18 +246,19 @@ def _check_answers(model: ForeignModel) -> None:
     scores = ask(model.original, rows, len(model.contract.target.classes))
     best = scores.max(axis=1)
     said = np.asarray(model.original.predict(rows)).reshape(-1)
-    codes = np.searchsorted(model.original.classes_, said)
+    places = {str(name): place for place, name in enumerate(model.original.classes_)}
+    codes = np.array([places[str(name)] for name in said])  # CatBoost answers texts for truths
     other = scores[np.arange(len(scores)), codes] < best - 1e-9
     if other.any():
         raise CheckFailed(
             f"{model.family}.predict answers another class than the most probable one in "
             f"{int(other.sum())} of {len(scores)} rows: which one to serve is not clear",
             where=f"row {int(other.argmax())} of the sample",
-            fix="calibrate it (CalibratedClassifierCV), or put a threshold into [train.decision]",
+            fix="calibrate it: CalibratedClassifierCV(SVC(…))",
         )
 
 
-def _no_search(table: Table) -> SearchRecord:
+def _no_search() -> SearchRecord:
     return SearchRecord(
         metric="",
         trials=(),

@@ -255,7 +255,7 @@ def _transform(
 
                 cells = pandas.DataFrame(cells, columns=list(names))
             made = step.transform(cells)
-    except (ValueError, TypeError):
+    except Exception:  # every transformer refuses by an error of its own
         return None
     dense = made.toarray() if hasattr(made, "toarray") else made
     numbers: np.ndarray = np.asarray(dense, dtype=np.float64)[0]

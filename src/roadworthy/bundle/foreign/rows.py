@@ -117,7 +117,7 @@ def ask_each(model: Any, rows: Any, classes: int) -> Floats:
     """As `ask`; NaN for the rows that the model refuses or has no finite answer to."""
     try:
         found = ask(model, rows, classes)
-    except (ValueError, TypeError, OverflowError):
+    except Exception:  # every library refuses a row by an error of its own
         if len(rows) == 1:
             return np.full((1, classes) if classes else 1, np.nan)
         half = len(rows) // 2

@@ -20,7 +20,7 @@ class Format(Protocol):
     runs_code: bool
 
     def write(self, estimator: Any) -> bytes:
-        """The estimator as bytes: the same estimator gives the same bytes.
+        """The estimator as bytes: the same ones each time, as far as the library allows it.
 
         Raises:
             InputError: The format cannot hold it.
