@@ -34,6 +34,7 @@ bench: setup system          ## the speed claims, each beside its peer
 	$(RUN) python -m benchmarks.in_process
 	$(RUN) python -m benchmarks.serve_one_row
 	$(RUN) python -m benchmarks.serve_batches
+	$(RUN) python -m benchmarks.serve_peers
 
 docs: setup                  ## docs/reference.md from docstrings and --help
 	$(RUN) python -m docs.reference

@@ -161,21 +161,22 @@ def resident(pid: int) -> int:
     return int(own[1]) * 1024 + sum(resident(int(child)) for child in children)
 
 
-def lua(bodies: list[str]) -> str:
+def lua(bodies: list[str], path: str = "/predict") -> str:
     rows = ",".join(f"[==[{body}]==]" for body in bodies)
     return (
         f"local rows = {{{rows}}}\nlocal i = 0\n"
         "local headers = {['Content-Type'] = 'application/json'}\n"
         "request = function() i = i % #rows + 1\n"
-        "return wrk.format('POST', '/predict', headers, rows[i]) end\n"
+        f"return wrk.format('POST', '{path}', headers, rows[i]) end\n"
     )
 
 
-def wait(port: int, row: bytes) -> None:
-    for _ in range(6000):
+def wait(port: int, row: bytes, path: str = "/predict") -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("POST", "/predict", row, {"Content-Type": "application/json"})
+            connection.request("POST", path, row, {"Content-Type": "application/json"})
             if connection.getresponse().status == 200:
                 return
         except OSError:

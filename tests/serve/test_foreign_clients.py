@@ -10,10 +10,10 @@ from pathlib import Path
 import boto3
 import botocore.exceptions
 import pytest
+from benchmarks.environments import environment
 from botocore.config import Config
 
 from tests.conftest import Server, Trained, free_port, serving
-from tests.environments import environment
 from tests.serve.test_bad_input import ROW
 from tests.serve.test_dialects import cells, text
 
