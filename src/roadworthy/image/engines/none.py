@@ -60,6 +60,19 @@ class NoEngine:
             raise InputError(
                 "there is something already", where=str(self.folder), fix="--replace, or another"
             )
+        try:
+            size = self._write(context, base, tag)
+        except OSError as error:
+            raise OutsideError(
+                f"the layout cannot be written: {error.strerror or error}",
+                where=str(self.folder),
+                fix="free some space, or name another folder",
+            ) from None
+        digest, _ = read_manifest(self.folder)
+        return Image(str(self.folder), digest, size)
+
+    def _write(self, context: Context, base: str, tag: str) -> int:
+        """Make the layout beside its place, and move it there whole."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".image-") as scratch:
             layout = Layout(Path(scratch, "layout"))
@@ -68,8 +81,7 @@ class NoEngine:
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             Path(scratch, "layout").replace(self.folder)
-        digest, _ = read_manifest(self.folder)
-        return Image(str(self.folder), digest, size)
+        return size
 
     def push(self, reference: str) -> str:
         """Push the layout."""
