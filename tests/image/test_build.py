@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.bundle import Bundle
@@ -177,6 +177,7 @@ def test_what_is_no_name_is_refused(text: str) -> None:
 _WORD = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
 
 
+@settings(max_examples=50)
 @given(_WORD, _WORD, st.integers(1, 65535), _WORD)
 def test_a_reference_is_taken_apart_as_docker_does(
     team: str, name: str, port: int, tag: str

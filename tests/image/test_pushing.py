@@ -45,7 +45,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fetch(host: str, path: str) -> dict:
-    return json.loads(urllib.request.urlopen(f"http://{host}/v2/{path}", timeout=20).read())
+    kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+    request = urllib.request.Request(f"http://{host}/v2/{path}", headers={"Accept": kinds})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
 
 
 def tags(host: str, repository: str) -> list[str]:
