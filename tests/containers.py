@@ -136,7 +136,7 @@ def _lay_debian(root: Path) -> None:
                 "/usr/share/info/",
                 "/usr/share/lintian/",
             )
-        )  # fmt: skip
+        )
         and (Path(name).is_symlink() or Path(name).is_file())
     ]
     wanted += ["/etc/passwd", "/etc/group", "/etc/ssl/certs/ca-certificates.crt"]
@@ -228,7 +228,7 @@ def registry(*, password_file: Path | None = None) -> Iterator[str]:
             f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {name}/data\n"
             f"http:\n  addr: 127.0.0.1:{port}\n{login}"
         )
-        log = Path(name, "log").open("wb")
+        log = Path(name, "log").open("wb")  # noqa: SIM115 (closed below)
         server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
         try:
             _wait_for_registry(port)
