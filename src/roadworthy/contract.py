@@ -303,6 +303,8 @@ def column_schema(column: Column) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": allowed if len(allowed) > 1 else allowed[0]}
     if column.kind == "date":
         schema["format"] = "date" if column.dtype == "date" else "date-time"
+    if column.kind == "category":
+        schema["pattern"] = "^[^\\u0000]*$"
     if column.kind == "category" and column.on_unseen == "error":
         schema["enum"] = [*column.categories, *([None] if nullable else [])]
         if column.dtype != "string":

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.bundle.frames import json_rows
-from roadworthy.bundle.parity import generated_rows
+from roadworthy.bundle.hostile import generated_rows
 from roadworthy.contract import Column, Contract, Target
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.fit import fit_plan
@@ -21,6 +21,7 @@ from roadworthy.prepare.reference import reference_frame, reference_transformer
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, compile_rows
 from roadworthy.project import PrepareSection
 from roadworthy.table import read_table
+from roadworthy.table.conform import conform
 from tests.conftest import DATA
 
 TABLES = [
@@ -53,7 +54,7 @@ def test_rows_columns_and_scikit_learn_agree_on_real_tables(name: str, target: s
     training = table.training
     plan = fit_plan(training.frame, training.labels, table.contract, PrepareSection())
     held = table.holdout.frame.select(table.contract.names).head(3000)
-    hostile = generated_rows(held, table.contract.columns)
+    hostile = conform(generated_rows(held, table.contract), table.contract)
     three_ways(pl.concat([held.cast(hostile.schema), hostile]), table.contract, plan)
 
 

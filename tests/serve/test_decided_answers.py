@@ -22,6 +22,7 @@ from roadworthy.cli.models.look import show
 from roadworthy.contract import Interval
 from roadworthy.errors import CheckFailed
 from roadworthy.evaluate import test as evaluate
+from roadworthy.project import ServeSection
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.predictions import Predictor
 from tests.conftest import Trained, serving
@@ -168,7 +169,7 @@ def test_the_description_of_the_service_tells_of_both(
     if name == "regression":
         options = {"interval": Interval(level=0.9, low=-1.0, high=1.0)}
     bundle = decided(bundles[name], tmp_path, **options)
-    description = openapi(bundle, 10)
+    description = openapi(bundle, ServeSection(max_rows=10))
     validate(description)
     schema = description["components"]["schemas"]["Answer"]
     answer = json.loads(asking(bundle, 1)(msgspec.json.encode(bundle.golden[0].row)))

@@ -19,6 +19,7 @@ from roadworthy.bundle.sign import sign_bundle
 from tests.bundle.test_signature import make_key
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW
+from tests.serve.test_dialects import DIALECTS
 
 BODY = json.dumps(ROW).encode()
 
@@ -253,3 +254,24 @@ def test_archives_and_sealed_bundles_are_served_and_followed(
         while version(server) != bundles["linear"].bundle.version and time.monotonic() < end:
             time.sleep(0.1)
         assert version(server) == bundles["linear"].bundle.version
+
+
+def test_a_shadow_is_asked_what_every_dialect_is_asked(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    current, other = bundles["binary"].bundle, bundles["linear"].bundle
+    rows = [{**golden.row, **dict.fromkeys(["workclass"])} for golden in current.golden][:20]
+    folder = write(tmp_path, f"shadow = '{other.path}'\nshadow_rows = 10")
+    forms = [name for name in DIALECTS if name != "SageMaker CSV"]
+    with serving(current.path, cwd=folder) as server:
+        for name in forms:
+            DIALECTS[name](server, rows)
+            for _ in range(50):
+                verdict = json.loads(server.get("/shadow")[2])
+                if verdict["rows"] == len(rows) * (forms.index(name) + 1):
+                    break
+                time.sleep(0.1)
+    pairs = zip(current.predict(rows), other.predict(rows), strict=True)
+    different = sum(a["prediction"] != b["prediction"] for a, b in pairs)
+    assert (verdict["rows"], verdict["failures"]) == (len(forms) * len(rows), 0)
+    assert verdict["different"] == len(forms) * different

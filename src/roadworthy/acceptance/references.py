@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.manifest import FILE_NAME, verify
-from roadworthy.errors import InputError, RoadworthyError
+from roadworthy.bundle.manifest import FILE_NAME
 from roadworthy.evaluate.report import Rival
 from roadworthy.evaluate.resample import Floats
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
+from roadworthy.registry import newest
 from roadworthy.registry import resolve as find
 from roadworthy.table.conform import conform
 
@@ -33,7 +33,7 @@ def resolve(reference: str | os.PathLike[str], project: Project | None = None) -
     wanted = project or Project()
     path = Path(reference)
     if path.is_dir() and not (path / FILE_NAME).exists():
-        path = _newest(path, wanted)
+        path = newest(path, wanted)
     else:
         path = find(os.fspath(reference), wanted)
     return Bundle(path, trusted_keys=wanted.registry.trusted_keys)
@@ -47,25 +47,7 @@ def default_bundle(project: Project) -> Bundle:
     """
     folder = Path(project.package.directory)
     named = folder / project.project.name if project.project.name else folder
-    return Bundle(_newest(named, project), trusted_keys=project.registry.trusted_keys)
-
-
-def _newest(folder: Path, project: Project) -> Path:
-    found = []
-    for manifest in sorted(folder.glob(f"**/{FILE_NAME}")):
-        try:
-            trusted = project.registry.trusted_keys
-            made, _ = verify(manifest.parent, trusted_keys=trusted, keep=())
-            found.append((made.created, manifest.parent))
-        except RoadworthyError:
-            continue
-    if not found:
-        raise InputError(
-            "there is no bundle",
-            where=str(folder),
-            fix="name the folder that `roadworthy launch` printed",
-        )
-    return max(found)[1]
+    return Bundle(newest(named, project), trusted_keys=project.registry.trusted_keys)
 
 
 def bundle_scores(bundle: Bundle, frame: pl.DataFrame) -> Floats:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from roadworthy.bundle.answers import answer
 from roadworthy.bundle.manifest import Manifest, verify
 from roadworthy.contract import Contract
-from roadworthy.errors import CheckFailed, Problem, RowsError
+from roadworthy.errors import CheckFailed, InputError, Problem, RowsError
+from roadworthy.observe.reference import FILE_NAME, Reference, read_reference
 from roadworthy.prepare.plan import FeaturePlan
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Bundle:
     ) -> None:
         self.path = Path(path)
         self.absent = absent
+        self.trusted_keys = tuple(trusted_keys)
         self.manifest: Manifest
         self.manifest, self._contents = verify(self.path, trusted_keys=trusted_keys)
         self.contract = self._decode("contract.json", Contract)
@@ -79,13 +81,28 @@ class Bundle:
         """Plan and core, loaded; only now comes the model runtime."""
         from roadworthy.bundle.engine import Engine
 
-        return Engine(self.contract, self.plan, self._contents["core.onnx"], self.absent)
+        return Engine(self.contract, self.plan, self.core, self.absent)
+
+    @property
+    def core(self) -> bytes:
+        """The core's ONNX graph, verified."""
+        return self._contents["core.onnx"]
 
     @cached_property
     def golden(self) -> tuple[Golden, ...]:
         """Rows with expected answers."""
         lines = self._contents["golden.jsonl"].splitlines()
         return tuple(msgspec.json.decode(line, type=Golden) for line in lines)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What the training table looked like, in counts; None in bundles that have none yet."""
+        if FILE_NAME not in self._contents:
+            return None
+        try:
+            return read_reference(self._contents[FILE_NAME])
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CheckFailed(f"{FILE_NAME} is damaged: {error}", where=str(self.path)) from None
 
     @property
     def report(self) -> dict[str, Any]:
@@ -147,6 +164,58 @@ class Bundle:
             return []
         scores = self.scores(rows).reshape(len(rows), -1)
         return [answer(self.contract.target, row) for row in scores.tolist()]
+
+    def estimator(
+        self,
+        name: str = "joblib",
+        *,
+        allow_pickle: bool = False,
+        trusted_types: Sequence[str] = (),
+    ) -> Any:
+        """Open one of the further formats: the whole model as a scikit-learn estimator of raw rows.
+
+        A pickle or joblib file runs whatever is in it. It is opened only when the caller says so
+        and a trusted key has signed the bundle, which then is verified once more.
+
+        Args:
+            name: `joblib`, `pickle` or `skops`.
+            allow_pickle: Whether code in the file may run.
+            trusted_types: Types that a skops file may hold besides those known to be harmless, from
+                `[package] trusted_types`; never from the bundle.
+
+        Returns:
+            An estimator with `predict`, and for classes `predict_proba` and `classes_`.
+
+        Raises:
+            InputError: The bundle has no such format, or opening it was not allowed.
+            CheckFailed: Nobody's signature was asked for, or the file is damaged.
+        """
+        from roadworthy.bundle.formats import EXTRA  # what trained it, which a server has not
+
+        form = EXTRA.get(name)
+        if form is None or form.file not in self.manifest.files:
+            there = [each.name for each in EXTRA.values() if each.file in self.manifest.files]
+            raise InputError(
+                f"the bundle has no format {name!r}",
+                where=str(self.path),
+                fix=f"it has {', '.join(there) or 'onnx only'}; [package] formats adds others",
+            )
+        if form.runs_code and not allow_pickle:
+            raise InputError(
+                f"opening {form.file} runs the code that is in it",
+                where=str(self.path),
+                fix="predict with the bundle itself, or say allow_pickle=True",
+            )
+        if form.runs_code and not self.trusted_keys:
+            raise CheckFailed(
+                f"{form.file} is opened only from a bundle that a trusted key has signed",
+                where=str(self.path),
+                fix="sign it and open it with trusted_keys=[…]",
+            )
+        manifest, contents = verify(self.path, trusted_keys=self.trusted_keys, keep={form.file})
+        if manifest.version != self.version:
+            raise CheckFailed("the bundle was changed since it was opened", where=str(self.path))
+        return form.read(contents[form.file], trusted_types)
 
     def check_golden(self) -> None:
         """Predict the golden rows and compare; raises as `check_answers`."""

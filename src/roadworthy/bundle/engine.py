@@ -26,6 +26,7 @@ class Engine:
     """Runs one bundle's core.
 
     `run_one` uses buffers of its own and is for one thread; `run_many` may be called from any.
+    `run_bound` is the runtime's own way of one row, whether `run_one` is generated Python or it.
 
     Args:
         contract: The columns.
@@ -66,7 +67,7 @@ class Engine:
 
     def _fastest(self, core: bytes) -> Callable[[Sequence[float]], list[float]]:
         """What runs one vector: Python generated from a small core, else the bound runtime."""
-        bound = self._bind()
+        bound = self.run_bound = self._bind()
         scalar = compile_core(core, INPUT, OUTPUT, self.plan.width)
         if scalar is None or not _agree(scalar, self._session, self.plan.width):
             return bound

@@ -17,6 +17,7 @@ from roadworthy.table.sources import read_frame
 
 if TYPE_CHECKING:
     from roadworthy.bundle.bundle import Bundle
+    from roadworthy.bundle.engine import Engine
 
 
 def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
@@ -25,8 +26,13 @@ def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
     said = msgspec.structs.asdict(contract.text)
     source = read_frame(data, DataSection(blanks=contract.blanks, **said))
     typed = conform(source.frame, contract, text=source.text, absent=bundle.absent)
-    scores = bundle.engine.run_many(encode_columns(typed, bundle.plan))
-    target = contract.target
+    return predict_typed(bundle.engine, typed)
+
+
+def predict_typed(engine: Engine, typed: pl.DataFrame) -> pl.DataFrame:
+    """Predict columns that `conform` has typed."""
+    scores = engine.run_many(encode_columns(typed, engine.plan))
+    target = engine.contract.target
     if target.task == "regression":
         answers = {"prediction": scores}
         if target.interval is not None:

@@ -19,6 +19,8 @@ FORMAT = 2
 wrong; readers take every version up to their own."""
 FILE_NAME, SIGNATURE = "manifest.json", "signature.json"
 _UNHASHED = {"version", "created", "measured", "lineage"}
+_FOR_OTHERS = ("model.", "portable.")
+"""How the names of files begin that Roadworthy itself never serves from."""
 _MAX_SMALL = 16 << 20
 _AGAIN = "get the bundle again from where it was made"
 
@@ -129,7 +131,7 @@ def verify(
         path: The bundle: its folder, its `.rwb` or its sealed `.rwb`.
         trusted_keys: References to public keys (see `keys`); none: signatures are not looked at.
         keep: Files whose content is wanted; None: all but those that are never opened here
-            (`model.*`). The others pass through in pieces, whatever their size.
+            (`model.*`, `portable.onnx`). The others pass through in pieces, whatever their size.
 
     Returns:
         The manifest and the content of each kept file, exactly the bytes that were verified.
@@ -214,7 +216,7 @@ def _check_files(
             raise CheckFailed(
                 f"{name!r} has another size than the manifest says", where=place, fix=_AGAIN
             )
-        wanted = not name.startswith("model.") if keep is None else name in keep
+        wanted = not name.startswith(_FOR_OTHERS) if keep is None else name in keep
         found, content = _read_hashed(container, name, entry.size, wanted)
         if found != entry:
             raise CheckFailed(

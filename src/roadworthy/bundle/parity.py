@@ -7,7 +7,9 @@ odd categories, far dates.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,15 +17,18 @@ import onnx
 import polars as pl
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from sklearn.pipeline import Pipeline
 
 from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.formats.reopen import reopened_scores
 from roadworthy.bundle.frames import json_rows
-from roadworthy.contract import Column, Contract, Target
+from roadworthy.bundle.hostile import accepted, generated_rows, schema
+from roadworthy.bundle.portable import FILE_NAME, export_portable
+from roadworthy.bundle.portable.feed import portable_scores
+from roadworthy.contract import Target
 from roadworthy.errors import CheckFailed
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.reference import reference_frame, reference_transformer
-from roadworthy.table.conform import POLARS_TYPES
+from roadworthy.table.conform import conform
 from roadworthy.train import TrainedModel
 from roadworthy.train.scoring import model_scores
 from roadworthy.train.servable import sums_in_float32
@@ -36,13 +41,8 @@ _FLOAT32_TIE = 1e-6
 """Where the library itself sums in float32 (XGBoost), which class wins below this is chance."""
 _CELLS = 4_000_000
 _MAX_ROWS = 20_000
-_GENERATED = 4000
-_TURNS = 150
+_PORTABLE_ROWS = 2000
 _EDGES = 1000
-_TEXTS = (
-    "never seen", "ünïcödé 🚗 STRASSE Straße İstanbul", "x" * 10_000, "a b", "the the THE",
-    "line\nbreak\ttab", "0 12 345", "don't stop", "\u200bzero width", "word " * 500,
-)  # fmt: skip
 Floats = NDArray[np.float64]
 
 
@@ -56,81 +56,228 @@ class WayEvidence(msgspec.Struct, frozen=True, kw_only=True):
             sums in float32), or whose probability is that close to the decision threshold: either
             class is right.
         largest_difference: Of probabilities, or of regressions relative to the prediction or the
-            target's standard deviation, whichever is larger.
+            standard deviation of the target, whichever is larger.
+        largest_absolute: Of probabilities or predictions.
+        largest_ulps: The same in units of the last place: float64 numbers that lie between.
     """
 
     rows: int
     different_labels: int
     ties: int
     largest_difference: float
+    largest_absolute: float = 0.0
+    largest_ulps: int = 0
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence that travels in the bundle.
 
     Attributes:
-        tolerance: What was allowed.
+        tolerance: What was allowed of `largest_difference`.
+        tie: How close two classes are that count as a tie.
         holdout_rows: Rows of the holdout that were compared.
         generated_rows: Generated rows that were compared.
         ways: Way -> evidence.
+        refused: What the bundle leaves out because it would not be exact -> why.
     """
 
     tolerance: float
+    tie: float = _TIE
     holdout_rows: int
     generated_rows: int
     ways: dict[str, WayEvidence]
+    refused: dict[str, str] = {}
 
 
-def reference_pipeline(model: TrainedModel) -> Pipeline:
-    """The whole model as a scikit-learn pipeline of stock transformers and its estimator."""
-    transformer = reference_transformer(model.plan, model.contract)
-    return Pipeline([("prepare", transformer), ("model", model.estimator)])
+class Evidence(NamedTuple):
+    """What came of a check of parity.
+
+    Attributes:
+        parity: The evidence.
+        portable: The portable graph; None when it would not be exact.
+    """
+
+    parity: Parity
+    portable: bytes | None
 
 
-def check_parity(model: TrainedModel, engine: Engine, core: bytes) -> Parity:
-    """Compare every way of running a core with scikit-learn.
+class Compared(NamedTuple):
+    """The rows that every way is asked for.
+
+    Attributes:
+        raw: Rows whose texts are as a client may send them: held-out ones, then generated ones.
+        typed: The same rows as the contract reads them.
+        matrix: The same rows as the plan prepares them.
+        wanted: What the trained model answers: probabilities `[N, K]` or predictions `[N]`.
+        held: How many rows are held-out ones.
+    """
+
+    raw: pl.DataFrame
+    typed: pl.DataFrame
+    matrix: Floats
+    wanted: Floats
+    held: int
+
+
+Reference = Callable[[pl.DataFrame, Floats], Floats]
+"""What is right: typed rows and their matrix -> probabilities `[N, K]` or predictions `[N]`; NaN
+for rows that the model itself refuses, which are left out."""
+
+
+def check_parity(
+    model: TrainedModel,
+    engine: Engine,
+    core: bytes,
+    extra: Mapping[str, bytes] | None = None,
+    *,
+    trusted_types: Sequence[str] = (),
+    reference: Reference | None = None,
+) -> Evidence:
+    """Compare every way of running a bundle with scikit-learn.
 
     Args:
         model: The trained model with its table.
         engine: The core that is to be packaged, loaded.
         core: The same core's bytes.
+        extra: Format -> its file, each to be opened again in a fresh process.
+        trusted_types: As for `formats.Format.read`.
+        reference: What is right; None takes stock transformers and the trained estimator.
 
     Returns:
-        The evidence.
+        The evidence, and the portable graph.
 
     Raises:
         CheckFailed: Something differs beyond the tolerance; names the way, the column or
             estimator, and the row.
     """
-    held = model.table.holdout.frame
+    right = reference or functools.partial(_by_scikit_learn, model)
+    rows = _rows(model, right, every=reference is None)
+    ways: dict[str, WayEvidence] = {}
+
+    def prove(way: str, wanted: Floats, got: Floats) -> None:
+        ways[way] = _compare(model, way, wanted, got)
+
+    if reference is None:
+        ways["plan, against scikit-learn's transformers"] = WayEvidence(
+            rows=rows.raw.height, different_labels=0, ties=0, largest_difference=0.0
+        )
+    prove("plan and core, batch", rows.wanted, engine.run_many(rows.matrix))
+    prove("plan and core, one row of JSON", rows.wanted, _by_row(model, engine, rows))
+    if engine.run_one is not engine.run_bound:
+        one = np.array([engine.run_bound(vector) for vector in rows.matrix.tolist()])
+        prove("core, one row, by the runtime", rows.wanted, one.reshape(rows.wanted.shape))
+    codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
+    edges = _edges(core, rows.matrix, codes) if reference is None else rows.matrix[:0]
+    if len(edges):
+        with np.errstate(all="ignore"):
+            theirs = model_scores(model.estimator, edges, engine.classes)
+        prove("core, on the thresholds of its trees", theirs, engine.run_many(edges))
+    for name, content in sorted((extra or {}).items()):
+        scores = reopened_scores(name, content, rows.raw, trusted_types)
+        prove(f"{name}, opened in a fresh process", rows.wanted, scores)
+    portable = export_portable(model.contract, model.plan, core)
+    refused = {f"{FILE_NAME}, column {name!r}": why for name, why in portable.reasons.items()}
+    graph = portable.content
+    if graph is not None:
+        try:
+            ways[FILE_NAME] = _prove_portable(model, graph, rows, right)
+        except CheckFailed as error:  # left out rather than wrong; the bundle does not need it
+            graph, refused[FILE_NAME] = None, str(error)
+    parity = Parity(
+        tolerance=TOLERANCE,
+        tie=_tie(model),
+        holdout_rows=rows.held,
+        generated_rows=rows.raw.height - rows.held,
+        ways=ways,
+        refused=refused,
+    )
+    return Evidence(parity, graph)
+
+
+def _rows(model: TrainedModel, reference: Reference, *, every: bool) -> Compared:
+    """The rows to compare, with what is right for them; `every`: the model may refuse none."""
+    contract = model.contract
     most = min(_MAX_ROWS, max(1000, _CELLS // model.plan.width))
-    held = accepted(held, model.contract).head(most)
-    generated = generated_rows(held, model.contract.columns)
-    rows = pl.concat([held.cast(_schema(model.contract.columns)), generated])
-    matrix = encode_columns(rows, model.plan)
+    held = accepted(model.table.holdout.frame, contract).head(most)
+    held = held.cast(schema(contract.columns))
+    generated = generated_rows(held, contract)
+    typed = pl.concat([held, conform(generated, contract)])
+    matrix = encode_columns(typed, model.plan)
+    wanted = reference(typed, matrix)
+    finite = np.isfinite(wanted).reshape(len(wanted), -1)
+    known: NDArray[np.bool_] = np.ones(len(wanted), bool) if every else np.all(finite, axis=1)
+    if not known[: held.height].any():
+        raise CheckFailed("the model has no finite answer to any held-out row")
+    return Compared(
+        raw=pl.concat([held, generated]).filter(known),
+        typed=typed.filter(known),
+        matrix=matrix[known],
+        wanted=wanted[known],
+        held=int(known[: held.height].sum()),
+    )
+
+
+def _by_scikit_learn(model: TrainedModel, typed: pl.DataFrame, matrix: Floats) -> Floats:
+    """The answers of stock transformers and the estimator; their vectors must be the plan's."""
     prepared = reference_transformer(model.plan, model.contract).transform(
-        reference_frame(rows, model.contract)
+        reference_frame(typed, model.contract)
     )
     theirs = np.asarray(prepared, dtype=np.float64)
     _check_vectors(model, theirs, matrix)
     with np.errstate(all="ignore"):  # sums of 1e300 overflow in scikit-learn's own input check
-        wanted = model_scores(model.estimator, theirs, engine.classes)
-    compared = {
-        "plan and core, batch": (wanted, engine.run_many(matrix)),
-        "plan and core, one row of JSON": (wanted, _by_row(model, engine, rows, matrix)),
-    }
-    codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
-    edges = _edges(core, matrix, codes)
-    if len(edges):
-        with np.errstate(all="ignore"):
-            right = model_scores(model.estimator, edges, engine.classes)
-        compared["core, on the thresholds of its trees"] = (right, engine.run_many(edges))
-    return Parity(
-        tolerance=TOLERANCE,
-        holdout_rows=held.height,
-        generated_rows=generated.height,
-        ways={way: _compare(model, way, *pair) for way, pair in compared.items()},
-    )
+        return model_scores(model.estimator, theirs, len(model.contract.target.classes))
+
+
+def _prove_portable(
+    model: TrainedModel, graph: bytes, rows: Compared, right: Reference
+) -> WayEvidence:
+    """Compare the portable graph, on the generated rows and some of the held-out ones."""
+    first = max(0, rows.held - _PORTABLE_ROWS)
+    raw, typed, wanted = rows.raw[first:], rows.typed[first:], rows.wanted[first:]
+    got, predictions = _ask_portable(graph, raw, typed, model)
+    try:
+        evidence = _compare(model, FILE_NAME, wanted, got)
+    except CheckFailed as error:
+        column = _other_column(model, graph, raw, typed, np.abs(got - wanted), right)
+        raise CheckFailed(f"{error.what}, {error.where}, column {column!r}") from None
+    target = model.contract.target
+    if target.classes:
+        named = np.array([target.classes[code] for code in target.predicted_codes(got)])
+        if (named.astype(str) != predictions.astype(str)).any():
+            raise CheckFailed(f"{FILE_NAME} answers another class than its probabilities say")
+    return evidence
+
+
+def _ask_portable(
+    graph: bytes, raw: pl.DataFrame, typed: pl.DataFrame, model: TrainedModel
+) -> tuple[Floats, NDArray[Any]]:
+    try:
+        return portable_scores(graph, raw, typed, model.contract)
+    except Exception as error:  # ONNX Runtime raises a class of its own for every status
+        raise CheckFailed(f"{FILE_NAME} cannot be run: {str(error)[:300]}") from None
+
+
+def _other_column(
+    model: TrainedModel,
+    graph: bytes,
+    raw: pl.DataFrame,
+    typed: pl.DataFrame,
+    differences: Floats,
+    reference: Reference,
+) -> str | None:
+    """The column whose cell of the worst row makes the graph err also in a row that it got right.
+
+    None when no cell does alone.
+    """
+    off = differences.reshape(len(raw), -1).max(axis=1)
+    worst, best = int(off.argmax()), int(off.argmin())
+    for name in model.contract.names:
+        mixed = [frame[best].with_columns(frame[name][worst : worst + 1]) for frame in (raw, typed)]
+        right = reference(mixed[1], encode_columns(mixed[1], model.plan))
+        answered, _ = _ask_portable(graph, mixed[0], mixed[1], model)
+        if np.abs(answered - right).max() > TOLERANCE:
+            return name
+    return None
 
 
 def _edges(core: bytes, matrix: Floats, codes: list[int]) -> Floats:
@@ -161,9 +308,9 @@ def _edges(core: bytes, matrix: Floats, codes: list[int]) -> Floats:
     return np.vstack(parts)
 
 
-def _by_row(model: TrainedModel, engine: Engine, rows: pl.DataFrame, matrix: Floats) -> Floats:
-    scores = []
-    for number, row in enumerate(json_rows(rows, model.contract)):
+def _by_row(model: TrainedModel, engine: Engine, rows: Compared) -> Floats:
+    scores, matrix = [], rows.matrix
+    for number, row in enumerate(json_rows(rows.raw, model.contract)):
         vector, _ = engine.rows.encode(engine.decode(msgspec.json.encode(row)))
         different = _differs(matrix[number], np.asarray(vector))
         if different.any():
@@ -196,30 +343,46 @@ def _differs(one: Floats, other: Floats) -> NDArray[np.bool_]:
 def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayEvidence:
     if model.table.task == "regression":
         scale = model.contract.target.scale
-        difference = np.abs(got - wanted) / np.maximum(scale, np.abs(wanted))
+        absolute = np.abs(got - wanted)
+        difference = absolute / np.maximum(scale, np.abs(wanted))
         flipped = ties = np.zeros(len(wanted), dtype=bool)
     else:
         target = model.contract.target
-        difference = np.abs(got - wanted).max(axis=1)
-        tie = _FLOAT32_TIE if sums_in_float32(model.estimator) else _TIE
-        ties = _distance_to_another_class(target, wanted) <= tie
+        absolute = difference = np.abs(got - wanted).max(axis=1)
+        ties = _distance_to_another_class(target, wanted) <= _tie(model)
         flipped = (target.predicted_codes(got) != target.predicted_codes(wanted)) & ~ties
     difference = np.where(np.isfinite(difference), difference, np.inf)
     if flipped.any() or difference.max() > TOLERANCE:
         worst = int(np.argmax(flipped)) if flipped.any() else int(difference.argmax())
         raise CheckFailed(
-            f"{way}: the core does not predict what {type(model.estimator).__name__} "
+            f"{way}: it does not predict what {type(model.estimator).__name__} "
             f"({model.family}) predicts: {int(flipped.sum())} classes differ, largest "
             f"difference {difference.max():.3g}: no bundle is made",
             where=f"row {worst} of the {len(wanted)} compared",
-            fix="leave this family out of [train] candidates and report the estimator",
+            fix="report the estimator; a search leaves its family out by [train] candidates",
         )
     return WayEvidence(
         rows=len(wanted),
         different_labels=int(flipped.sum()),
         ties=int(ties.sum()),
         largest_difference=float(difference.max()),
+        largest_absolute=float(absolute.max()),
+        largest_ulps=_ulps(got, wanted),
     )
+
+
+def _tie(model: TrainedModel) -> float:
+    return _FLOAT32_TIE if sums_in_float32(model.estimator) else _TIE
+
+
+def _ulps(one: Floats, other: Floats) -> int:
+    """The largest distance of two numbers, in float64 numbers that lie between them."""
+    places = []
+    for numbers in (one, other):
+        bits = np.ascontiguousarray(numbers, dtype=np.float64).view(np.int64)
+        places.append(np.where(bits < 0, np.iinfo(np.int64).min - bits, bits))
+    low, high = np.minimum(*places), np.maximum(*places)
+    return int((high.view(np.uint64) - low.view(np.uint64)).max())
 
 
 def _distance_to_another_class(target: Target, scores: Floats) -> Floats:
@@ -228,100 +391,3 @@ def _distance_to_another_class(target: Target, scores: Floats) -> Floats:
         return np.abs(scores[:, target.positive_code] - target.threshold)
     top = np.sort(scores, axis=1)
     return top[:, -1] - top[:, -2]
-
-
-def accepted(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """The rows that the contract does not refuse, with its columns only.
-
-    Raises:
-        CheckFailed: It refuses every row.
-    """
-    keep = pl.lit(value=True)
-    for column in contract.columns:
-        cells = pl.col(column.name)
-        if column.on_blank == "error":
-            keep &= cells.is_not_null()
-        if column.on_unseen == "error" and column.kind == "category":
-            keep &= cells.is_null() | cells.is_in(list(column.categories))
-    rows = frame.select(contract.names).filter(keep)
-    if not rows.height:
-        raise CheckFailed(
-            "the contract refuses every held-out row: nothing can be compared",
-            where="[data.columns] blank, unseen",
-            fix="leave out blank = 'error' or unseen = 'error' where such cells are usual",
-        )
-    return rows
-
-
-def generated_rows(held: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
-    """Hostile rows: typical rows of the holdout with some cells, or all, made extreme.
-
-    Args:
-        held: Typed rows to start from.
-        columns: The contract's columns.
-
-    Returns:
-        Rows in which each column takes its variants, the most telling first (blank, far out of
-        range, unseen), as many as some thousand rows hold; in a wide table several columns share
-        a row.
-    """
-    schema = _schema(columns)
-    variants = {column.name: _variants(column) for column in columns}
-    base = held.head(20).cast(schema).rows(named=True)
-    turns = min(len(columns), _TURNS)
-    each = max(3, min(_GENERATED, _CELLS // 2 // len(columns)) // turns)
-    names = list(variants)
-    rows: list[dict[str, Any]] = []
-    for turn in range(turns):
-        sharing = names[turn::turns]
-        count = max(len(variants[name]) for name in sharing)
-        for number in range(min(count, each)):
-            row = dict(base[len(rows) % len(base)])
-            for name in sharing:
-                row[name] = variants[name][number % len(variants[name])]
-            rows.append(row)
-    longest = max(len(values) for values in variants.values())
-    rows += [  # all columns at once: all blank, then all extreme
-        {name: values[number % len(values)] for name, values in variants.items()}
-        for number in range(min(longest, 50))
-    ]
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _schema(columns: tuple[Column, ...]) -> Any:
-    return {column.name: POLARS_TYPES[column.kind] for column in columns}
-
-
-def _variants(column: Column) -> list[Any]:
-    """Cells to try that the contract takes, the most telling first."""
-    cells = _cells(column)
-    if column.on_unseen == "error" and column.kind == "category":
-        cells = [cell for cell in cells if cell is None or cell in column.categories]
-    return cells if column.on_blank == "impute" else cells[1:]
-
-
-def _cells(column: Column) -> list[Any]:
-    low, high = column.minimum or 0.0, column.maximum or 0.0
-    if column.kind == "number":
-        span = max(high - low, 1.0)
-        borders = [low, high, *column.quantiles]
-        with np.errstate(over="ignore"):
-            rounded = np.nextafter(np.array(borders, np.float32), np.float32(np.inf))
-        cells = [
-            high + 10 * span, low - 10 * span, *borders, *rounded.astype(float).tolist(), 0.0,
-            -0.0, 1e-40, -1e-40, 5e-324, 0.1, 2.0**24 + 1, 2.0**53 + 1, 3.5e38, -3.5e38, 1e300,
-            -1e300,
-        ]  # fmt: skip
-        return [None, *filter(np.isfinite, cells)]
-    if column.kind == "boolean":
-        return [None, True, False]
-    if column.kind == "date":
-        micros = [None, low * 1e6, high * 1e6, -2208988800e6, 4133894400e6, 951782400e6, 86400e6]
-        stamps = pl.Series([None if m is None else int(m) for m in micros], dtype=pl.Int64)
-        return stamps.cast(pl.Datetime("us")).to_list()
-    if column.dtype != "string":
-        return [None, "987654321", *column.levels()[:200]]
-    if column.kind == "text":
-        return [None, *_TEXTS]
-    odd = ["never seen", "ünïcödé 🚗", "x" * 10_000, 'quo"te\\', "0", "line\nbreak"]
-    return [None, *odd, *column.levels()[:200]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,7 +27,10 @@ from roadworthy.bundle.answers import answer
 from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.core import export_core
 from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.formats import EXTRA, FORMATS
+from roadworthy.bundle.formats.estimator import packaged_estimator
 from roadworthy.bundle.frames import json_rows
+from roadworthy.bundle.hostile import accepted
 from roadworthy.bundle.keys import Signer, open_signer
 from roadworthy.bundle.manifest import (
     FILE_NAME,
@@ -38,7 +42,9 @@ from roadworthy.bundle.manifest import (
     to_json,
     verify,
 )
-from roadworthy.bundle.parity import accepted, check_parity, reference_pipeline
+from roadworthy.bundle.parity import Reference, check_parity
+from roadworthy.bundle.portable import FILE_NAME as PORTABLE
+from roadworthy.bundle.reference import make_reference
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed, requirements_text
 from roadworthy.bundle.sign import sign_bundle, sign_contents
 from roadworthy.errors import CheckFailed, InputError, OutsideError
@@ -48,28 +54,48 @@ from roadworthy.evaluate.verdict import verdict_of
 from roadworthy.project import NAME, NAME_RULE
 from roadworthy.train import TrainedModel
 
-FORMATS = ("onnx", "joblib")
 GOLDEN_ROWS = 50
 _LIBRARIES = ("numpy", "scikit-learn", "lightgbm", "polars", "onnx", "onnxruntime", "msgspec")
 
 
+class Parts(NamedTuple):
+    """What of a model goes into its bundle.
+
+    Attributes:
+        core: Everything after the plan, as ONNX.
+        estimator: Makes the scikit-learn estimator of raw rows, for the formats that hold one.
+        reference: What is right, see `check_parity`; None takes stock transformers.
+    """
+
+    core: bytes
+    estimator: Callable[[], Any]
+    reference: Reference | None = None
+
+
 def package(
-    model: TrainedModel,
-    report: Report,
+    model: Any,
+    report: Report | None = None,
     *,
+    data: Any = None,
+    target: str | None = None,
     formats: Sequence[str] = ("onnx",),
     directory: str | os.PathLike[str] = "bundles",
     signing_key: str | None = None,
+    trusted_types: Sequence[str] = (),
     gate: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
-    """Make a bundle.
+    """Make a bundle of a model that `train` made, or of one that was fitted elsewhere.
 
     Args:
-        model: The trained model.
-        report: Its report, from `test`.
-        formats: `onnx` (always in), `joblib` (a scikit-learn pipeline of stock transformers).
+        model: The trained model; or a fitted estimator or pipeline of scikit-learn's kind.
+        report: Its report, from `test`; not for a model that was fitted elsewhere.
+        data: For such a model sample rows with the target: a file or a data frame.
+        target: For such a model the column that it predicts.
+        formats: `onnx` (always in), and `joblib`, `pickle`, `skops`: the whole model as one
+            scikit-learn estimator of raw rows.
         directory: The bundle becomes `directory/NAME/VERSION`.
         signing_key: The key that signs it: a PEM file, `env:NAME` or a key of a key service.
+        trusted_types: Types that a skops file may hold besides those known to be harmless.
         gate: Called with the bundle before it gets its place; what it raises stops it.
 
     Returns:
@@ -77,9 +103,44 @@ def package(
 
     Raises:
         CheckFailed: What would be served differs from what was trained.
-        InputError: An unknown format, or a key that cannot sign.
+        InputError: An unknown format, a key that cannot sign, or a model that cannot be served.
         OutsideError: The folder cannot be written, or the key service is out of reach.
     """
+    options: dict[str, Any] = {
+        "formats": formats,
+        "directory": directory,
+        "signing_key": signing_key,
+        "trusted_types": trusted_types,
+        "gate": gate,
+    }
+    if not isinstance(model, TrainedModel):
+        from roadworthy.bundle.foreign import package_foreign
+
+        if data is None:
+            raise InputError(
+                "a model that was fitted elsewhere needs sample rows",
+                fix="rw.package(model, data=frame, target='column')",
+            )
+        return package_foreign(model, data, target, **options)
+    if report is None:
+        raise InputError("the model has no report", fix="rw.package(model, rw.test(model, …))")
+    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
+    parts = Parts(core, functools.partial(packaged_estimator, model))
+    return write_bundle(model, report, parts, **options)
+
+
+def write_bundle(
+    model: TrainedModel,
+    report: Report,
+    parts: Parts,
+    *,
+    formats: Sequence[str],
+    directory: str | os.PathLike[str],
+    signing_key: str | None,
+    trusted_types: Sequence[str],
+    gate: Callable[[Bundle], object] | None,
+) -> Bundle:
+    """Prove parity and write the bundle; arguments, result and errors as `package`."""
     signer = open_signer(signing_key) if signing_key else None
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -90,9 +151,13 @@ def package(
         )
     if not NAME.fullmatch(model.name):
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
-    core = export_core(model.estimator, model.plan, len(model.contract.target.classes))
+    core = parts.core
     engine = Engine(model.contract, model.plan, core)
-    parity = check_parity(model, engine, core)
+    estimator = parts.estimator() if set(formats) & EXTRA.keys() else None
+    extra = {name: EXTRA[name].write(estimator) for name in formats if name in EXTRA}
+    parity, portable = check_parity(
+        model, engine, core, extra, trusted_types=trusted_types, reference=parts.reference
+    )
     files = {
         "contract.json": to_json(model.contract),
         "plan.json": to_json(model.plan),
@@ -101,9 +166,11 @@ def package(
         "report.json": to_json(report),
         "report.html": render_page(verdict_of(report)).encode(),
         "golden.jsonl": _golden(model, engine),
+        "reference.json": to_json(make_reference(model, engine)),
     }
-    if "joblib" in formats:
-        files["model.joblib"] = _joblib(model)
+    if portable is not None:
+        files[PORTABLE] = portable
+    files |= {EXTRA[name].file: content for name, content in extra.items()}
     data = _data_digest(model.table.frame, model.table.labels)
     files |= _papers(model, report, parity, files, data)
     manifest = Manifest(
@@ -242,14 +309,6 @@ def _golden(model: TrainedModel, engine: Engine) -> bytes:
         expected = answer(model.contract.target, engine.run_one(vector))
         lines.append({"row": row, "expected": expected})
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-
-
-def _joblib(model: TrainedModel) -> bytes:
-    import joblib
-
-    buffer = io.BytesIO()
-    joblib.dump(reference_pipeline(model), buffer, compress=3)
-    return buffer.getvalue()
 
 
 def _environment(model: TrainedModel) -> dict[str, str]:

@@ -7,7 +7,24 @@ import sys
 
 import typer
 
-from roadworthy.cli import image, init, keys, launch, models, predict, prepare, serve, test, train
+from roadworthy.cli import (
+    advise,
+    deploy,
+    feedback,
+    image,
+    init,
+    keys,
+    launch,
+    models,
+    monitor,
+    package,
+    pipeline,
+    predict,
+    prepare,
+    serve,
+    test,
+    train,
+)
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -24,11 +41,17 @@ app.command("init")(init.init)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("test")(test.test)
+app.command("package")(package.package)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
+app.command("advise")(advise.advise)
+app.command("pipeline")(pipeline.pipeline)
 app.add_typer(models.app, name="models")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")
+app.add_typer(monitor.app, name="monitor")
+app.add_typer(deploy.app, name="deploy")
 
 
 def _version(wanted: bool) -> None:

@@ -117,6 +117,7 @@ target = {target}
 # folds = 5
 # seed = 0
 # n_jobs = 2                 # all cores when left out
+# engine = "local"           # or ray: fits run on a cluster, at address = "HOST:PORT"
 # validation = "auto"        # k_fold, stratified, group, time, repeated
 # repeats = 3                # of the folds, when repeated
 # gap = 0                    # rows left out between past and future, when time
@@ -163,8 +164,9 @@ target = {target}
 # skip = []
 
 [package]
-# formats = ["onnx"]         # also joblib
+# formats = ["onnx"]         # also joblib, pickle, skops
 # directory = "bundles"
+# trusted_types = []         # types that a skops file may hold besides the harmless ones
 
 [registry]
 # url = "sqlite:///models.db"   # or postgresql://HOST/DATABASE; else in your data folder
@@ -196,6 +198,9 @@ target = {target}
 # max_text = 100000          # characters of one cell
 # max_connections = 4096     # a worker; the longest idle one makes room
 # max_in_flight = 64         # large requests at once; more get 503 and Retry-After
+# max_connections_client = 100   # of one address, where none is behind a proxy of others
+# max_in_flight_client = 8   # of one key or address; a key may have a number of its own
+# trusted_proxies = []       # whose X-Forwarded-For and -Proto are believed: "10.0.0.0/8"
 # header_seconds = 10.0      # for the head of a request to arrive
 # body_seconds = 30.0        # for its body
 # keep_alive_seconds = 75.0  # that a connection may idle
@@ -205,13 +210,18 @@ target = {target}
 # grpc_port = 8081           # Open Inference over gRPC too
 # keys = "keys.json"         # API keys; `roadworthy serve --new-key NAME` adds one
 # jwks = "jwks.json"         # key set of an identity provider, with the next two
+# oidc = false               # fetch the key set that jwt_issuer publishes instead
 # jwt_audience = "rows"
 # jwt_issuer = "https://id.example"
 # tls_certificate = "server.pem"
 # tls_key = "server.key"
 # client_ca = "clients.pem"  # ask clients for a certificate of this authority
 # cors_origins = []          # web pages that may ask
-# follow = false             # swap when a bundle's link leads to another version
+# otlp = "http://127.0.0.1:4318"  # an OpenTelemetry collector: traces and metrics
+# otlp_sample = 1.0          # share of traces that begin here
+# otlp_seconds = 10.0        # between two sendings
+# follow = false             # swap when a bundle's link or an alias leads to another version
+# follow_seconds = 2.0       # between two looks at the registry
 # canary = "bundles/new"     # a version that answers canary_percent of the requests
 # canary_percent = 0.0
 # canary_key = "x-request-id"  # header whose value decides
@@ -220,8 +230,78 @@ target = {target}
 # shadow_tolerance = 0.001   # share of rows that may differ
 # shadow_queue = 16          # requests that wait for it at once
 # access_log = false         # a line of JSON a request on standard error
-# log_folder = "log"         # the prediction log: JSON lines as the model saw the rows
+# log_folder = "log"         # the prediction log: rows and answers
 # log_sample = 1.0           # share of requests in it
 # log_redact = []            # columns that are left out
 # log_rows = 50000           # rows that may wait to be written
+# feedback_folder = "feedback"  # POST /feedback keeps labels there until they are collected
+# log_memory_mb = 64.0       # and what they may hold of memory
+# log_seconds = 300.0        # after which a segment is whole
+# log_format = "jsonl"       # or parquet
+# log_to = "s3://bucket/log" # where whole segments go; also gs://, az://, postgresql://
+# log_spool_mb = 4096.0      # what may wait in log_folder for it
+
+[monitor]
+# counts = "counts"          # folder in which what is served is counted, for `monitor report`
+# counts_seconds = 10.0      # how often counts are written
+# learn_days = 28            # first days that are the usual, where the table has no time
+# false_alarms = 0.001       # how likely a usual day has a finding of drift
+# labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
+# label_delay_days = 7.0     # after which a label is expected; as they came when left out
+# period = "week"            # day, month: what quality is told by
+# slices = []                # columns to tell quality by; all that can be when left out
+# retrain_window_days = 90.0 # labelled rows that retraining adds; all when left out
+# retrain_test_share = 0.3   # newest part of them, to compare on
+# retrain_promote = "canary" # no, shadow, yes: what becomes of a challenger that passes
+# alarms.errors = {{ threshold = 0.01, minutes = 5, severity = "page", on = true }}  # also down,
+#                            # latency, no_traffic, log_lost, data, drift, quality, stale_model, ...
+# runbook = "docs/monitoring.md"  # what alarms link to
+# webhook = "env:ALARM_URL"  # notices are posted there
+# smtp = "mail.example:587"  # or mailed; password in ROADWORTHY_SMTP_PASSWORD
+# smtp_security = "starttls" # tls, none
+# smtp_user = "roadworthy"
+# smtp_from = "roadworthy@localhost"
+# smtp_to = []
+# alarm_state = "alarms.json"  # what is open
+# repeat_hours = 24.0        # after which an open alarm is told again
+
+[pipeline]
+# stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,
+#                            # rollback; roadworthy pipeline github|gitlab|jenkins writes them
+# branch = "main"            # that releases come from
+# install = []               # commands; without any, this version of Roadworthy from PyPI
+# fetch = []                 # commands that bring the table, like ["dvc pull"]
+# lint = []                  # your own commands, like ["ruff check ."]
+# tests = []                 # like ["python -m pytest -q"]
+# code = ["*.py", "src/**/*.py"]  # files that a model depends on
+# nightly = "17 3 * * *"     # cron, in UTC
+# monitoring = "41 5 * * *"
+# targets = []               # names of [deploy.NAME]
+# clouds = []                # aws, azure, gcp: sign in with the CI system's token
+# sign = false
+# register = false
+# image_registry = "registry.example"  # else the CI system's own
+# python = "3.12"
+# keep_days = 30             # of artifacts
+# github_runner = "ubuntu-24.04"
+# gitlab_image = "python:3.12-slim-bookworm"
+# jenkins_agent = "linux"
+# own = []                   # parts that --check leaves to you
+
+# [deploy.prod]              # roadworthy deploy apply --to prod
+# target = "ssh"             # a Linux host; USER@HOST or a name of your SSH configuration
+# host = "root@models.example.org"
+# ssh_port = 22              # else as your SSH configuration says, as are the next two
+# identity = "deploy.key"
+# known_hosts = "known_hosts"
+# model = "adult@champion"   # what to deploy; else the newest bundle
+# port = 80                  # the public port; 443 with TLS
+# domain = "models.example.org"  # asks for a certificate and renews it
+# tls_certificate = "server.pem" # or your own, chain included
+# tls_key = "server.key"
+# keep = 5                   # releases that stay there for rollback
+# secrets = ["NAME"]         # environment variables that the server gets
+# start_seconds = 180        # for a new release to become ready
+# firewall = true            # only SSH and the public port may be reached
+# upgrades = true            # the host installs security updates by itself
 """

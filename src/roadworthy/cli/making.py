@@ -42,7 +42,13 @@ class Made(NamedTuple):
 
 
 def make(
-    source: str | None, wanted: Project, *, verb: str, champion: str | None, quiet: bool
+    source: str | None,
+    wanted: Project,
+    *,
+    verb: str,
+    champion: str | None,
+    quiet: bool,
+    gated: bool = True,
 ) -> Made:
     """Read, guard, train, test and package a table.
 
@@ -52,6 +58,7 @@ def make(
         verb: The verb that asks, for messages.
         champion: A bundle to compare with; None takes `[gates] champion`.
         quiet: Show no progress.
+        gated: Whether a failed gate stops packaging.
     """
     started = time.monotonic()
     source = source or wanted.data.path
@@ -89,9 +96,12 @@ def make(
             model,
             report,
             formats=wanted.package.formats,
+            trusted_types=wanted.package.trusted_types,
             directory=wanted.package.directory,
             signing_key=wanted.registry.signing_key,
-            gate=functools.partial(gate_bundle, project=wanted) if wanted.gates.any else None,
+            gate=functools.partial(gate_bundle, project=wanted)
+            if gated and wanted.gates.any
+            else None,
         )
     return Made(table, findings, model, report, bundle, time.monotonic() - started)
 

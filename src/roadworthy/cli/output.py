@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roadworthy.errors import FindingsError, RoadworthyError, RowsError
-from roadworthy.progress import Progress
+from roadworthy.progress import Progress, Report
 
 
 def print_error(error: RoadworthyError, *, as_json: bool) -> None:
@@ -100,3 +100,34 @@ class Board:
             return
         with Live(self, console=self.console, refresh_per_second=8, transient=True):
             yield self
+
+
+@contextmanager
+def counted(*, quiet: bool) -> Iterator[Report]:
+    """A bar of parts done on a terminal, a line for each tenth of them elsewhere."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    shown = -1
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        line = bar.add_task("start", total=None)
+
+        def report(progress: Progress) -> None:
+            nonlocal shown
+            if console.is_terminal:
+                text = escape(f"{progress.step}: {progress.detail}")
+                bar.update(
+                    line, description=text, completed=progress.done, total=progress.total or None
+                )
+                return
+            tenth = 10 * progress.done // progress.total if progress.total else -1
+            if tenth > shown:
+                shown = tenth
+                console.print(
+                    f"{progress.step}: {progress.done:,} of {progress.total:,} parts, "
+                    f"{escape(progress.detail)}"
+                )
+
+        yield report

@@ -1,39 +1,128 @@
-"""`roadworthy predict`: score a file."""
+"""`roadworthy predict`: score a file, or many, or those that are larger than memory."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from roadworthy.cli.files import check_frame_file, write_frame
-from roadworthy.cli.options import Destination, Json, ProjectFile
-from roadworthy.cli.output import print_json
+from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
+from roadworthy.cli.output import counted, print_json
+from roadworthy.errors import InputError
 from roadworthy.project import load_project
+
+if TYPE_CHECKING:
+    from roadworthy.bundle import Bundle
 
 
 def predict(
-    data: Annotated[str, typer.Argument(help="CSV or Parquet file of rows.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="CSV or Parquet files: paths, globs, folders, s3://, gs:// and az:// addresses."
+        ),
+    ],
     model: Annotated[
         str, typer.Option("--model", help="A bundle's path, or name, name:version, name@alias.")
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="CSV or Parquet file to write.")
+        str,
+        typer.Option(
+            "-o", "--output", help="CSV or Parquet file to write; or a folder or address, by parts."
+        ),
     ] = "predictions.csv",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option("--engine", help="What runs the parts.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="Ray cluster. Default RAY_ADDRESS, else one on this machine."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.")
+    ] = None,
+    format: Annotated[  # noqa: A002 (the option's name)
+        Literal["parquet", "csv"], typer.Option("--format", help="Of the parts in a folder.")
+    ] = "parquet",
+    bad_rows: Annotated[
+        Literal["stop", "reject"],
+        typer.Option("--bad-rows", help="Stop at a row that breaks the contract, or list it."),
+    ] = "stop",
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", help="Column to write beside the predictions.")
+    ] = None,
+    partition_mb: Annotated[
+        float, typer.Option("--partition-mb", min=0.001, help="Megabytes of input in a part.")
+    ] = 16.0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew in a folder that holds another run.")
+    ] = False,
     project: ProjectFile = None,
     destination: Destination = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Predict every row of a file and write the answers beside their row numbers.
+    """Predict every row of files and write the answers beside their row numbers.
+
+    A file as output takes one file as input. A folder or an address takes any number of any
+    size: they are scored part by part, and the same command goes on where a killed one was.
 
     Example: `roadworthy predict new.csv --model bundles/adult/3f2a9c017d55 -o scored.csv`
+
+    Example: `roadworthy predict 's3://lake/2026/*.parquet' --model adult@production -o s3://lake/scored`
     """
     from roadworthy.bundle import Bundle
     from roadworthy.registry import resolve
 
-    check_frame_file(output)
+    in_parts = _in_parts(data, output, engine)
+    if not in_parts:
+        check_frame_file(output)
     wanted = load_project(project, destination)
     bundle = Bundle(resolve(model, wanted), trusted_keys=wanted.registry.trusted_keys)
+    if not in_parts:
+        _predict_file(data[0], bundle, output, json=json)
+        return
+    from roadworthy.batch import predict_files
+
+    with counted(quiet=quiet or json) as report:
+        result = predict_files(
+            data, bundle, output, engine=engine, format=format, bad_rows=bad_rows,
+            keep=keep or (), workers=workers, address=address, partition_mb=partition_mb,
+            overwrite=overwrite, report=report,
+        )  # fmt: skip
+    if json:
+        print_json(result._asdict())
+        return
+    more = f", {result.rejected:,} of them rejected" if result.rejected else ""
+    typer.echo(f"{result.rows:,} rows{more}, by {bundle}, in {result.parts:,} parts of {output}")
+
+
+def _in_parts(data: list[str], output: str, engine: str) -> bool:
+    """Whether the output is a folder or an address and not a file.
+
+    Raises:
+        InputError: The output is a file and there are many inputs, or a cluster is to write it.
+    """
+    suffix = Path(output).suffix
+    if "://" in output or output.endswith("/") or not suffix or Path(output).is_dir():
+        return True
+    if suffix not in (".csv", ".parquet"):
+        return False  # refused as a file's name
+    wild = any(letter in path for path in data for letter in "*?[") and not Path(data[0]).exists()
+    if len(data) > 1 or wild or "://" in data[0] or Path(data[0]).is_dir() or engine == "ray":
+        raise InputError(
+            "many files, addresses and clusters write to a folder, not to one file",
+            where=output,
+            fix="name a folder or an address: -o scored/",
+        )
+    return False
+
+
+def _predict_file(data: str, bundle: Bundle, output: str, *, json: bool) -> None:
     answers = bundle.predict(data).with_row_index("row")
     write_frame(answers, output)
     if json:

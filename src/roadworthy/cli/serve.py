@@ -59,14 +59,21 @@ def serve(
         return
     if port is None and (told := os.environ.get("AIP_HTTP_PORT") or os.environ.get(_SAGEMAKER)):
         wanted = wanted.override("serve", port=_number(told), host=host or "0.0.0.0")
-    paths = [str(resolve(model, wanted)) for model in models or _mounted()]
+    asked = models or _mounted()
     beside = {
         key: str(resolve(model, wanted))
         for key in ("canary", "shadow")
         if (model := getattr(wanted.serve, key)) is not None
     }
     wanted = wanted.override("serve", **beside)
-    run(list(paths), project=wanted, on_ready=None if quiet else _print_ready)
+    ready = None if quiet else _print_ready
+    if not wanted.serve.follow:
+        run([str(resolve(model, wanted)) for model in asked], project=wanted, on_ready=ready)
+        return
+    from roadworthy.registry.following import followed
+
+    with followed(asked, wanted, wanted.serve.follow_seconds) as paths:
+        run([str(path) for path in paths], project=wanted, on_ready=ready)
 
 
 def _mounted() -> list[str]:

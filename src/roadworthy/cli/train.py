@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,12 @@ def train(
     split: SplitPolicy = None,
     seed: Seed = None,
     champion: Champion = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Keep the last bundle if data and code are as before.")
+    ] = False,
+    no_gates: Annotated[
+        bool, typer.Option("--no-gates", help="Leave the gates to `roadworthy test`.")
+    ] = False,
     project: ProjectFile = None,
     destination: Destination = None,
     json: Json = False,
@@ -65,7 +72,26 @@ def train(
         .override("train", candidates=tuple(candidates) if candidates else None)
         .override("package", directory=out)
     )
-    made = make(data, wanted, verb="train", champion=champion, quiet=quiet or json)
+    key = None
+    if reuse:
+        from roadworthy.pipeline.reuse import find_trained, keep_trained, training_key
+
+        source = data or wanted.data.path
+        key = None if source is None else training_key(Path(source), wanted)
+        kept = None if key is None else find_trained(key, wanted)
+        if kept is not None:
+            _say_reused(kept, json=json)
+            return
+    made = make(
+        data,
+        wanted,
+        verb="train",
+        champion=champion,
+        quiet=quiet or json,
+        gated=not no_gates,
+    )
+    if key is not None:
+        keep_trained(key, made.bundle.path, wanted)
     from roadworthy.cli.leaderboard import print_leaderboard
     from roadworthy.cli.summary import launch_document, print_summary
 
@@ -74,3 +100,10 @@ def train(
         return
     print_summary(made)
     print_leaderboard(made.model)
+
+
+def _say_reused(bundle: Path, *, json: bool) -> None:
+    if json:
+        print_json({"bundle": str(bundle), "reused": True})
+    else:
+        typer.echo(f"data and code are as they were: {bundle} is kept")

@@ -119,7 +119,7 @@ def _column_shift(series: pl.Series, column: Column, rows: int) -> tuple[ColumnS
         blank_before=column.blank_share,
         unseen_share=unseen / max(1, now),
         outside_share=outside / max(1, now),
-        p_value=_homogeneity(expected * before, observed),
+        p_value=homogeneity(expected * before, observed),
     )
     return entry, math.sqrt(max(variance, 0.0))
 
@@ -194,7 +194,7 @@ def _area(p: Floats, q: Floats) -> float:
     return float(np.trapezoid(true, false))
 
 
-def _homogeneity(expected: Floats, observed: Floats) -> float:
+def homogeneity(expected: Floats, observed: Floats) -> float:
     """Pearson's chi-squared test that two counts are of one distribution; rare bins are joined."""
     from scipy.special import gammaincc  # the tail of chi-squared, without all of scipy.stats
 

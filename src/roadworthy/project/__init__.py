@@ -9,10 +9,13 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
+from roadworthy.project.deploy import Deployment, DeploySection, SshSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
+from roadworthy.project.monitor import MonitorSection
+from roadworthy.project.pipeline import CloudName, PipelineSection, StageName
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -23,20 +26,27 @@ __all__ = [
     "NAME",
     "NAME_RULE",
     "BehaviourSection",
+    "CloudName",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
     "DecisionOptions",
+    "DeploySection",
+    "Deployment",
     "GuardSection",
     "GatesSection",
     "ImageSection",
     "Kind",
+    "MonitorSection",
     "PackageSection",
+    "PipelineSection",
     "PrepareSection",
     "Project",
     "ProjectSection",
     "RegistrySection",
     "ServeSection",
+    "StageName",
+    "SshSection",
     "TrainSection",
     "load_project",
     "parse_duration",

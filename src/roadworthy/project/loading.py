@@ -19,9 +19,12 @@ import msgspec
 
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
+from roadworthy.project.deploy import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
+from roadworthy.project.monitor import MonitorSection
+from roadworthy.project.pipeline import PipelineSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -43,7 +46,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     package: PackageSection = PackageSection()
     registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
+    monitor: MonitorSection = MonitorSection()
     image: ImageSection = ImageSection()
+    pipeline: PipelineSection = PipelineSection()
+    deploy: dict[str, Deployment] = {}
 
     def override(self, section: str, **values: Any) -> Project:
         """A copy in which the given keys of one section are set; None leaves a key as it is."""
@@ -153,6 +159,8 @@ def _check_keys(
     values: dict[str, Any], section: type[msgspec.Struct], path: tuple[str, ...], source: str
 ) -> None:
     known = _fields(section)
+    if section.__struct_config__.tag_field is not None:
+        known[section.__struct_config__.tag_field] = str
     for key, value in values.items():
         dotted = ".".join((*path, key))
         if key not in known:
@@ -163,17 +171,36 @@ def _check_keys(
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
             _check_keys(value, kind, (*path, key), source)
         elif typing.get_origin(kind) is dict and isinstance(value, dict):
-            entry = typing.get_args(kind)[1]
-            if isinstance(entry, type) and issubclass(entry, msgspec.Struct):
-                for name, options in value.items():
-                    if isinstance(options, dict):
-                        _check_keys(options, entry, (*path, key, name), source)
+            for name, options in value.items():
+                entry = _entry(typing.get_args(kind)[1], options, (*path, key, name), source)
+                if entry is not None and isinstance(options, dict):
+                    _check_keys(options, entry, (*path, key, name), source)
+
+
+def _entry(
+    kind: Any, options: Any, path: tuple[str, ...], source: str
+) -> type[msgspec.Struct] | None:
+    """The section that an entry of a table is: of several, the one that its tag names."""
+    kinds = {
+        each.__struct_config__.tag: each
+        for each in (typing.get_args(kind) or (kind,))
+        if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    }
+    if None in kinds or not kinds or not isinstance(options, dict):
+        return kinds.get(None)
+    field = str(next(iter(kinds.values())).__struct_config__.tag_field)
+    found = kinds.get(options.get(field))
+    if found is None:
+        known = ", ".join(sorted(str(tag) for tag in kinds))
+        dotted = ".".join((*path, field))
+        raise ProjectError(f"{dotted} is not allowed", where=source, fix=f"it must be {known}")
+    return found
 
 
 def _from_environment(environment: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, kind in _fields(Project).items():
-        for key in _fields(kind):
+        for key in _fields(kind) if isinstance(kind, type) else ():
             text = environment.get(f"ROADWORTHY_{name}_{key}".upper())
             if text is not None:
                 values.setdefault(name, {})[key] = _parse_text(text)
@@ -198,8 +225,10 @@ def _convert(values: dict[str, Any], source: str) -> Project:
 
 
 def _check_ranges(project: Project, source: str) -> None:
-    for name in _fields(Project):
-        for good, key, rule in getattr(project, name).ranges():
+    sections = {name: getattr(project, name) for name in _fields(Project) if name != "deploy"}
+    sections |= {f"deploy.{name}": each for name, each in project.deploy.items()}
+    for name, section in sections.items():
+        for good, key, rule in section.ranges():
             if not good:
                 raise ProjectError(
                     f"{name}.{key} is not allowed", where=source, fix=f"it must be {rule}"

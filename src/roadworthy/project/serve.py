@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from roadworthy.project._range import Range
 
 DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
+_PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
+    "log_seconds", "otlp_seconds", "follow_seconds",
 )  # fmt: skip
 
 
-class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[package]`: where bundles go and which formats they hold."""
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
-    formats: tuple[Literal["onnx", "joblib"], ...] = ("onnx",)
+
+def _is_place(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in _PLACES and bool(parts.netloc) and parts.password is None
+
+
+class PackageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[package]`: where bundles go, which formats they hold, and what a skops file may hold."""
+
+    formats: tuple[Literal["onnx", "joblib", "pickle", "skops"], ...] = ("onnx",)
     directory: str = "bundles"
+    trusted_types: tuple[str, ...] = ()
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
-        return []
+        dotted = all(re.fullmatch(r"\w+(\.\w+)+", name) for name in self.trusted_types)
+        return [Range(dotted, "trusted_types", "full names of types, as in 'package.module.Type'")]
 
 
 class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,10 +57,14 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_text: int = 100_000
     max_connections: int = 4096
     max_in_flight: int = 64
+    max_connections_client: int | None = None
+    max_in_flight_client: int | None = None
+    trusted_proxies: tuple[str, ...] = ()
     dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
     grpc_port: int | None = None
     keys: str | None = None
     jwks: str | None = None
+    oidc: bool = False
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
     tls_certificate: str | None = None
@@ -52,7 +76,17 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_sample: float = 1.0
     log_redact: tuple[str, ...] = ()
     log_rows: int = 50_000
+    feedback_folder: str | None = None
+    log_memory_mb: float = 64.0
+    log_seconds: float = 300.0
+    log_format: Literal["jsonl", "parquet"] = "jsonl"
+    log_to: str | None = None
+    log_spool_mb: float = 4096.0
+    otlp: str | None = None
+    otlp_sample: float = 1.0
+    otlp_seconds: float = 10.0
     follow: bool = False
+    follow_seconds: float = 2.0
     canary: str | None = None
     canary_percent: float = 0.0
     canary_key: str = "x-request-id"
@@ -66,6 +100,13 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_seconds: float = 30.0
     hang_seconds: float = 30.0
 
+    @property
+    def ships_log(self) -> bool:
+        """Whether whole segments of the prediction log are brought somewhere or made Parquet."""
+        return self.log_folder is not None and (
+            self.log_to is not None or self.log_format != "jsonl"
+        )
+
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         return [
@@ -75,6 +116,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
+            Range(not (self.oidc and self.jwks), "oidc", "left out where jwks names a file"),
             Range(
                 (self.tls_certificate is None) == (self.tls_key is None),
                 "tls_key",
@@ -91,10 +133,40 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "between 1 and 65535",
             ),
             Range(self.max_in_flight >= 1, "max_in_flight", "1 or more"),
+            *(
+                Range(getattr(self, key) is None or getattr(self, key) >= 1, key, "1 or more")
+                for key in ("max_connections_client", "max_in_flight_client")
+            ),
+            Range(
+                all(map(_is_network, self.trusted_proxies)),
+                "trusted_proxies",
+                "addresses or networks such as 10.0.0.0/8",
+            ),
             Range(0 <= self.canary_percent <= 100, "canary_percent", "between 0 and 100"),
             Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
             Range(self.log_rows >= 1, "log_rows", "1 or more"),
+            Range(self.log_memory_mb > 0, "log_memory_mb", "above 0"),
+            Range(
+                self.otlp is None
+                or re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", self.otlp) is not None,
+                "otlp",
+                "the address of a collector, such as http://127.0.0.1:4318; secrets go to "
+                "OTEL_EXPORTER_OTLP_HEADERS",
+            ),
+            Range(0 <= self.otlp_sample <= 1, "otlp_sample", "between 0 and 1"),
+            Range(self.log_spool_mb > 0, "log_spool_mb", "above 0"),
+            Range(
+                self.log_to is None or _is_place(self.log_to),
+                "log_to",
+                "s3://…, gs://…, az://… or postgresql://USER@HOST/DATABASE; a password comes from "
+                "PGPASSWORD or the password file",
+            ),
+            Range(
+                self.log_to is None or self.log_folder is not None,
+                "log_folder",
+                "given together with log_to: segments wait there",
+            ),
             Range(self.shadow_rows >= 1, "shadow_rows", "1 or more"),
             Range(0 <= self.shadow_tolerance <= 1, "shadow_tolerance", "between 0 and 1"),
             Range(self.shadow_queue >= 1, "shadow_queue", "1 or more"),

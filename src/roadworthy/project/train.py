@@ -25,6 +25,8 @@ class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_mb: float = 10.0
     seed: int = 0
     n_jobs: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     validation: Literal["auto", "k_fold", "stratified", "group", "time", "repeated"] = "auto"
     repeats: int = 3
     gap: int = 0
@@ -41,6 +43,11 @@ class TrainSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return [
             Range(2 <= self.folds <= 20, "folds", "between 2 and 20"),
             Range(self.n_jobs is None or self.n_jobs >= 1, "n_jobs", "1 or more"),
+            Range(
+                self.address is None or self.engine == "ray",
+                "address",
+                'given when engine is "ray"',
+            ),
             Range(1 <= self.max_members <= 5, "max_members", "between 1 and 5"),
             Range(self.max_microseconds >= 10, "max_microseconds", "10 or more"),
             Range(self.max_mb >= 0.1, "max_mb", "0.1 or more"),

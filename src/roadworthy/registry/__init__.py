@@ -4,6 +4,6 @@ Only `references` is light; everything else needs the extra `registry` (SQLAlche
 imported by the verbs that use it.
 """
 
-from roadworthy.registry.references import Reference, parse_reference, resolve
+from roadworthy.registry.references import Reference, newest, parse_reference, resolve
 
-__all__ = ["Reference", "parse_reference", "resolve"]
+__all__ = ["Reference", "newest", "parse_reference", "resolve"]

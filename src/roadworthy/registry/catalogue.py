@@ -1,4 +1,4 @@
-"""The catalogue: one database (SQLite or PostgreSQL) and its transactions.
+"""One database (SQLite or PostgreSQL) and its transactions; the catalogue is one.
 
 Writers take turns: `BEGIN IMMEDIATE` in SQLite, an advisory lock of the transaction in PostgreSQL.
 Both are let go by the database itself when a process dies, so no lock can be left behind.
@@ -27,35 +27,36 @@ _ATTEMPTS = 4
 _LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 
 
-class Catalogue:
+class Database:
     """One database.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://HOST/DATABASE`; a password comes from `PGPASSWORD` or
             the password file, and remote servers are asked for TLS.
-        create: Whether an embedded catalogue may be made.
+        create: Whether an embedded one may be made.
 
     Raises:
-        InputError: No such catalogue, or one that is newer than this Roadworthy.
+        InputError: This is no address of one, or there is none.
         OutsideError: It is out of reach.
     """
+
+    what, key, missing = "catalogue", "[registry] url", "nothing is registered here yet"
+    fill = "roadworthy models register BUNDLE"
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError:
             raise InputError(
-                "not an address of a catalogue",
-                where="[registry] url",
+                f"not an address of a {self.what}",
+                where=self.key,
                 fix="write sqlite:///FILE or postgresql://HOST/DATABASE",
             ) from None
         self.shown = parsed.render_as_string(hide_password=True)
         self._embedded = parsed.get_backend_name() == "sqlite"
         if self._embedded:
-            _prepare_file(parsed, create)
+            self._prepare_file(parsed, create)
         self._engine = _engine(parsed)
-        if self.read(schema_number) != _known():
-            self.write(lambda connection: migrate(connection, self.shown))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -113,34 +114,43 @@ class Catalogue:
     def _out_of_reach(self, error: SQLAlchemyError) -> OutsideError:
         cause = str(getattr(error, "orig", None) or type(error).__name__)
         return OutsideError(
-            f"the catalogue cannot be used: {(cause.splitlines() or [''])[0][:200]}",
+            f"the {self.what} cannot be used: {(cause.splitlines() or [''])[0][:200]}",
             where=self.shown,
             fix="check the address, the disk and the rights, then run the same again",
         )
+
+    def _prepare_file(self, url: URL, create: bool) -> None:
+        if not url.database or url.database == ":memory:":
+            raise InputError(f"an embedded {self.what} needs a file", where=self.key)
+        file = Path(url.database)
+        if not create and not file.exists():
+            raise InputError(self.missing, where=str(file), fix=self.fill)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutsideError(
+                f"the {self.what}'s folder cannot be made: {error.strerror or error}",
+                where=str(file),
+            ) from None
+
+
+class Catalogue(Database):
+    """The registry's database; arguments and errors as `Database`.
+
+    Raises:
+        InputError: It is newer than this Roadworthy.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        super().__init__(url, create=create)
+        if self.read(schema_number) != _known():
+            self.write(lambda connection: migrate(connection, self.shown))
 
 
 def _known() -> int:
     from roadworthy.registry.schema import MIGRATIONS
 
     return len(MIGRATIONS)
-
-
-def _prepare_file(url: URL, create: bool) -> None:
-    if not url.database or url.database == ":memory:":
-        raise InputError("an embedded catalogue needs a file", where="[registry] url")
-    file = Path(url.database)
-    if not create and not file.exists():
-        raise InputError(
-            "nothing is registered here yet",
-            where=str(file),
-            fix="roadworthy models register BUNDLE",
-        )
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutsideError(
-            f"the catalogue's folder cannot be made: {error.strerror or error}", where=str(file)
-        ) from None
 
 
 def _engine(url: URL) -> Engine:

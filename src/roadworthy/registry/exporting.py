@@ -51,7 +51,7 @@ def export(
     with open_container(source) as container:
         manifest, _ = verify_container(container, str(source), trusted_keys=trusted_keys, keep=())
         if not target.name.endswith((PACKED, SEALED)):
-            with _new_folder(target) as folder:
+            with new_folder(target) as folder:
                 unpack(container, folder)
                 verify(folder, trusted_keys=trusted_keys, keep=())
             return manifest
@@ -145,7 +145,7 @@ def _write_attributes(file: Path, name: str) -> None:
 
 
 @contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path) -> Iterator[Path]:
     """A folder that appears whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

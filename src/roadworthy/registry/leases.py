@@ -28,7 +28,7 @@ def held(catalogue: Catalogue, blob: str) -> Iterator[None]:
     """
     name = uuid.uuid4().hex
     expires = (datetime.datetime.now(datetime.UTC) + _TERM).isoformat(timespec="seconds")
-    values = {"id": name, "blob": blob, "holder": _holder(), "expires": expires}
+    values = {"id": name, "blob": blob, "holder": holder(), "expires": expires}
 
     def take(connection: Connection) -> None:
         connection.execute(delete(leases).where(leases.c.id == name))  # of a repeated attempt
@@ -49,20 +49,21 @@ def held_blobs(connection: Connection) -> set[str]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     found = set()
     for row in connection.execute(select(leases)).all():
-        if row.expires < now or _is_dead(row.holder):
+        if row.expires < now or is_dead(row.holder):
             connection.execute(delete(leases).where(leases.c.id == row.id))
         else:
             found.add(row.blob)
     return found
 
 
-def _holder() -> str:
+def holder() -> str:
+    """This process, such that `is_dead` can tell whether it still runs."""
     return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def _is_dead(holder: str) -> bool:
+def is_dead(name: str) -> bool:
     """Whether a holder is a process of this machine that is gone; others are not judged."""
-    host, _, rest = holder.partition("/")
+    host, _, rest = name.partition("/")
     pid, _, started = rest.partition("/")
     if host != socket.gethostname() or not pid.isdigit() or not started:
         return False

@@ -26,16 +26,17 @@ def open_registry(project: Project, *, create: bool = True) -> Iterator[Registry
         OutsideError: It is out of reach.
     """
     section = project.registry
-    home = _user_folder("XDG_DATA_HOME", ".local/share")
+    home = user_folder("XDG_DATA_HOME", ".local/share")
     catalogue = Catalogue(section.url or f"sqlite:///{home / 'catalogue.db'}", create=create)
     try:
         store = open_store(section.store or str(home / "blobs"))
-        cache = Path(section.cache) if section.cache else _user_folder("XDG_CACHE_HOME", ".cache")
+        cache = Path(section.cache) if section.cache else user_folder("XDG_CACHE_HOME", ".cache")
         yield Registry(catalogue, store, cache, section.trusted_keys, section.recipients)
     finally:
         catalogue.close()
 
 
-def _user_folder(variable: str, default: str) -> Path:
+def user_folder(variable: str, default: str) -> Path:
+    """Roadworthy's folder in the one that a variable of the XDG specification names."""
     base = os.environ.get(variable)
     return (Path(base) if base else Path.home() / default) / "roadworthy"

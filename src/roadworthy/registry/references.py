@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.bundle.manifest import FILE_NAME, verify
+from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import NAME, NAME_RULE
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ def is_path(text: str) -> bool:
 def resolve(text: str, project: Project) -> Path:
     """The bundle that a reference names, at hand.
 
-    A path stands for itself and is verified by who opens it. Anything else is looked up in the
-    registry, fetched into the local cache unless it is there, and verified: its digest, its version
-    and, with `[registry] trusted_keys`, its signature.
+    A path stands for itself and is verified by who opens it; a folder of versions for the newest
+    that is whole (`bundles/`). Anything else is looked up in the registry, fetched into the local
+    cache unless it is there, and verified: its digest, its version and, with
+    `[registry] trusted_keys`, its signature.
 
     Args:
         text: A path, `name`, `name:version` or `name@alias`.
@@ -95,7 +97,9 @@ def resolve(text: str, project: Project) -> Path:
         OutsideError: The catalogue or the store is out of reach, or the extra is not installed.
     """
     if is_path(text):
-        return Path(text)
+        path = Path(text)
+        versions = path.is_dir() and not (path / FILE_NAME).exists()
+        return newest(path, project) if versions and any(path.glob(f"*/**/{FILE_NAME}")) else path
     try:
         reference = parse_reference(text)
     except InputError as error:
@@ -118,3 +122,26 @@ def resolve(text: str, project: Project) -> Path:
         raise InputError(
             f"{error.what}; nor is there a bundle at {text!r}", where=error.where, fix=error.fix
         ) from None
+
+
+def newest(folder: Path, project: Project) -> Path:
+    """The newest whole bundle in a folder of versions.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = []
+    for manifest in sorted(folder.glob(f"**/{FILE_NAME}")):
+        try:
+            trusted = project.registry.trusted_keys
+            made, _ = verify(manifest.parent, trusted_keys=trusted, keep=())
+            found.append((made.created, manifest.parent))
+        except RoadworthyError:
+            continue
+    if not found:
+        raise InputError(
+            "there is no bundle",
+            where=str(folder),
+            fix="name the folder that `roadworthy launch` printed",
+        )
+    return max(found)[1]

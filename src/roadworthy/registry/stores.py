@@ -12,18 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
+from roadworthy.bundle.buckets import open_bucket
 from roadworthy.bundle.container import CHUNK
 from roadworthy.errors import CheckFailed, OutsideError
-
-_ENDPOINTS = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
-    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_RETRIES = {"max_retries": 3, "retry_timeout": datetime.timedelta(seconds=30)}
 
 
 class Blob(NamedTuple):
@@ -149,18 +141,10 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         import obstore
-        import obstore.store
 
         self.shown = url
         self._obstore: Any = obstore
-        try:
-            self._store = self._obstore.store.from_url(
-                url,
-                client_options={"allow_http": _is_emulated(url), "timeout": "600s"},
-                retry_config=_RETRIES,
-            )
-        except Exception as error:  # obstore raises a class of its own for each setting
-            raise self._refused(error) from None
+        self._store = connect(url)
 
     def size(self, digest: str) -> int | None:
         """The size of a blob, None when it is not there."""
@@ -210,12 +194,29 @@ class ObjectStore:
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> OutsideError:
-        kind = type(error).__name__
-        return OutsideError(
-            f"the store cannot be used: {kind}: {_first_words(error)}",
-            where=self.shown,
-            fix="check the bucket, the network and the credentials, then run the same again",
-        )
+        return refused(self.shown, error)
+
+
+def connect(url: str) -> Any:
+    """The client of a bucket and prefix: `s3://`, `gs://` or `az://`.
+
+    Raises:
+        OutsideError: A setting of the environment is missing or wrong.
+    """
+    try:
+        return open_bucket(url)
+    except Exception as error:  # obstore raises a class of its own for each setting
+        raise refused(url, error) from None
+
+
+def refused(shown: str, error: Exception) -> OutsideError:
+    """What a user is told of an error of obstore's."""
+    kind = type(error).__name__
+    return OutsideError(
+        f"the store cannot be used: {kind}: {_first_words(error)}",
+        where=shown,
+        fix="check the bucket, the network and the credentials, then run the same again",
+    )
 
 
 def open_store(place: str) -> BlobStore:
@@ -227,30 +228,6 @@ def open_store(place: str) -> BlobStore:
 
 
 _DRAFT = ".draft-"
-
-
-def _is_emulated(url: str) -> bool:
-    """Whether the environment points this kind of store to an emulator on this machine."""
-    scheme = {"s3a": "s3", "azure": "az", "abfs": "az", "abfss": "az"}.get(
-        urlsplit(url).scheme, urlsplit(url).scheme
-    )
-    if scheme == "az" and os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true"):
-        return True
-    endpoints = [os.environ[name] for name in _ENDPOINTS.get(scheme, ()) if name in os.environ]
-    if scheme == "gs" and not endpoints:
-        return _is_emulated_gcs()
-    return bool(endpoints) and urlsplit(endpoints[0]).hostname in _LOOPBACK
-
-
-def _is_emulated_gcs() -> bool:
-    """As above: an emulator of Google's storage is named in the service account's file."""
-    import msgspec
-
-    try:
-        account = msgspec.json.decode(Path(os.environ["GOOGLE_SERVICE_ACCOUNT"]).read_bytes())
-        return urlsplit(account["gcs_base_url"]).hostname in _LOOPBACK
-    except (KeyError, OSError, msgspec.DecodeError, TypeError):
-        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,24 +21,31 @@ from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.access_log import AccessLog
+from roadworthy.serve.callers import InFlight
+from roadworthy.serve.columns import Encoded
+from roadworthy.serve.counting import Counting
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
+from roadworthy.serve.feedback import FeedbackLog
 from roadworthy.serve.formats import read_body
 from roadworthy.serve.guard import Guard
+from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wants_page
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
-from roadworthy.serve.models import Model, Opener, PathPlace, load_model
+from roadworthy.serve.models import Model, Opener, PathPlace, load_model, read_again
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
-from roadworthy.serve.prediction_log import PredictionLog
-from roadworthy.serve.predictions import Predictor
+from roadworthy.serve.prediction_log.journal import PredictionLog
+from roadworthy.serve.predictions import Batch, Predictor
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Route, check_method, constant
+from roadworthy.serve.telemetry import Telemetry
 
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 _CORS_HEADERS = "authorization, content-type, x-api-key, x-request-id"
 _PAGE_HEADERS = (
@@ -58,10 +65,15 @@ class App:
         models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
+        counts: Folder of the windows of what is served, and how often they are written.
     """
 
     def __init__(
-        self, models: list[Model], options: ServeSection, share: Path | None = None
+        self,
+        models: list[Model],
+        options: ServeSection,
+        share: Path | None = None,
+        counts: tuple[Path, float] | None = None,
     ) -> None:
         self.models = models
         self.options = options
@@ -69,41 +81,55 @@ class App:
         self.guard = Guard(options)
         self.log = PredictionLog(options) if options.log_folder else None
         self.metrics.log = self.log
+        self.logs_in = bool(options.keys or options.jwks or options.oidc)
+        self.telemetry = Telemetry(options) if options.otlp else None
+        self.feedback = FeedbackLog(options) if options.feedback_folder else None
         self.access = AccessLog() if options.access_log else None
+        self.counting = Counting(models, self.metrics, *counts) if counts else None
         self.routes: dict[str, Route] = {}
-        self.in_flight = 0
+        self.in_flight = InFlight(options.max_in_flight, options.max_in_flight_client)
         self._background: set[asyncio.Future[Any]] = set()
-        self._following = self._logging = _done()
+        self._following = self._logging = self._telling = self._counting = _done()
+        self._ticks = 0
         self.lay_routes()
 
     def lay_routes(self) -> None:
         """Lay the routes anew, when a model has another version."""
-        for predictor in (one for model in self.models for one in model.answering()):
-            predictor.on_answer = self.log.add if self.log is not None else None
+        for model in self.models:
+            for predictor in model.answering():
+                predictor.on_answer = self.log.add if self.log is not None else None
+            if model.shadow is not None:
+                model.current.on_batch = partial(self._compare, model, model.current.contract)
+        if self.counting is not None:
+            self.counting.attach()
         routes: dict[str, Route] = {}
         for place, model in enumerate(self.models):
             routes |= self._of_model(model, f"/models/{model.name}")
             if place == 0:
                 routes |= self._of_model(model, "")
-        live = dashboard_page()
+        live = dashboard_page(closed=self.logs_in)
         dialects = [DIALECTS[name] for name in self.options.dialects]
         routes |= dict(dialect_routes(dialects, self.models))
         routes |= {
-            "/": Route("GET", lambda _: _page(live)),
+            "/": Route("GET", lambda _: _page(live), "metrics"),
             "/livez": constant(b'{"status":"live"}', "open"),
             "/startupz": constant(b'{"status":"started"}', "open"),
             "/readyz": constant(b'{"status":"ready"}', "open"),
             "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
             "/metrics": Route("GET", self._metrics, "metrics"),
+            "/feedback": Route("POST", self._feedback, "predict"),
         }
+        if self.logs_in:
+            routes["/login"] = Route("POST", self._login, "open")
+            routes["/logout"] = Route("POST", self._logout, "open")
         self.routes = routes
 
     def _of_model(self, model: Model, root: str) -> dict[str, Route]:
         """The native routes of a model, at the root or at its name."""
         bundle, name = model.current.bundle, model.name
         contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
-        description = msgspec.json.encode(openapi(bundle, self.options.max_rows))
-        docs = docs_page(bundle)
+        description = msgspec.json.encode(openapi(bundle, self.options))
+        docs = docs_page(bundle, closed=self.logs_in, root=root)
         pages = {
             f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
             f"{root}/metadata": constant(msgspec.json.encode(_metadata(bundle))),
@@ -128,27 +154,35 @@ class App:
             if self.options.cors_origins and request.head.method == "OPTIONS":
                 return self._preflight(route, request)
             check_method(route, request)
-            self.guard.check(request, route.scope)
+            caller = self.guard.check(request, route.scope)
             answer = route.handler(request)
             if isinstance(answer, Response):
                 return answer
-            if self.in_flight >= self.options.max_in_flight:
+            name = caller.name if caller else self.guard.proxies.client(request)
+            try:
+                self.in_flight.check(name, caller.in_flight if caller else None)
+            except RequestProblem:
                 answer.close()
-                raise _busy()
+                raise
         except RequestProblem as problem:
-            return route.refusal(problem, request.id)
-        return self._later(route, request, answer)
+            if problem.status in (401, 403) and self.logs_in and wants_page(request):
+                return login_page(problem, request, request.head.path, _PAGE_POLICY)
+            return self._refuse(route, problem, request)
+        return self._later(route, request, answer, name)
 
     async def _later(
-        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response]
+        self, route: Route, request: Request, answer: Coroutine[Any, Any, Response], caller: str
     ) -> Response:
-        self.in_flight += 1
-        try:
-            return await answer
-        except RequestProblem as problem:
-            return route.refusal(problem, request.id)
-        finally:
-            self.in_flight -= 1
+        with self.in_flight.working(caller):
+            try:
+                return await answer
+            except RequestProblem as problem:
+                return self._refuse(route, problem, request)
+
+    def _refuse(self, route: Route, problem: RequestProblem, request: Request) -> Response:
+        if problem.problems and self.counting is not None:
+            self.counting.refused(route, problem)
+        return route.refusal(problem, request.id)
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
@@ -157,7 +191,10 @@ class App:
         if self.access is not None:
             self.access.add(request, route.label or path, response, seconds)
         self.metrics.count(route.model, route.label or path, response.status)
-        if route.scope == "predict" and response.status == 200:
+        if self.telemetry is not None and request is not None:
+            name = route.label or path
+            self.telemetry.end(request, name, route.model, response.status, seconds)
+        if route.model and route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
 
     def served(self) -> tuple[Served, ...]:
@@ -175,6 +212,12 @@ class App:
             self.access.flush()
         if self.log is not None and self._logging.done():
             self._logging = self._start(self.log.flush())
+        self._ticks += 1
+        due = self._ticks % max(1, round(self.options.otlp_seconds)) == 0
+        if self.telemetry is not None and due and self._telling.done():
+            self._telling = self._start(self.telemetry.flush(self.metrics.tally()))
+        if self.counting is not None and self._counting.done() and self.counting.due():
+            self._counting = self._start(self.counting.write())
         if self.options.follow and self._following.done():
             self._following = self._start(self._follow())
 
@@ -185,6 +228,12 @@ class App:
             self.access.flush()
         if self.log is not None:
             self.log.close()
+        if self.telemetry is not None:
+            self.telemetry.close(self.metrics.tally())
+        if self.counting is not None:
+            self.counting.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
     async def _follow(self) -> None:
         for model in self.models:
@@ -219,11 +268,38 @@ class App:
         media = headers.get("content-type")
         start = perf_counter()
         encoded, single = await read_body(predictor.reader, body, media, predictor.max_body)
-        batch = await predictor.batch(encoded, request.id, single=single)
+        batch = await predictor.batch(encoded, request.id, single=single, told=False)
         if model.shadow is not None:
-            self._start(model.compare(body, media, batch, perf_counter() - start))
+
+            async def again(other: Predictor) -> Encoded:
+                # the body, which may hold columns that only the shadow knows
+                return (await read_body(other.reader, body, media, other.max_body)).encoded
+
+            self._start(model.compare(again, batch, perf_counter() - start))
         content = predictor.encode(batch, request.id, single=single)
         return Response(200, content, JSON, (("x-request-id", request.id),))
+
+    def _compare(
+        self, model: Model, contract: Contract, encoded: Encoded, batch: Batch, seconds: float
+    ) -> None:
+        """Ask the shadow what a dialect was asked."""
+        self._start(model.compare(partial(read_again, encoded, contract), batch, seconds))
+
+    def _login(self, request: Request) -> Response:
+        key, path = read_form(request, self.routes)
+        try:
+            self.guard.who_has(key)
+        except RequestProblem as problem:
+            return login_page(problem, request, path, _PAGE_POLICY)
+        return kept(key, path, secure=self._is_secure(request))
+
+    def _logout(self, request: Request) -> Response:
+        if not is_own_page(request):
+            raise RequestProblem(403, "this form was sent by a page of another site")
+        return kept("", "/", secure=self._is_secure(request))
+
+    def _is_secure(self, request: Request) -> bool:
+        return bool(self.options.tls_certificate) or self.guard.proxies.is_secure(request)
 
     def _preflight(self, route: Route, request: Request) -> Response:
         """What a browser asks before it lets a page of another origin send."""
@@ -236,6 +312,11 @@ class App:
             ("access-control-max-age", "600"),
         )
         return Response(204, b"", "", headers)
+
+    def _feedback(self, request: Request) -> Answer:
+        if self.feedback is None:
+            raise RequestProblem(404, "this server keeps no labels: set [serve] feedback_folder")
+        return self.feedback.answer(request)
 
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
@@ -260,12 +341,10 @@ async def load_app(orders: Orders) -> App:
         models[0].canary = await opener.open(Path(options.canary))
     if options.shadow is not None:
         models[0].shadow = await opener.open(Path(options.shadow))
-    return App(models, options, Path(orders.share) if orders.share else None)
-
-
-def _busy() -> RequestProblem:
-    what = "too many large requests are being answered: try again"
-    return RequestProblem(503, what, headers=(("retry-after", "1"),))
+    share = Path(orders.share) if orders.share else None
+    place = Path(orders.counts) if orders.counts else share and share / "counts"
+    counts = (place, orders.counts_seconds) if place else None
+    return App(models, options, share, counts)
 
 
 def _done() -> asyncio.Future[Any]:

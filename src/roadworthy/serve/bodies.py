@@ -28,6 +28,7 @@ from roadworthy.serve.columns import (
     ColumnEncoder,
     ColumnProblems,
     Encoded,
+    Inputs,
     too_long,
 )
 from roadworthy.serve.problems import RequestProblem
@@ -145,7 +146,8 @@ class BodyReader:
                 await asyncio.sleep(0)
         except ColumnProblems as error:
             refuse([p._replace(row=(p.row or 0) + start) for p in error.problems])
-        return _join(parts)
+        known = {name: table[name] for name in self.contract.names if name in table}
+        return _join(parts)._replace(inputs=Inputs(known, text))
 
     async def mappings(
         self, rows: Sequence[Any], *, single: bool = False, text: bool = False
@@ -154,6 +156,7 @@ class BodyReader:
         self.check_count(len(rows))
         problems: list[Problem] = []
         unknown: dict[str, None] = {}
+        records: list[Any] = []
         vectors: list[tuple[float, ...]] = []
         noticed: dict[Note, list[int]] = {}
         for number, row in enumerate(rows):
@@ -163,14 +166,14 @@ class BodyReader:
             if not isinstance(row, Mapping):
                 problems.append(Problem("a row must be an object of column: value", None, place))
             else:
-                self._mapping(row, place, text, problems, vectors, noticed)
+                self._mapping(row, place, text, problems, records, vectors, noticed)
                 # a column that is not the model's is told once, however many rows have it
                 unknown.update(dict.fromkeys(self.contract.unknown_columns(row)))
             if len(problems) >= MAX_PROBLEMS:
                 break
         if problems:
             refuse(problems)
-        return Encoded(np.array(vectors), dict(noticed), tuple(unknown))
+        return Encoded(np.array(vectors), dict(noticed), tuple(unknown), Inputs(records))
 
     def check_count(self, rows: int) -> None:
         """Refuse no rows, and more than allowed."""
@@ -194,6 +197,7 @@ class BodyReader:
         place: int | None,
         text: bool,
         problems: list[Problem],
+        records: list[Any],
         vectors: list[tuple[float, ...]],
         noticed: dict[Note, list[int]],
     ) -> None:
@@ -202,7 +206,9 @@ class BodyReader:
             if isinstance(value, str) and len(value) > self.max_text:
                 problems.append(Problem(too_long(self.max_text), column.name, place))
         if not problems:
-            vector, notes = self.rows.encode(self.rows.record(*values))
+            record = self.rows.record(*values)
+            vector, notes = self.rows.encode(record)
+            records.append(record)
             for note in notes or ():
                 noticed.setdefault(note, []).append(len(vectors))
             vectors.append(vector)
@@ -225,7 +231,8 @@ class BodyReader:
         if noticed or sum(text.count(b'"') for text in texts) != self.quotes * len(records):
             for text in texts:
                 check_keys(text)
-        return Encoded(np.array(vectors), dict(noticed))
+        inputs = Inputs(records, size=sum(map(len, texts)))
+        return Encoded(np.array(vectors), dict(noticed), inputs=inputs)
 
     async def _by_rows(self, table: Mapping[str, Cells], count: int, text: bool) -> Encoded:
         """Columns of a plan that is only known for single rows."""

@@ -37,6 +37,20 @@ Cells = Sequence[Any] | NDArray[np.float64] | Coded
 """A column: its cells one by one, numbers with NaN for a blank, or coded."""
 
 
+class Inputs(NamedTuple):
+    """Rows as they were sent, for the prediction log.
+
+    Attributes:
+        cells: Columns by name, or one record a row with fields `c0`, `c1`, … by the contract.
+        text: Whether the cells of columns are texts of CSV.
+        size: Bytes that they came in; None where nobody knows.
+    """
+
+    cells: Mapping[str, Cells] | Sequence[Any]
+    text: bool = False
+    size: int | None = None
+
+
 class Encoded(NamedTuple):
     """Rows as the core takes them.
 
@@ -44,11 +58,13 @@ class Encoded(NamedTuple):
         matrix: `[N, width]`, float64.
         noticed: What was noticed, with the numbers of the rows.
         unknown: Names of columns that the training table did not have.
+        inputs: What they were made of.
     """
 
     matrix: NDArray[np.float64]
     noticed: dict[Note, Sequence[int]]
     unknown: tuple[str, ...] = ()
+    inputs: Inputs = Inputs(())
 
 
 class ColumnEncoder:

@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         self.closing = True
-        self.listener.connections.pop(self, None)
+        self.listener.leave(self)
         if self._task is not None:
             self._task.cancel()
 
@@ -226,6 +226,8 @@ class Connection(asyncio.Protocol):
         listener = self.listener
         head = request.head
         close = not head.keep_alive or listener.draining
+        if listener.telemetry is not None:
+            response = listener.telemetry.mark(request, response)
         if listener.cors_origins:
             response = listener.allow_origin(request, response)
         self.transport.write(

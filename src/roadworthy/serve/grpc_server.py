@@ -130,8 +130,11 @@ class _Service:
             certificate = (context.auth_context().get("x509_common_name") or [b""])[0]
             request = Request(head, b"", context.peer(), uuid.uuid4().hex, certificate.decode())
             try:
-                self.app.guard.check(request, scope)
-                found = await method(message, request)
+                caller = self.app.guard.check(request, scope)
+                name_of = caller.name if caller else context.peer().rpartition(":")[0]
+                self.app.in_flight.check(name_of, caller.in_flight if caller else None)
+                with self.app.in_flight.working(name_of):
+                    found = await method(message, request)
             except RequestProblem as problem:
                 count(name, problem.status)
                 code = self._codes.get(problem.status, self._invalid)

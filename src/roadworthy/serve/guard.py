@@ -2,8 +2,7 @@
 
 Keys lie in a JSON file as SHA-256 digests: they are 256 bits of chance, so a fast digest is right
 (NIST SP 800-63B, 5.1.2.2). The file is read again when it changes, which is how keys are rotated.
-Tokens are JSON Web Tokens, checked by PyJWT against a key set in a file, as OpenID Connect issuers
-publish it.
+Tokens are the business of `tokens`.
 """
 
 from __future__ import annotations
@@ -14,21 +13,22 @@ import logging
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
+from roadworthy.serve.callers import TrustedProxies
+from roadworthy.serve.login import key_of
 from roadworthy.serve.messages import Request
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
+from roadworthy.serve.tokens import CHALLENGE, Tokens, stamp_of
 
 log = logging.getLogger("roadworthy.serve")
 _PREFIX = "rw_"
-_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _SCOPES = ("predict", "read", "metrics")
-_CHALLENGE = (("www-authenticate", 'Bearer realm="roadworthy"'),)
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +41,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         expires: Seconds since 1970 after which it is refused; None for never.
         rate: Requests a second; None for no limit.
         burst: Requests that may come at once.
+        in_flight: Large requests that may be worked on at once; None takes
+            `[serve] max_in_flight_client`.
     """
 
     name: str
@@ -49,6 +51,23 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     expires: float | None = None
     rate: float | None = None
     burst: int = 10
+    in_flight: int | None = None
+
+
+class Caller(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        name: As in the key file, the token or the certificate.
+        scopes: What it may.
+        bucket: What holds it to its rate.
+        in_flight: Large requests that it may have at work.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    bucket: _Bucket | None = None
+    in_flight: int | None = None
 
 
 def new_key(name: str, scopes: tuple[str, ...] = ("predict", "read")) -> tuple[str, Key]:
@@ -94,8 +113,9 @@ class Guard:
         self._file = Path(options.keys) if options.keys else None
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int] | None = None
-        self._tokens = _Tokens(options) if options.jwks else None
+        self._tokens = Tokens(options) if options.jwks or options.oidc else None
         self._rates: dict[str, _Bucket] = {}
+        self.proxies = TrustedProxies(options.trusted_proxies)
         self.open = self._file is None and self._tokens is None and not options.client_ca
         if self._file is not None:
             self._read(self._file)
@@ -107,20 +127,24 @@ class Guard:
         if self._file is None:
             return
         try:
-            if _stamp(self._file) != self._stamp:
+            if stamp_of(self._file) != self._stamp:
                 self._read(self._file)
         except (InputError, OSError) as error:
             log.error("the keys stay as they are: %s", error)
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: Request, scope: Scope) -> Caller | None:
         """Let a request through.
+
+        Returns:
+            Who asks; None where nobody has to say so.
 
         Raises:
             RequestProblem: It does not say who asks (401), may not (403), or too often (429).
         """
         if scope == "open" or self.open:
-            return
-        name, scopes, bucket = self._who(request)
+            return None
+        caller = self._who(request)
+        name, scopes, bucket, _ = caller
         if scope not in scopes:
             raise RequestProblem(403, f"this key is not good for {scope}")
         if bucket is not None and (wait := bucket.take()) > 0:
@@ -129,30 +153,37 @@ class Guard:
                 f"{name} asks more often than allowed: wait",
                 headers=(("retry-after", str(max(1, round(wait + 0.5)))),),
             )
+        return caller
 
-    def _who(self, request: Request) -> tuple[str, tuple[str, ...], _Bucket | None]:
+    def _who(self, request: Request) -> Caller:
         headers = request.head.headers
         kind, _, credential = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (credential if kind.lower() == "bearer" else "")
+        if not given and "cookie" in headers:
+            given = key_of(request)
         if not given and self.options.client_ca and request.certificate:
-            return request.certificate, _SCOPES, None
+            return Caller(request.certificate, _SCOPES)
         if not given:
             raise RequestProblem(
-                401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=_CHALLENGE
+                401, "send a key: Authorization: Bearer KEY, or X-API-Key", headers=CHALLENGE
             )
+        return self.who_has(given)
+
+    def who_has(self, given: str) -> Caller:
+        """Whose key or token this is; RequestProblem 401 for nobody's."""
         digest = _digest(given)
         key = self._keys.get(digest)
         if key is not None and hmac.compare_digest(key.sha256, digest):
             if key.expires is not None and key.expires < time.time():
-                raise RequestProblem(401, "this key has expired", headers=_CHALLENGE)
-            return key.name, key.scopes, self._rates.get(digest)
+                raise RequestProblem(401, "this key has expired", headers=CHALLENGE)
+            return Caller(key.name, key.scopes, self._rates.get(digest), key.in_flight)
         if self._tokens is not None and given.count(".") == 2:
-            return "token", self._tokens.scopes(given), None
-        raise RequestProblem(401, "this key is not known", headers=_CHALLENGE)
+            return Caller(*self._tokens.check(given))
+        raise RequestProblem(401, "this key is not known", headers=CHALLENGE)
 
     def _read(self, file: Path) -> None:
         try:
-            stamp = _stamp(file)
+            stamp = stamp_of(file)
             keys = msgspec.json.decode(file.read_bytes(), type=list[Key])
         except OSError as error:
             raise InputError(
@@ -198,67 +229,5 @@ class _Bucket:
         return 0.0
 
 
-class _Tokens:
-    """Checks JSON Web Tokens."""
-
-    def __init__(self, options: ServeSection) -> None:
-        try:
-            import jwt
-        except ImportError:
-            raise OutsideError(
-                "tokens need PyJWT", where="serve.jwks", fix="pip install roadworthy[jwt]"
-            ) from None
-        self._jwt: Any = jwt
-        self._file = Path(str(options.jwks))
-        self._audience, self._issuer = options.jwt_audience, options.jwt_issuer
-        if not self._audience or not self._issuer:
-            raise InputError("tokens need jwt_audience and jwt_issuer", where="[serve]")
-        self._stamp: tuple[int, int] | None = None
-        self._read()
-
-    def refresh(self) -> None:
-        """Read the key set again if it changed."""
-        try:
-            if _stamp(self._file) != self._stamp:
-                self._read()
-        except (InputError, OSError) as error:
-            log.error("the key set stays as it is: %s", error)
-
-    def scopes(self, token: str) -> tuple[str, ...]:
-        """What a token allows; RequestProblem 401 for a bad one."""
-        try:
-            header = self._jwt.get_unverified_header(token)
-            key = self._keys[header.get("kid", "")]
-            if header["alg"] not in _ALGORITHMS or key.algorithm_name != header["alg"]:
-                raise self._jwt.InvalidAlgorithmError
-            claims = self._jwt.decode(
-                token,
-                key.key,
-                algorithms=[header["alg"]],
-                audience=self._audience,
-                issuer=self._issuer,
-                options={"require": ["exp", "aud", "iss"]},
-            )
-        except (self._jwt.PyJWTError, KeyError, ValueError, TypeError):
-            raise RequestProblem(401, "the token is not valid here", headers=_CHALLENGE) from None
-        scopes = claims.get("scope", "predict read")
-        return tuple(scopes.split()) if isinstance(scopes, str) else ()
-
-    def _read(self) -> None:
-        try:
-            self._stamp = _stamp(self._file)
-            found = self._jwt.PyJWKSet.from_json(self._file.read_text())
-        except (OSError, ValueError, AttributeError, TypeError, self._jwt.PyJWTError) as error:
-            raise InputError(
-                f"the key set cannot be read: {type(error).__name__}", where=str(self._file)
-            ) from None
-        self._keys = {key.key_id: key for key in found.keys if key.key_type != "oct"}
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    about = file.stat()
-    return about.st_mtime_ns, about.st_size

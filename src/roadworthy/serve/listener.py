@@ -8,16 +8,19 @@ import logging
 import secrets
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
 from roadworthy.project import ServeSection
+from roadworthy.serve.callers import TrustedProxies
 from roadworthy.serve.messages import Answer, Head, Request, Response, encode_response
 from roadworthy.serve.problems import RequestProblem
 
 if TYPE_CHECKING:
     from roadworthy.serve.connection import Connection
+    from roadworthy.serve.telemetry import Telemetry
 
 log = logging.getLogger("roadworthy.serve")
 SWEEP = 1.0
@@ -27,7 +30,13 @@ _MAX_REMEMBERED = 1024
 
 
 class Application(Protocol):
-    """What answers requests."""
+    """What answers requests.
+
+    Attributes:
+        telemetry: What keeps traces; None for nothing.
+    """
+
+    telemetry: Telemetry | None
 
     def answer(self, request: Request) -> Answer:
         """Answer, at once or later; RequestProblem for a request that cannot be answered."""
@@ -56,6 +65,7 @@ class Listener:
         self, application: Application, options: ServeSection, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.application = application
+        self.telemetry = application.telemetry
         self.loop = loop
         self.max_body = int(options.max_body_mb * 1_000_000)
         # the clock is set once a second, so a deadline by it may fall a second early
@@ -67,6 +77,9 @@ class Listener:
         self.heads: dict[bytes, Head] = {}
         self.connections: dict[Connection, None] = {}
         self.draining = False
+        self._proxies = TrustedProxies(options.trusted_proxies)
+        self._most_of_one = options.max_connections_client
+        self._of: Counter[str] = Counter()
         self._ids = map("{}-{:x}".format, itertools.repeat(secrets.token_hex(6)), itertools.count())
         self.sweep()
 
@@ -83,10 +96,24 @@ class Listener:
             idle = next((one for one in self.connections if one.idle or one.closing), None)
             if idle is None or self.draining:
                 return False
-            self.connections.pop(idle)
+            self.leave(idle)
             idle.transport.abort()
+        if self._most_of_one is not None and connection.client not in self._proxies:
+            if self._of[connection.client] >= self._most_of_one:
+                return False
+            self._of[connection.client] += 1
         self.connections[connection] = None
         return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection; one that is not known any more changes nothing."""
+        if connection not in self.connections:
+            return
+        del self.connections[connection]
+        if self._of[connection.client] <= 1:
+            del self._of[connection.client]
+        else:
+            self._of[connection.client] -= 1
 
     def full(self) -> RequestProblem:
         """The answer to a connection that was not let in."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from roadworthy.serve.telemetry import Trace
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -57,9 +60,10 @@ class Request:
         client: Address of the client; empty for a Unix socket.
         certificate: Common name of the client's certificate, where TLS asked for one.
         id: The request id, the client's or ours.
+        trace: Where it stands in a trace, where traces are kept.
     """
 
-    __slots__ = ("body", "certificate", "client", "head", "id")
+    __slots__ = ("body", "certificate", "client", "head", "id", "trace")
 
     def __init__(
         self, head: Head, body: bytes, client: str, request_id: str, certificate: str = ""
@@ -69,6 +73,7 @@ class Request:
         self.client = client
         self.id = request_id
         self.certificate = certificate
+        self.trace: Trace | None = None
 
 
 class Response(NamedTuple):

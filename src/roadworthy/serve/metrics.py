@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,10 +26,12 @@ from prometheus_client.registry import Collector
 
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
 from roadworthy.serve.models import Model
-from roadworthy.serve.prediction_log import PredictionLog
+from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
-_SEPARATOR = "\x1f"
+SEPARATOR = "\x1f"
+_PREDICTING = ("predict", "invocations", "infer", "score")
+"""How the addresses end at which rows are predicted."""
 BUCKETS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
@@ -65,7 +68,7 @@ class ModelTally(msgspec.Struct):
         counts = predictor.counts
         self.rows += counts.rows
         add_counts(self.classes, {names[code]: n for code, n in counts.classes.items()})
-        found = {_SEPARATOR.join((code, columns[at])): n for (code, at), n in counts.notes.items()}
+        found = {SEPARATOR.join((code, columns[at])): n for (code, at), n in counts.notes.items()}
         add_counts(self.notes, found)
 
 
@@ -99,6 +102,15 @@ def add_counts(mine: dict[str, int], theirs: dict[str, int]) -> None:
         mine[key] = mine.get(key, 0) + count
 
 
+class Drift(NamedTuple):
+    """One number of how a column's cells differ from the training table's."""
+
+    model: str
+    column: str
+    measure: str
+    value: float
+
+
 class ServerMetrics:
     """Counts of one worker.
 
@@ -111,6 +123,7 @@ class ServerMetrics:
         self.models = models
         self.folder = folder
         self.log: PredictionLog | None = None
+        self.drift: list[Drift] = []
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._kept = {model.name: ModelTally() for model in models}
 
@@ -124,6 +137,15 @@ class ServerMetrics:
         """Count one answer."""
         self._requests[model, route, code] += 1
 
+    def of_model(self, model: str) -> list[int]:
+        """Predictions that were refused, those that failed, and those answered by duration."""
+        refused = failed = 0
+        for (name, route, code), count in self._requests.items():
+            if name == model and route.endswith(_PREDICTING):
+                refused += count * (400 <= code < 500)
+                failed += count * (code >= 500)
+        return [refused, failed, *self._kept[model].buckets]
+
     def retire(self, model: str, predictor: Predictor) -> None:
         """Keep what a version counted that is not served any more."""
         self._kept[model].take(predictor)
@@ -131,7 +153,7 @@ class ServerMetrics:
     def tally(self) -> Tally:
         """This worker's counts."""
         requests = {
-            _SEPARATOR.join((model, route, str(code))): n
+            SEPARATOR.join((model, route, str(code))): n
             for (model, route, code), n in self._requests.items()
         }
         total = Tally(requests=requests)
@@ -168,14 +190,15 @@ class ServerMetrics:
     def render(self) -> bytes:
         """The text of `/metrics`: all workers' counts together."""
         registry = CollectorRegistry()
-        registry.register(_Exposition(self.models, self.total()))
+        registry.register(_Exposition(self.models, self.total(), self.drift))
         return generate_latest(registry)
 
 
 class _Exposition(Collector):
-    def __init__(self, models: Sequence[Model], tally: Tally) -> None:
+    def __init__(self, models: Sequence[Model], tally: Tally, drift: Sequence[Drift]) -> None:
         self.models = models
         self.tally = tally
+        self.drift = drift
 
     def describe(self) -> list[Metric]:
         return []
@@ -186,8 +209,9 @@ class _Exposition(Collector):
             "roadworthy_requests", "Answers by route and code.", labels=["model", "route", "code"]
         )
         for key, count in sorted(self.tally.requests.items()):
-            requests.add_metric(key.split(_SEPARATOR), count)
+            requests.add_metric(key.split(SEPARATOR), count)
         yield requests
+        yield from self._health()
         yield self._durations()
         rows = CounterMetricFamily("roadworthy_rows", "Rows predicted.", labels=["model"])
         classes = CounterMetricFamily(
@@ -202,6 +226,27 @@ class _Exposition(Collector):
         yield classes
         yield from self._notes()
         yield from self._shadows()
+        drift = GaugeMetricFamily(
+            "roadworthy_drift",
+            "How the rows of the last 24 hours differ from the training table.",
+            labels=["model", "column", "measure"],
+        )
+        for model_name, column, measure, value in self.drift:
+            drift.add_metric([model_name, column, measure], value)
+        yield drift
+
+    def _health(self) -> Iterator[Metric]:
+        """What clouds that cannot divide or look at labels ring by."""
+        failed = CounterMetricFamily("roadworthy_errors", "Answers of 5xx.", labels=["model"])
+        errors = {model.name: 0 for model in self.models}
+        for key, count in self.tally.requests.items():
+            model, _, code = key.split(SEPARATOR)
+            if code.startswith("5"):
+                errors[model] = errors.get(model, 0) + count
+        for model, count in errors.items():
+            failed.add_metric([model], count)
+        yield failed
+        yield GaugeMetricFamily("roadworthy_up", "1 while the server answers.", value=1)
 
     def _info(self) -> Metric:
         info = GaugeMetricFamily(
@@ -222,7 +267,7 @@ class _Exposition(Collector):
             cells = CounterMetricFamily(f"roadworthy_{note}", help_text, labels=["model", "column"])
             for name, tally in self.tally.models.items():
                 for key, count in sorted(tally.notes.items()):
-                    code, _, column = key.partition(_SEPARATOR)
+                    code, _, column = key.partition(SEPARATOR)
                     if code == note:
                         cells.add_metric([name, column], count)
             yield cells

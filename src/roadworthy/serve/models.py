@@ -13,16 +13,19 @@ import hashlib
 import logging
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from roadworthy.bundle import Bundle
+from roadworthy.contract import Contract
 from roadworthy.errors import RoadworthyError
 from roadworthy.project import ServeSection
+from roadworthy.serve.columns import Encoded
 from roadworthy.serve.messages import Request
+from roadworthy.serve.prediction_log.entries import rows_of
 from roadworthy.serve.predictions import Batch, Predictor
 from roadworthy.serve.problems import RequestProblem
 
@@ -207,17 +210,22 @@ class Model:
         log.warning("%s is now version %s", self.name, self.current.short_version)
         return True
 
-    async def compare(self, body: bytes, media: str | None, batch: Batch, seconds: float) -> None:
-        """Ask the shadow what the current version was asked, and note the difference."""
-        from roadworthy.serve.formats import read_body
+    async def compare(
+        self, read: Callable[[Predictor], Awaitable[Encoded]], batch: Batch, seconds: float
+    ) -> None:
+        """Ask the shadow what the current version was asked, and note the difference.
 
+        Args:
+            read: Reads the request for another version.
+            batch: What the current version answered.
+            seconds: The time that it took.
+        """
         if self.shadow is None or self._shadowing >= self.options.shadow_queue:
             return
         self._shadowing += 1
         start = time.perf_counter()
         try:
-            rows = await read_body(self.shadow.reader, body, media, self.shadow.max_body)
-            other = await self.shadow.batch(rows.encoded, "")
+            other = await self.shadow.batch(await read(self.shadow), "")
         except RequestProblem:
             self.comparison.failures += 1
         else:
@@ -244,6 +252,12 @@ class Model:
             "current_seconds": found.current_seconds,
             "verdict": "same" if good else "different" if enough else "too few rows",
         }
+
+
+async def read_again(encoded: Encoded, contract: Contract, other: Predictor) -> Encoded:
+    """Read for another version what one with `contract` has read."""
+    rows = rows_of(encoded.inputs, len(encoded.matrix), contract)
+    return await other.reader.mappings(list(rows))
 
 
 async def load_model(place: Place, opener: Opener) -> Model:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from roadworthy.bundle import Bundle
+from roadworthy.project import ServeSection
 from roadworthy.serve.formats import ARROW_TYPES, CSV_TYPES, LINES_TYPES, PARQUET_TYPES
-from roadworthy.serve.problems import MEDIA_TYPE, TITLES
+from roadworthy.serve.openapi_dialects import dialect_paths, refusals
 
 
-def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
-    """Describe the service of one bundle."""
+def openapi(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
+    """Describe the service of one bundle.
+
+    Args:
+        bundle: The bundle.
+        options: `[serve]`: its limits, its dialects and whether keys are asked for.
+    """
     manifest, contract = bundle.manifest, bundle.contract
+    closed = options.keys or options.jwks or options.oidc or options.client_ca
     return {
         "openapi": "3.1.0",
         "info": {
@@ -20,17 +27,15 @@ def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
             "description": f"Predicts `{contract.target.name}` ({manifest.task}).",
         },
         "paths": {
-            "/predict": {"post": _predict(bundle, max_rows)},
-            "/livez": {"get": _plain("livez", "Whether the process is up.", "application/json")},
+            "/predict": {"post": _predict(bundle, options)},
+            "/livez": {"get": _open("livez", "Whether the process is up.")},
             "/readyz": {
-                "get": {
-                    **_plain(
-                        "readyz",
-                        "Whether the model is verified, loaded and answers its golden rows right.",
-                        "application/json",
-                    ),
-                }
+                "get": _open(
+                    "readyz",
+                    "Whether the model is verified, loaded and answers its golden rows right.",
+                )
             },
+            "/startupz": {"get": _open("startupz", "Whether the process has started.")},
             "/metadata": {"get": _plain("metadata", "What is served.", "application/json")},
             "/models": {
                 "get": _plain("models", "The models and their versions.", "application/json")
@@ -40,10 +45,13 @@ def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
                 "get": _plain("contract", "The columns that the model takes.", "application/json")
             },
             "/metrics": {"get": _plain("metrics", "Prometheus metrics.", "text/plain")},
+            "/feedback": {"post": _FEEDBACK},
             "/openapi.json": {"get": _plain("openapi", "This document.", "application/json")},
             "/docs": {"get": _plain("docs", "A page to try predictions.", "text/html")},
+            "/": {"get": _plain("live", "A page of live traffic.", "text/html")},
+            **dialect_paths(manifest.name, list(contract.names), options.dialects),
         },
-        "security": [{}, {"key": []}, {"bearer": []}],
+        "security": [{"key": []}, {"bearer": []}] if closed else [],
         "components": {
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -59,9 +67,36 @@ def openapi(bundle: Bundle, max_rows: int) -> dict[str, Any]:
     }
 
 
-def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
+_LABEL = {
+    "type": "object",
+    "properties": {
+        "request_id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "row": {"type": "integer", "minimum": 0, "maximum": 2147483647, "default": 0},
+        "label": {"type": ["string", "number", "boolean"]},
+        "time": {"type": ["number", "string", "null"]},
+    },
+    "required": ["request_id", "label"],
+    "additionalProperties": False,
+}
+_FEEDBACK = {
+    "operationId": "feedback",
+    "summary": "What turned out to be true of predicted rows.",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"anyOf": [_LABEL, {"type": "array", "items": _LABEL}]}}
+        },
+    },
+    "responses": {
+        "202": {"description": "The labels lie on the disk."},
+        **refusals(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    },
+}
+
+
+def _predict(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
     row = {"$ref": "#/components/schemas/Row"}
-    contract = bundle.contract
+    contract, max_rows = bundle.contract, options.max_rows
     schema = contract.json_schema(bundle.absent)
     columns = {
         "type": "object",
@@ -114,13 +149,7 @@ def _predict(bundle: Bundle, max_rows: int) -> dict[str, Any]:
                 "description": "The prediction.",
                 "content": {"application/json": {"schema": {"oneOf": [one, many]}}},
             },
-            **{
-                str(code): {
-                    "description": TITLES[code],
-                    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-                for code in (400, 401, 403, 408, 411, 413, 415, 422, 429, 503)
-            },
+            **refusals(400, 401, 403, 408, 411, 413, 415, 422, 429, 503),
         },
     }
 
@@ -164,11 +193,16 @@ def _interval(level: float) -> dict[str, Any]:
 
 
 def _plain(name: str, summary: str, media: str) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": {"description": summary, "content": {media: {}}}},
-    }
+    answer = {"description": summary, "content": {media: {}}}
+    responses = {"200": answer, **refusals(401, 403, 429)}
+    return {"operationId": name, "summary": summary, "responses": responses}
+
+
+def _open(name: str, summary: str) -> dict[str, Any]:
+    """An address that is open to everybody."""
+    answer = {"description": summary, "content": {"application/json": {}}}
+    about = {"operationId": name, "summary": summary, "responses": {"200": answer}}
+    return {**about, "security": []}
 
 
 _WARNING = {

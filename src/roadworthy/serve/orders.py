@@ -17,6 +17,8 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         options: `[serve]`.
         socket: File descriptor of the listening socket.
         share: Folder in which workers share their counts.
+        counts: Folder in which what is served is counted; None: in `share`.
+        counts_seconds: How often counts are written.
         trusted_keys: Public keys, one of which must have signed every bundle that is opened.
     """
 
@@ -25,6 +27,8 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     socket: int
     share: str | None
     trusted_keys: tuple[str, ...] = ()
+    counts: str | None = None
+    counts_seconds: float = 10.0
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

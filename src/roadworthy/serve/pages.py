@@ -15,12 +15,23 @@ from roadworthy.contract import Column, describe
 _MAX_OPTIONS = 200
 
 
-def docs_page(bundle: Bundle) -> bytes:
-    """The page to try a prediction on: a form built from the contract."""
+_SIGN_OUT = (
+    '<form method="post" action="{}logout"><button class="plain">Forget my key</button></form>'
+)
+
+
+def docs_page(bundle: Bundle, *, closed: bool = False, root: str = "") -> bytes:
+    """The page to try a prediction on: a form built from the contract.
+
+    Args:
+        bundle: The bundle.
+        closed: Whether the service asks for a key.
+        root: The folder that the page is in.
+    """
     template = importlib.resources.files("roadworthy.serve").joinpath("docs.html").read_text()
     manifest, target = bundle.manifest, bundle.contract.target
     # "<" is escaped so that no text of the table can end the script element.
-    data = msgspec.json.encode(_form(bundle)).decode().replace("<", "\\u003c")
+    data = msgspec.json.encode(_form(bundle) | {"closed": closed}).decode().replace("<", "\\u003c")
     shown = {
         "NAME": manifest.name,
         "VERSION": manifest.short_version,
@@ -31,12 +42,19 @@ def docs_page(bundle: Bundle) -> bytes:
     page = template
     for key, value in shown.items():
         page = page.replace(f"{{{{{key}}}}}", html.escape(value))
+    up = "../" * root.count("/")
+    page = page.replace("{{SIGN OUT}}", _SIGN_OUT.format(up) if closed else "")
     return page.replace("{{DATA}}", data).encode()
 
 
-def dashboard_page() -> bytes:
-    """The page that shows live traffic; it asks for `/metrics` every two seconds."""
-    return importlib.resources.files("roadworthy.serve").joinpath("dashboard.html").read_bytes()
+def dashboard_page(*, closed: bool = False) -> bytes:
+    """The page that shows live traffic; it asks for `/metrics` every two seconds.
+
+    Args:
+        closed: Whether the service asks for a key.
+    """
+    page = importlib.resources.files("roadworthy.serve").joinpath("dashboard.html").read_text()
+    return page.replace("{{SIGN OUT}}", _SIGN_OUT.format("") if closed else "").encode()
 
 
 def _form(bundle: Bundle) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
+from roadworthy.observe.recording import Recorder
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
-from roadworthy.serve.columns import Encoded
+from roadworthy.serve.columns import Encoded, Inputs
 
 _MAX_WARNINGS = 1000
 _MESSAGES = {
@@ -112,8 +114,10 @@ class Batch(NamedTuple):
     warnings: list[Warning]
 
 
-OnAnswer = Callable[[str, "Predictor", Sequence[Sequence[float]], Sequence[Sequence[float]]], None]
-"""Called with request id, predictor, vectors and scores of what was answered."""
+OnAnswer = Callable[[str, "Predictor", Inputs, Sequence[Sequence[float]]], None]
+"""Called with request id, predictor, inputs and scores of what was answered."""
+OnBatch = Callable[[Encoded, "Batch", float], None]
+"""Called with rows, answers and their seconds; not for a single row by the short way."""
 
 
 class Predictor:
@@ -142,6 +146,8 @@ class Predictor:
         self.short_version = bundle.manifest.short_version
         self.counts = Counts()
         self.on_answer: OnAnswer | None = None
+        self.recorder: Recorder | None = None
+        self.on_batch: OnBatch | None = None
         self._model = bundle.manifest.name, bundle.manifest.version
         self._classes = self.target.classes
         self._interval = self.target.interval
@@ -181,8 +187,10 @@ class Predictor:
             self.counts.notes.update(notes)
             warnings = [self._warning(note, UNSET) for note in notes]
         scores = self.engine.run_one(vector)
+        if self.recorder is not None:
+            self.recorder.add(vector, scores, notes)
         if self.on_answer is not None:
-            self.on_answer(request_id, self, (vector,), (scores,))
+            self.on_answer(request_id, self, Inputs((record,), size=len(body)), (scores,))
         return self._encode_answer(
             self._one_form(*self._answer(scores), *self._model, request_id, warnings)
         )
@@ -214,8 +222,18 @@ class Predictor:
         batch = await self.batch(encoded, request_id, single=single)
         return self.encode(batch, request_id, single=single)
 
-    async def batch(self, encoded: Encoded, request_id: str, *, single: bool = False) -> Batch:
-        """Run encoded rows in slices, and count them."""
+    async def batch(
+        self, encoded: Encoded, request_id: str, *, single: bool = False, told: bool = True
+    ) -> Batch:
+        """Run encoded rows in slices, and count them.
+
+        Args:
+            encoded: The rows.
+            request_id: The request's id.
+            single: Whether it was one row by itself.
+            told: Whether `on_batch` is called.
+        """
+        start = perf_counter()
         matrix = encoded.matrix
         parts = []
         for start in range(0, len(matrix), SLICE):
@@ -228,11 +246,19 @@ class Predictor:
             found = np.bincount(codes, minlength=len(self._classes)).tolist()
             self.counts.classes.update(dict(enumerate(found)))
         self.counts.rows += len(matrix)
+        if (recorder := self.recorder) is not None:
+            if len(matrix) <= recorder.small:
+                recorder.add_many(matrix, scores, encoded.noticed)
+            else:
+                await asyncio.to_thread(recorder.count_many, matrix, scores, encoded.noticed)
         if self.on_answer is not None:
-            self.on_answer(request_id, self, matrix.tolist(), scores.tolist())
+            self.on_answer(request_id, self, encoded.inputs, scores.tolist())
         for note, rows in encoded.noticed.items():
             self.counts.notes[note] += len(rows)
-        return Batch(scores, codes, self._warnings(encoded, single))
+        batch = Batch(scores, codes, self._warnings(encoded, single))
+        if told and self.on_batch is not None:
+            self.on_batch(encoded, batch, perf_counter() - start)
+        return batch
 
     def encode(self, batch: Batch, request_id: str, *, single: bool = False) -> bytes:
         """The native answer to a batch."""

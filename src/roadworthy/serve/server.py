@@ -14,6 +14,7 @@ import msgspec
 from roadworthy.errors import OutsideError
 from roadworthy.project import Project, ServeSection
 from roadworthy.serve.orders import Orders, Served
+from roadworthy.serve.prediction_log.targets import open_target
 from roadworthy.serve.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -51,12 +52,17 @@ def serve(
     options, trusted = wanted.serve, wanted.registry.trusted_keys
     if options.workers == 0:
         options = msgspec.structs.replace(options, workers=len(os.sched_getaffinity(0)))
+    open_target(options)  # a library that the prediction log needs may be missing
     several = bundles if isinstance(bundles, list) else [bundles]
     paths = [_path(one) for one in several]
     share = tempfile.mkdtemp(prefix="roadworthy-")
     with _listen(options.host, options.port) as listening:
         address = _address(options, listening.getsockname()[1])
-        orders = Orders(paths, options, listening.fileno(), share, trusted)
+        monitor = wanted.monitor
+        orders = Orders(
+            paths, options, listening.fileno(), share, trusted, monitor.counts,
+            monitor.counts_seconds,
+        )  # fmt: skip
         try:
             Supervisor(orders, lambda models: on_ready(address, models) if on_ready else None).run()
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
@@ -24,17 +25,18 @@ from roadworthy.serve.orders import Orders, Served, Word
 log = logging.getLogger("roadworthy.serve")
 _ERRORS = {1: CheckFailed, 2: InputError, 3: OutsideError}
 _PROGRAM = "from roadworthy.serve.worker import main; raise SystemExit(main())"
+_SHIPPER = "from roadworthy.serve.prediction_log.shipping import main; raise SystemExit(main())"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MAX_PAUSE = 5.0
 _START_SECONDS = 120.0
 
 
 class Worker:
-    """A worker process, as the supervisor sees it."""
+    """A worker process, or the prediction log's shipper, as the supervisor sees it."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, program: str = _PROGRAM) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(orders.socket,),
@@ -69,6 +71,18 @@ class Worker:
                 self.failure = word
         return True
 
+    def end(self, seconds: float) -> None:
+        """Close its input, which tells it to finish, and wait; then kill it."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            log.error("the prediction log's shipper does not end: killed; what is left stays")
+            self.process.kill()
+            self.process.wait()
+
     def send(self, number: int) -> None:
         """Send a signal."""
         with contextlib.suppress(ProcessLookupError):
@@ -87,6 +101,8 @@ class Supervisor:
         self.orders = orders
         self.on_ready = on_ready
         self.workers: list[Worker] = []
+        self.shipper: Worker | None = None
+        self._ships_at = 0.0 if orders.options.ships_log else math.inf
         self.announced = False
         self._served_once = False
         self._pause = 0.1
@@ -118,6 +134,8 @@ class Supervisor:
             for worker in self.workers:
                 worker.process.kill()
                 worker.process.wait()
+            if self.shipper is not None:
+                self.shipper.end(self.orders.options.drain_seconds)
             self._selector.close()
             self._wake_read.close()
             self._wake_write.close()
@@ -129,6 +147,9 @@ class Supervisor:
             worker.send(signal.SIGTERM)
 
     def _fill_up(self) -> None:
+        if self.shipper is None and time.monotonic() >= self._ships_at and self._stop_by is None:
+            self.shipper = Worker(self.orders, _SHIPPER)
+            self._selector.register(self.shipper.output, selectors.EVENT_READ, self.shipper)
         missing = self.orders.options.workers - len(self.workers)
         if self._stop_by is not None or missing <= 0 or time.monotonic() < self._start_at:
             return
@@ -151,6 +172,10 @@ class Supervisor:
 
     def _bury(self, worker: Worker) -> None:
         self._selector.unregister(worker.output)
+        if worker is self.shipper:
+            log.error("the prediction log's shipper ended with code %d", worker.process.wait())
+            self.shipper, self._ships_at = None, time.monotonic() + _MAX_PAUSE
+            return
         self.workers.remove(worker)
         code = worker.process.wait()
         if self._stop_by is not None:

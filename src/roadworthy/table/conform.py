@@ -12,6 +12,7 @@ from roadworthy.errors import Problem, RowsError
 from roadworthy.table.kinds import level_text, naive_utc, out_of_calendar
 
 _MAX_PROBLEMS = 100
+_FEW = 5
 POLARS_TYPES: dict[str, Any] = {
     "number": pl.Float64,
     "boolean": pl.Boolean,
@@ -28,6 +29,7 @@ def conform(
     *,
     text: bool = False,
     absent: Literal["error", "blank"] = "error",
+    every: bool = False,
 ) -> pl.DataFrame:
     """Check and type the columns that a contract names.
 
@@ -36,6 +38,7 @@ def conform(
         contract: What the columns must be.
         text: The cells are CSV texts, in which numbers too are strings.
         absent: Whether an absent column is an error or blank.
+        every: Find every cell that breaks the contract, not the first ones alone.
 
     Returns:
         A frame with the contract's columns, typed as `Table.frame`.
@@ -47,38 +50,44 @@ def conform(
     columns = []
     for column in contract.columns:
         if column.name in frame.columns:
-            columns.append(_conform(frame[column.name], column, contract, text, problems))
+            few = None if every else _FEW
+            columns.append(_conform(frame[column.name], column, contract, text, problems, few))
         else:
             if absent == "error" or column.on_blank == "error":
                 problems.append(Problem("is absent", column.name))
             blank = pl.Series(column.name, [None] * frame.height, dtype=POLARS_TYPES[column.kind])
             columns.append(blank)
     if problems:
-        raise RowsError(problems[:_MAX_PROBLEMS])
+        raise RowsError(problems if every else problems[:_MAX_PROBLEMS])
     return pl.DataFrame(columns)
 
 
 def _conform(
-    series: pl.Series, column: Column, contract: Contract, text: bool, problems: list[Problem]
+    series: pl.Series,
+    column: Column,
+    contract: Contract,
+    text: bool,
+    problems: list[Problem],
+    few: int | None,
 ) -> pl.Series:
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         series = series.cast(pl.String)
     typed = None if text else _fast(series, column)
     if typed is None:
-        typed = _by_value(series, column, contract, text, problems)
+        typed = _by_value(series, column, contract, text, problems, few)
     if column.kind == "date":
-        beyond = out_of_calendar(typed).arg_true()[:5]
+        beyond = out_of_calendar(typed).arg_true()[:few]
         reason = "is a date outside the years 1 to 9999"
         problems += [Problem(reason, column.name, row) for row in beyond]
     if column.kind == "category" and column.on_unseen == "error":
-        strange = (~typed.is_in(list(column.categories))).fill_null(value=False).arg_true()[:5]
+        strange = (~typed.is_in(list(column.categories))).fill_null(value=False).arg_true()[:few]
         reason = "is not one of the levels that the contract lists"
         known = {(problem.row, problem.column) for problem in problems}
         problems += [
             Problem(reason, column.name, row) for row in strange if (row, column.name) not in known
         ]
     if column.on_blank == "error" and typed.null_count():
-        rows = typed.is_null().arg_true()[:5]
+        rows = typed.is_null().arg_true()[:few]
         problems += [Problem("may not be blank", column.name, row) for row in rows]
     return typed
 
@@ -101,7 +110,12 @@ def _fast(series: pl.Series, column: Column) -> pl.Series | None:
 
 
 def _by_value(
-    series: pl.Series, column: Column, contract: Contract, text: bool, problems: list[Problem]
+    series: pl.Series,
+    column: Column,
+    contract: Contract,
+    text: bool,
+    problems: list[Problem],
+    few: int | None,
 ) -> pl.Series:
     """Read each distinct cell once, the way a request's cell is read."""
     if series.dtype.is_nested():
@@ -117,11 +131,11 @@ def _by_value(
         try:
             values[code] = read(cell, contract.blanks)
         except CellError as error:
-            rows = (codes == code).arg_true()[:3]
+            rows = (codes == code).arg_true()[:few]
             if str(error) != "may not be blank":
                 problems += [Problem(str(error), column.name, row) for row in rows]
             values[code] = None
-        if len(problems) >= _MAX_PROBLEMS:
+        if few is not None and len(problems) >= _MAX_PROBLEMS:
             break
     cells = [values.get(code) for code in codes]
     if column.kind == "date":

@@ -58,11 +58,11 @@ def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dial
         InputError: The file is empty, not text, or has a row longer than its header. A shorter
             row is filled up with blanks.
     """
-    with _plain_file(path) as plain:
-        encoding = options.encoding or _detect_encoding(plain, path)
-        with _utf8_file(plain, encoding, path) as utf8:
+    with plain_file(path) as plain:
+        encoding = options.encoding or detect_encoding(plain, path)
+        with utf8_file(plain, encoding, path) as utf8:
             head = _read_head(utf8)
-            dialect = _sniff(head, encoding, options, path)
+            dialect = sniff(head, encoding, options, path)
             return _parse(utf8, dialect, head, path), dialect
 
 
@@ -76,7 +76,8 @@ def _read_head(utf8: Path) -> str:
 
 
 @contextmanager
-def _plain_file(path: Path) -> Iterator[Path]:
+def plain_file(path: Path) -> Iterator[Path]:
+    """The file itself, or a temporary one that holds what it packs."""
     opener = _OPENERS.get(path.suffix.lower())
     if opener is None:
         yield path
@@ -91,7 +92,8 @@ def _plain_file(path: Path) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def _detect_encoding(plain: Path, path: Path) -> str:
+def detect_encoding(plain: Path, path: Path) -> str:
+    """The encoding of a text file; the whole of it is looked at."""
     with plain.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
         if not head.strip():
@@ -129,7 +131,8 @@ def _guess_encoding(plain: Path, offset: int) -> str:
 
 
 @contextmanager
-def _utf8_file(plain: Path, encoding: str, path: Path) -> Iterator[Path]:
+def utf8_file(plain: Path, encoding: str, path: Path) -> Iterator[Path]:
+    """The file itself, or a temporary one in UTF-8."""
     try:
         name = codecs.lookup(encoding).name
         "".encode(encoding)
@@ -145,7 +148,12 @@ def _utf8_file(plain: Path, encoding: str, path: Path) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def _sniff(head: str, encoding: str, options: DataSection, path: Path) -> Dialect:
+def sniff(head: str, encoding: str, options: DataSection, path: Path | str) -> Dialect:
+    """How a file is written, from its beginning without a byte order mark.
+
+    Raises:
+        InputError: There is no row, or a column name stands twice.
+    """
     delimiter = options.delimiter or _sniff_delimiter(head)
     rows = _first_rows(head, delimiter, 200)
     if not rows:
@@ -232,7 +240,7 @@ def _is_data(cell: str) -> bool:
 
 def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
     line_end = "\r" if "\r" in head and "\n" not in head else "\n"
-    lead = _lines_before(head, dialect.delimiter)
+    lead = lines_before(head, dialect.delimiter)
     try:
         frame = pl.read_csv(
             _not_packed(utf8, head),
@@ -247,7 +255,7 @@ def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
     return frame.slice(1) if dialect.header else frame
 
 
-def _lines_before(head: str, delimiter: str) -> int:
+def lines_before(head: str, delimiter: str) -> int:
     """Lines before the first row that holds anything: blank ones, or delimiters alone."""
     reader = csv.reader(
         io.StringIO(head.replace("\r\n", "\n").replace("\r", "\n")), delimiter=delimiter

@@ -96,6 +96,15 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.estimator = estimator
         self.calibration = calibration
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain data, which every format of files can hold."""
+        plain = msgspec.to_builtins(self.calibration)
+        return {**super().__getstate__(), "calibration": plain}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.calibration = msgspec.convert(state["calibration"], Calibration)
+
     @property
     def classes_(self) -> Index:
         """Class positions, in the order of the probabilities."""

@@ -16,7 +16,8 @@ from roadworthy.project import Project
 from roadworthy.table import Table
 from roadworthy.train.candidates import Candidate, Problem
 from roadworthy.train.cost import Price, most_rounds, price
-from roadworthy.train.fits import Fit, FoldRows, encode_fold, fit_and_score
+from roadworthy.train.executors import Executor, Threads
+from roadworthy.train.fits import Fit, FoldRows, encode_fold
 from roadworthy.train.folds import Fold, make_folds
 from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
@@ -53,6 +54,7 @@ class Setup(NamedTuple):
         report: Called with each step.
         stop: Set when the user ends the search.
         study: Where fits are kept, if anywhere.
+        executor: Where fits run.
     """
 
     metric: Metric
@@ -64,6 +66,7 @@ class Setup(NamedTuple):
     report: Report
     stop: threading.Event
     study: Study | None = None
+    executor: Executor = Threads()
 
     @property
     def limit(self) -> Price:
@@ -274,8 +277,9 @@ class Runner:
         known = study.get(key) if study else None
         if known is not None:
             return known
-        train, valid = data.train, data.valid
-        fit, fitted = fit_and_score(running.entry, problem, train, valid, self.setup.metric)
+        fit, fitted = self.setup.executor.fit(
+            running.entry, problem, data, self.setup.metric, keep=self.models is not None
+        )
         if self.models is not None and fitted is not None:
             self.models[running] = fitted.estimator
         if study and not self.setup.stop.is_set():

@@ -27,6 +27,7 @@ from roadworthy.train.blend import Blend
 from roadworthy.train.candidates import Candidate, Fitted, Problem, Rows, find_candidates
 from roadworthy.train.decisions import check_options, decide
 from roadworthy.train.digest import data_digest, library_versions
+from roadworthy.train.executors import Executor, Threads, ray_tasks
 from roadworthy.train.fits import fit_entry
 from roadworthy.train.folds import nested_estimate
 from roadworthy.train.grid import check_grid
@@ -94,12 +95,27 @@ def train(
     report = report or (lambda _: None)
     seconds = parse_duration(options.train.budget if budget is None else budget)
     start = time.monotonic() if started is None else started
+    if options.train.engine == "ray":
+        with ray_tasks(options.train.address, options.train.n_jobs) as executor:
+            return _train(table, start, seconds, options, report, executor)
+    return _train(table, start, seconds, options, report, Threads())
+
+
+def _train(
+    table: Table,
+    start: float,
+    seconds: float,
+    options: Project,
+    report: Report,
+    executor: Executor,
+) -> TrainedModel:
     if options.train.nested:
         return _nested(table, start + seconds, options, report)
     check_options(table, options.train)
     metric = find_metric(options.train, table)
     candidates = _candidates(options)
-    n_jobs = options.train.n_jobs or os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    n_jobs = options.train.n_jobs or executor.workers or cores
     training = table.training
     digest = data_digest(training)
     rows = _affordable(training, seconds, n_jobs, options.train.seed)
@@ -113,14 +129,18 @@ def train(
         # Libraries warn of overflows and slow convergence; scores and the parity check judge.
         warnings.simplefilter("ignore")
         study = _study(options, metric.name, digest)
-        setup = Setup(metric, options, n_jobs, deadline, end, packaging, report, stop, study)
+        setup = Setup(
+            metric, options, n_jobs, deadline, end, packaging, report, stop, study, executor
+        )
         outcome, dummy = search(sample, candidates, setup)
         searched = time.monotonic()
         if study:
             study.close()
         # A budget that reading has eaten still ends in a model: a tenth of it is always left.
         until = max(outcome.end, searched + 0.1 * seconds)
-        fitted = _refit(outcome, training, options, n_jobs, until, report)
+        # the refit runs here, also where the search ran elsewhere
+        threads = n_jobs if executor.workers is None else min(n_jobs, cores)
+        fitted = _refit(outcome, training, options, threads, until, report)
     oof_rows = outcome.oof_rows if rows is None else rows[outcome.oof_rows]
     decisions = decide(training, oof_rows, outcome.oof_scores, options.train)
     return TrainedModel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,19 @@ from onnx import TensorProto, helper, numpy_helper
 from roadworthy.bundle.core.trees import Ensemble
 
 INPUT, OUTPUT = "X", "scores"
-_OPSET = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
+_VERSIONS = {"": 21, "ai.onnx.ml": 5, "com.microsoft": 1}
+_ALWAYS = ("", "ai.onnx.ml")
 
 
 class Graph:
-    """Collects nodes and constants; names are numbered in the order of use."""
+    """Collects nodes and constants; names are numbered in the order of use.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: What the names begin with.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._trees: dict[str, tuple[Ensemble, onnx.NodeProto]] = {}
@@ -26,13 +33,19 @@ class Graph:
 
     def constant(self, value: ArrayLike, dtype: Any = np.float64) -> str:
         """Add a constant tensor; returns its name."""
-        name = f"c{len(self._constants)}"
+        name = f"{self._prefix}c{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
+        return name
+
+    def texts(self, values: Sequence[str], shape: Sequence[int] | None = None) -> str:
+        """Add a constant tensor of texts; returns its name."""
+        name = f"{self._prefix}c{len(self._constants)}"
+        self._constants.append(text_tensor(values, name, shape))
         return name
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output; returns the output's name."""
-        output = f"t{len(self._nodes)}"
+        output = f"{self._prefix}t{len(self._nodes)}"
         self._nodes.append(
             helper.make_node(op, list(inputs), [output], domain=domain, **attributes)
         )
@@ -57,6 +70,33 @@ class Graph:
         """Some columns of a matrix, `[N, len(columns)]`."""
         return self.add("Gather", matrix, self.constant(columns, np.int64), axis=1)
 
+    def append(self, model: bytes, matrix: str) -> tuple[str, int]:
+        """Go on with a finished graph `X` -> `scores`.
+
+        Args:
+            model: Its bytes.
+            matrix: What it gets for `X`.
+
+        Returns:
+            The name of its scores, and how many a row has.
+        """
+        names = {INPUT: matrix}
+        start = f"{self._prefix}a{len(self._nodes)}_"
+        graph = onnx.load_from_string(model).graph
+        for constant in graph.initializer:
+            names[constant.name] = constant.name = start + constant.name
+            self._constants.append(constant)
+        for node in graph.node:
+            node.input[:] = [names[name] if name else name for name in node.input]
+            names |= {name: start + name for name in node.output}
+            node.output[:] = [names[name] for name in node.output]
+            self._nodes.append(node)
+        return names[OUTPUT], graph.output[0].type.tensor_type.shape.dim[1].dim_value
+
+    def name(self, tensor: str, name: str) -> None:
+        """Give a tensor another name, as an output has."""
+        self._nodes.append(helper.make_node("Identity", [tensor], [name]))
+
     def finish(self, output: str, features: int, width: int) -> bytes:
         """The model as bytes: `X` double `[N, features]` -> `scores` double `[N, width]`."""
         self._close_trees()
@@ -64,16 +104,38 @@ class Graph:
             for names in (node.input, node.output):
                 names[:] = [OUTPUT if name == output else name for name in names]
         double = TensorProto.DOUBLE
-        graph = helper.make_graph(
-            self._nodes,
-            "core",
-            [helper.make_tensor_value_info(INPUT, double, [None, features])],
-            [helper.make_tensor_value_info(OUTPUT, double, [None, width])],
-            self._constants,
-        )
+        inputs = [helper.make_tensor_value_info(INPUT, double, [None, features])]
+        outputs = [helper.make_tensor_value_info(OUTPUT, double, [None, width])]
+        return self.close("core", inputs, outputs)
+
+    def close(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        metadata: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The model as bytes, its trees being closed or of graphs that were appended.
+
+        Args:
+            name: The graph's name.
+            inputs: What it takes.
+            outputs: What it answers.
+            metadata: What else the file says.
+        """
+        graph = helper.make_graph(self._nodes, name, inputs, outputs, self._constants)
+        used = {*_ALWAYS, *(node.domain for node in self._nodes)}
         model = helper.make_model(
-            graph, opset_imports=_OPSET, ir_version=10, producer_name="roadworthy"
+            graph,
+            opset_imports=[
+                helper.make_opsetid(domain, version)
+                for domain, version in _VERSIONS.items()
+                if domain in used
+            ],
+            ir_version=10,
+            producer_name="roadworthy",
         )
+        helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
@@ -90,3 +152,13 @@ class Graph:
             unused = set(entry.input[1:])
             self._constants = [c for c in self._constants if c.name not in unused]
             node.output[0] = entry.output[0]
+
+
+def text_tensor(
+    values: Sequence[str], name: str, shape: Sequence[int] | None = None
+) -> onnx.TensorProto:
+    """Texts as a tensor, `[len(values)]` if no shape is given."""
+    tensor = onnx.TensorProto(name=name, data_type=TensorProto.STRING)
+    tensor.dims.extend(shape if shape is not None else [len(values)])
+    tensor.string_data.extend(value.encode() for value in values)
+    return tensor

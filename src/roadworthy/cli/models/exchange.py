@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,10 @@ def export(
     git: Annotated[
         str | None, typer.Option("--git", help="Write a tree to commit into this folder.")
     ] = None,
+    form: Annotated[
+        Literal["bundle", "mlflow"],
+        typer.Option("--format", help="bundle, or mlflow: a folder that MLflow serves."),
+    ] = "bundle",
     digests: Annotated[
         bool, typer.Option("--digests", help="With --git: large files as digests, not LFS.")
     ] = False,
@@ -34,7 +38,7 @@ def export(
     destination: Destination = None,
     json: Json = False,
 ) -> None:
-    """Write a bundle as one file, sealed for its recipients if there are any, or as a Git tree.
+    """Write a bundle as one file, sealed for its recipients if any, as a Git or MLflow tree.
 
     The passphrase to seal with comes from ROADWORTHY_SEAL_PASSPHRASE or the file that
     ROADWORTHY_SEAL_PASSPHRASE_FILE names.
@@ -53,6 +57,13 @@ def export(
     if git is not None:
         manifest = export_git(source, Path(git), digests_only=digests, trusted_keys=trusted)
         place = Path(git) / manifest.name
+    elif form == "mlflow":
+        from roadworthy.registry.mlflow_folder import export_mlflow
+
+        if recipients:
+            raise InputError("an MLflow folder is not sealed", fix="leave out --recipient")
+        place = Path(to or "")
+        manifest = export_mlflow(source, place, trusted)
     else:
         place = Path(to or "")
         manifest = write(source, place, recipients or [], trusted)

@@ -113,7 +113,7 @@ def _print_decision(console: Console, target: Target) -> None:
 
 
 def sign(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    bundle: Annotated[str, typer.Argument(help="Folder of a bundle, or of its versions.")],
     key: Annotated[
         str | None,
         typer.Option("--key", help="PEM file, env:NAME or service key; else \\[registry]."),
@@ -131,8 +131,10 @@ def sign(
     """
     from roadworthy.bundle.keys import fingerprint, open_signer
     from roadworthy.bundle.sign import sign_bundle
+    from roadworthy.registry import resolve
 
-    reference = key or load_project(project, destination).registry.signing_key
+    wanted = load_project(project, destination)
+    reference = key or wanted.registry.signing_key
     if reference is None:
         raise InputError(
             "no key to sign with is named",
@@ -140,7 +142,10 @@ def sign(
             fix="--key FILE; roadworthy keys generate NAME makes one",
         )
     signer = open_signer(reference)
-    manifest = sign_bundle(Path(bundle), signer)
+    folder = Path(bundle)
+    if folder.is_dir():  # of versions, perhaps; what is to be signed need not be trusted yet
+        folder = resolve(bundle, wanted.override("registry", trusted_keys=()))
+    manifest = sign_bundle(folder, signer)
     named = fingerprint(signer.public_key)
     if json:
         print_json({"name": manifest.name, "version": manifest.version, "key": named})

@@ -52,10 +52,12 @@ class Invocations:
     name = "invocations"
 
     def routes(self, model: Servable, *, first: bool) -> Iterable[tuple[str, Route]]:
-        """`/invocations`, and the addresses of MLflow's health and version."""
+        """`/invocations`, by name as clients of SageMaker's runtime ask, and MLflow's health."""
+        invoke = Route("POST", partial(_invoke, model), "predict", _refusal)
+        yield f"/endpoints/{model.name}/invocations", invoke
         if not first:
             return
-        yield "/invocations", Route("POST", partial(_invoke, model), "predict", _refusal)
+        yield "/invocations", invoke
         for path in ("/ping", "/health"):
             yield path, Route("GET", lambda _: Response(200, b"\n", "text/plain"), "open")
         version = roadworthy.__version__.encode()

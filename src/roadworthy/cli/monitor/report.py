@@ -1,0 +1,160 @@
+"""`roadworthy monitor report`: what the counts of a served model say."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from roadworthy.cli.options import Destination, Json, Model, ProjectFile
+from roadworthy.cli.output import print_json
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import Project, load_project, parse_duration
+
+if TYPE_CHECKING:
+    from roadworthy.bundle import Bundle
+    from roadworthy.monitor.findings import Finding
+    from roadworthy.monitor.inspection import Inspection
+
+Store = Annotated[
+    str | None, typer.Option("--store", help="Folder of the counts; else \\[monitor] counts.")
+]
+_COLOURS = {"serious": "bold red", "warning": "yellow", "info": "dim"}
+
+
+def report(
+    model: Model,
+    store: Store = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Look from here on: 7d, 24h, or a date. Default: everything."),
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option("--html", help="Also write a page that opens offline.")
+    ] = None,
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", help="Exit with 1 on this: never, serious or warning.")
+    ] = "never",
+    project: ProjectFile = None,
+    destination: Destination = None,
+    json: Json = False,
+) -> None:
+    """Say what drifts, what is broken, and since when.
+
+    Example: `roadworthy monitor report churn@production --html monitoring.html`
+    """
+    from roadworthy.monitor.page import render_inspection
+
+    if fail_on not in ("never", "serious", "warning"):
+        raise InputError(
+            f"{fail_on!r} is no severity", where="--fail-on", fix="never, serious or warning"
+        )
+    wanted = load_project(project, destination).override("monitor", counts=store)
+    inspection = look(open_model(model, wanted), wanted, since)
+    if html is not None:
+        _write(Path(html), render_inspection(inspection))
+    if json:
+        print_json(content(inspection))
+    else:
+        _print(inspection, html)
+    failing = {"never": (), "serious": ("serious",), "warning": ("serious", "warning")}[fail_on]
+    if any(finding.severity in failing for finding in inspection.findings):
+        raise typer.Exit(1)
+
+
+def open_model(model: str, project: Project) -> Bundle:
+    """The bundle that is looked at."""
+    from roadworthy.bundle import Bundle
+    from roadworthy.registry import resolve
+
+    return Bundle(resolve(model, project), trusted_keys=project.registry.trusted_keys)
+
+
+def look(bundle: Bundle, project: Project, since: str | None) -> Inspection:
+    """Inspect what was counted of a model."""
+    from roadworthy.monitor.inspection import inspect
+
+    if project.monitor.counts is not None and not Path(project.monitor.counts).is_dir():
+        raise InputError(
+            "there are no counts here",
+            where=project.monitor.counts,
+            fix="serve with [monitor] counts set to this folder, or name another with --store",
+        )
+    return inspect(bundle, project.monitor, since=first_hour(since))
+
+
+def first_hour(since: str | None) -> int | None:
+    """The hour since 1970 that a duration or a date names.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if since is None:
+        return None
+    if (days := re.fullmatch(r"(\d{1,5})d", since.strip())) is not None:
+        return int((time.time() - 86400 * int(days[1])) // 3600)
+    try:
+        moment = datetime.datetime.fromisoformat(since)
+    except ValueError:
+        return int((time.time() - parse_duration(since, "--since")) // 3600)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return int(moment.timestamp() // 3600)
+
+
+def content(inspection: Inspection) -> dict[str, Any]:
+    """An inspection for machines."""
+    history, judged = inspection.history, inspection.judged
+    return {
+        "model": inspection.model,
+        "version": inspection.version,
+        "rows": history.rows,
+        "days": len(history.days),
+        "judged_by": "days" if judged is not None else "rows",
+        "findings": [msgspec.to_builtins(finding) for finding in inspection.findings],
+    }
+
+
+def told(finding: Finding) -> str:
+    """A finding in two lines."""
+    since = "" if finding.since is None else f"  since {finding.since:%Y-%m-%d %H:%M} UTC\n"
+    colour = _COLOURS[finding.severity]
+    return (
+        f"[{colour}]{finding.severity}[/] {escape(finding.what)}\n{since}"
+        f"  what to do: {escape(finding.fix)}"
+    )
+
+
+def _print(inspection: Inspection, html: str | None) -> None:
+    from roadworthy.monitor.page.html import health
+
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    history = inspection.history
+    name = f"{inspection.model}:{inspection.version[:12]}"
+    console.print(
+        f"[bold]{escape(name)}[/]: {history.rows:,} rows on {len(history.days)} days; "
+        f"{health(inspection)[1]}"
+    )
+    for finding in inspection.findings:
+        console.print(told(finding))
+    if html is not None:
+        console.print(f"page: {escape(html)}")
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OutsideError(
+            f"the page cannot be written: {error.strerror}", where=str(path)
+        ) from None

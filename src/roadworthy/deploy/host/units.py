@@ -1,0 +1,140 @@
+"""Units of systemd, and the proxy's settings.
+
+The hardening follows systemd.exec(5): the server has no capability, no network, sees the system
+read only, and reads its secrets as a credential.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roadworthy.bundle.manifest import to_json
+from roadworthy.deploy.host.layout import PROXY_USER, USER, Layout
+from roadworthy.project import DeploySection
+
+_HARDENED = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
+
+
+def service_unit(layout: Layout, section: DeploySection, drain_seconds: float) -> str:
+    """The template unit that runs a release; `%i` is the release."""
+    release = layout.release("%i")
+    return f"""\
+# Roadworthy: deployment {layout.name}
+[Unit]
+Description=Roadworthy {layout.name}, release %i
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+User={USER}
+Group={USER}
+ExecStart={release}/runtime/bin/python -m roadworthy.deploy.host.service {release} {layout.socket("%i")}
+WorkingDirectory={release}
+LoadCredential=secrets:{layout.secrets("%i")}
+RuntimeDirectory=roadworthy-{layout.name}
+RuntimeDirectoryMode=0750
+RuntimeDirectoryPreserve=yes
+StateDirectory=roadworthy-{layout.name}
+StateDirectoryMode=0750
+UMask=0007
+Restart=always
+RestartSec=200ms
+KillMode=mixed
+TimeoutStartSec={section.start_seconds}
+TimeoutStopSec={int(drain_seconds) + 10}
+LimitNOFILE=65536
+TasksMax=512
+Environment=PYTHONUNBUFFERED=1
+{_HARDENED}CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX
+
+[Install]
+WantedBy=multi-user.target
+"""  # noqa: E501
+
+
+def proxy_unit(layout: Layout) -> str:
+    """The unit of the proxy."""
+    settings = f"{layout.settings}/proxy.json"
+    return f"""\
+# Roadworthy: deployment {layout.name}
+[Unit]
+Description=Roadworthy {layout.name}, proxy
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+User={PROXY_USER}
+Group={USER}
+ExecStart=/usr/bin/caddy run --config {settings}
+ExecReload=/usr/bin/caddy reload --force --config {settings} --address {_admin(layout)}
+RuntimeDirectory=roadworthy-{layout.name}-proxy
+StateDirectory=roadworthy-{layout.name}-proxy
+Environment=XDG_DATA_HOME=/var/lib/roadworthy-{layout.name}-proxy
+Environment=XDG_CONFIG_HOME=/var/lib/roadworthy-{layout.name}-proxy
+Restart=always
+RestartSec=200ms
+TimeoutStopSec=40
+LimitNOFILE=65536
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+{_HARDENED}CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def proxy_settings(layout: Layout, section: DeploySection) -> bytes:
+    """Caddy's settings: the public port, TLS, and the link that names the socket.
+
+    Each request dials anew, which costs tens of microseconds on a Unix socket: so a swap needs no
+    reload, and no request is sent on a connection that the old release is about to close. A server
+    that is just being restarted is waited for.
+    """
+    handler: dict[str, Any] = {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": f"unix/{layout.current}"}],
+        "transport": {"protocol": "http", "keep_alive": {"enabled": False}},
+        "load_balancing": {"try_duration": "15s", "try_interval": "50ms"},
+    }
+    route: dict[str, Any] = {"handle": [handler]}
+    server: dict[str, Any] = {"listen": [f":{section.public_port}"], "routes": [route]}
+    apps: dict[str, Any] = {"http": {"servers": {"models": server}}}
+    if section.domain is not None:
+        route["match"] = [{"host": [section.domain]}]
+    elif section.tls_certificate is not None:
+        server |= {"automatic_https": {"disable": True}, "tls_connection_policies": [{}]}
+        place = f"{layout.settings}/tls"
+        pair = {"certificate": f"{place}/certificate.pem", "key": f"{place}/key.pem"}
+        apps["tls"] = {"certificates": {"load_files": [pair]}}
+    else:
+        server["automatic_https"] = {"disable": True}
+    return to_json({"admin": {"listen": _admin(layout)}, "apps": apps})
+
+
+def _admin(layout: Layout) -> str:
+    return f"unix//run/roadworthy-{layout.name}-proxy/admin.sock"

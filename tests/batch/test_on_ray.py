@@ -1,0 +1,89 @@
+"""Batch scoring on a real Ray cluster of several processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadworthy.batch import predict_files
+from roadworthy.bundle import Bundle
+from roadworthy.cluster import attached
+from roadworthy.errors import InputError
+from tests.batch.conftest import rows, scored
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    with attached(None, 2, store_bytes=100 << 20) as library:
+        yield library
+
+
+def busy_children() -> list[int]:
+    """Worker processes of Ray that score now, by what they call themselves."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_work"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_cluster_writes_the_bytes_that_one_machine_does_though_a_worker_is_killed_midway(
+    ray: Any, bundle: Bundle, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "a.csv", tmp_path / "out"
+    rows(12_000).write_csv(source)
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 60
+        while not killed and time.monotonic() < deadline:
+            if list(out.glob("_progress/*.json")):
+                for pid in busy_children()[:1]:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+            time.sleep(0.001)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    result = predict_files([str(source)], bundle, str(out), engine="ray", partition_mb=0.02)
+    killer.join()
+    assert killed
+    assert (result.rows, scored(out)["row"].to_list()) == (12_000, list(range(12_000)))
+    predict_files([str(source)], bundle, str(tmp_path / "local"), workers=1, partition_mb=0.02)
+    parts = {path.name: path.read_bytes() for path in out.glob("part-*")}
+    assert parts == {path.name: path.read_bytes() for path in (tmp_path / "local").glob("part-*")}
+
+
+def test_a_bad_row_is_told_by_the_cluster_as_by_one_machine(
+    ray: Any, bundle: Bundle, tmp_path: Path
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,size,colour,old\n" + "x,1,red,true\n" * 50 + "x,huge,red,true\n")
+    with pytest.raises(InputError, match="row 50, column 'size'") as told:
+        predict_files([str(source)], bundle, str(tmp_path / "out"), engine="ray")
+    assert told.value.where == str(source)
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_does_not_answer_is_told(address: str) -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from roadworthy.cluster import attached\nwith attached(sys.argv[1]): pass"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 1
+    assert "OutsideError: the Ray cluster cannot be used" in run.stderr

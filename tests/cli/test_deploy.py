@@ -1,0 +1,70 @@
+"""`roadworthy deploy` as a user and a script see it; what a host does is tested with a real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import run
+from tests.conftest import Trained
+
+SECTION = '[deploy.prod]\ntarget = "ssh"\nhost = "root@127.0.0.1"\nssh_port = 1\n'
+
+
+def test_without_a_section_every_verb_says_what_to_write(tmp_path: Path) -> None:
+    for verb in ("plan", "apply", "status", "logs", "rollback", "destroy"):
+        done = run("deploy", verb, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert "[deploy.NAME]" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["status", "rollback", "logs"])
+def test_a_host_out_of_reach_is_exit_code_3_and_says_so(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run("deploy", verb, "--to", "prod", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "Connection refused" in done.stderr
+    assert "what to do" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_are_one_json_document_for_machines(tmp_path: Path) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run("deploy", "status", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"]) == (3, 3)
+    assert document["error"]["where"] == "root@127.0.0.1"
+
+
+def test_destroy_asks_and_nobody_to_ask_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run("deploy", "destroy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "-y" in done.stderr
+
+
+def test_an_unknown_deployment_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run("deploy", "status", "--to", "prd", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'prod'?" in done.stderr
+
+
+def test_export_writes_user_data_and_what_it_fetches(
+    tmp_path: Path, bundles: dict[str, Trained]
+) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run(
+        "deploy", "export", bundles["linear"].bundle.path, "--release-url", "https://a.example",
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / document["user_data"]).read_text()
+    assert text.startswith("#cloud-config\n")
+    assert f"https://a.example/{document['files'][0]}" in text
+    wrong = run("deploy", "export", bundles["linear"].bundle.path, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "--release-url" in wrong.stderr
