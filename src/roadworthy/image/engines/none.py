@@ -216,10 +216,13 @@ def _installer(python: str) -> list[str]:
     if uv:
         return [uv, "pip", "install", "--quiet", "--no-compile-bytecode", "--python-version",
                 python, "--python-platform", f"{platform}-manylinux_2_28"]  # fmt: skip
-    if importlib.util.find_spec("pip"):
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else []
+    if not pip and (found := shutil.which("pip") or shutil.which("pip3")):
+        pip = [found]  # any will do: it is told for which Python and platform
+    if pip:
         names = [f"manylinux_2_{minor}" for minor in range(28, 16, -1)] + ["manylinux2014"]
         tags = [f"--platform={name}_{platform}" for name in names]
-        return [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile",
+        return [*pip, "install", "--quiet", "--no-compile",
                 "--disable-pip-version-check", "--python-version", python,
                 "--implementation", "cp", *tags]  # fmt: skip
     raise OutsideError(
