@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -61,7 +62,9 @@ def test_podman_runs_what_buildah_built(built: tuple[Project, dict[str, Image]])
     _, made = built
     name = made["buildah"].reference
     assert run("podman", "run", "--rm", "--read-only", name, "--version").startswith("roadworthy ")
-    assert "python" in run("podman", "inspect", "--format", "{{.Config.Healthcheck}}", name)
+    (found,) = json.loads(run("podman", "image", "inspect", name))
+    health = {key.lower(): value for key, value in found.items()}["healthcheck"]
+    assert health["Test"][:2] == ["CMD", "python"]
 
 
 @pytest.mark.usefixtures("storage")
