@@ -136,7 +136,7 @@ def _lay_debian(root: Path) -> None:
                 "/usr/share/info/",
                 "/usr/share/lintian/",
             )
-        )  # fmt: skip
+        )
         and (Path(name).is_symlink() or Path(name).is_file())
     ]
     wanted += ["/etc/passwd", "/etc/group", "/etc/ssl/certs/ca-certificates.crt"]
@@ -228,7 +228,7 @@ def registry(*, password_file: Path | None = None) -> Iterator[str]:
             f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {name}/data\n"
             f"http:\n  addr: 127.0.0.1:{port}\n{login}"
         )
-        log = Path(name, "log").open("wb")
+        log = Path(name, "log").open("wb")  # noqa: SIM115 (closed below)
         server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
         try:
             _wait_for_registry(port)
@@ -250,3 +250,57 @@ def _wait_for_registry(port: int) -> None:
         else:
             return
     raise AssertionError("the registry did not come up")
+
+
+PODMAN_PACKAGES = ("podman", "buildah", "netavark", "aardvark-dns", "catatonit")
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[dict[str, str]]:
+    """Podman and Buildah with a storage of their own; yields the environment in which they run.
+
+    With runc and modest limits: crun does not run under hybrid control groups.
+    """
+    install_programs()
+    if not (shutil.which("podman") and shutil.which("buildah")):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
+        subprocess.run(
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq",
+             "--no-install-recommends", *PODMAN_PACKAGES],
+            check=True, env=environment, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    folder = Path(tempfile.mkdtemp(prefix="podman-", dir="/var/tmp"))
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=32768:32768"]\n'
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    )
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
+    )
+    variables = {
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        "BUILDAH_RUNTIME": "runc",
+        "BUILDAH_ISOLATION": "chroot",
+    }
+    try:
+        yield variables
+    finally:
+        for command in (["podman", "rm", "-af"], ["buildah", "rm", "-a"]):
+            subprocess.run(command, env={**os.environ, **variables}, capture_output=True)
+        subprocess.run(["umount", "-R", f"{folder}/graph/overlay"], capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def import_podman_base(variables: dict[str, str], name: str = f"docker.io/library/{BASE}") -> str:
+    """Give Podman and Buildah their base image; returns its name."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    changes = ["ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+               f"ENV PYTHON_VERSION={version}"]  # fmt: skip
+    options = [word for change in changes for word in ("--change", change)]
+    subprocess.run(
+        ["podman", "import", "--quiet", *options, str(base_tar()), name],
+        check=True, capture_output=True, env={**os.environ, **variables},
+    )  # fmt: skip
+    return name

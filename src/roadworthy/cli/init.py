@@ -177,6 +177,17 @@ target = {target}
 # recipients = []            # X25519 public keys: blobs are sealed for them
 # register = false           # launch also registers what it packages
 
+[image]
+# base = "python:3.12-slim"  # a Debian-like image with CPython 3.11 to 3.13; @sha256:... pins it
+# engine = "auto"            # docker, podman, buildah, or none: an OCI layout without a daemon
+# extras = []                # arrow, grpc, jwt, zstd: what the server takes besides JSON and CSV
+# model = "inside"           # mounted: the bundle comes with the container's start
+# memory_mb = 512            # memory that `image test` gives the container
+# latency_ms = 50.0          # 99th percentile of one row that `image test` allows
+# fail_on = "critical"       # low, medium, high, never: when `image scan` fails
+# source = "https://..."     # label: where the code is
+# licence = "Apache-2.0"     # label: SPDX expression
+
 [serve]
 # host = "127.0.0.1"
 # port = 8080

@@ -7,6 +7,7 @@ import http.client
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,7 +62,9 @@ class Container:
         reference: The image.
         memory_mb: Its memory.
         model: A bundle's folder to mount where the image expects one; None: it is inside.
-        environment: Further variables.
+        place: Where the folder is mounted.
+        environment: Further variables; nothing secret.
+        arguments: What comes after the entry point, in place of the image's own.
     """
 
     def __init__(
@@ -70,16 +73,20 @@ class Container:
         reference: str,
         memory_mb: int,
         model: Path | None = None,
+        *,
+        place: str = MOUNT,
         environment: dict[str, str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.engine = engine
         self.reference = reference
         mounts = []
         if model is not None:
-            mounts = [f"--mount=type=bind,src={model.resolve()},dst={MOUNT},readonly"]
+            mounts = [f"--mount=type=bind,src={model.resolve()},dst={place},readonly"]
         variables = [f"--env={name}={text}" for name, text in (environment or {}).items()]
         command = ["run", "--detach", f"--publish=127.0.0.1::{PORT}", *run_options(memory_mb)]
-        self.id = self._run(*command, *mounts, *variables, reference).splitlines()[-1]
+        self.id = self._run(*command, *mounts, *variables, reference, *arguments)
+        self.id = self.id.splitlines()[-1]
         self.port = 0
 
     def __enter__(self) -> Self:

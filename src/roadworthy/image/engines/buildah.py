@@ -42,8 +42,8 @@ class Buildah:
     def build(self, context: Context, tag: str, *, replace: bool) -> Image:
         """Build from the Dockerfile of the context, with times that do not change."""
         self._check_tag(context, tag, replace=replace)
-        command = [self.name, "bud", "--format", "docker", "--timestamp", str(context.epoch),
-                   "--tag", tag, str(context.folder)]  # fmt: skip
+        command = [self.name, "bud", "--layers", "--format", "docker", "--timestamp",
+                   str(context.epoch), "--tag", tag, str(context.folder)]  # fmt: skip
         run(command, where=tag)
         found = self._inspect(tag)
         size = json.loads(run([self.name, "images", "--json", tag], where=tag))[0]

@@ -60,6 +60,19 @@ class NoEngine:
             raise InputError(
                 "there is something already", where=str(self.folder), fix="--replace, or another"
             )
+        try:
+            size = self._write(context, base, tag)
+        except OSError as error:
+            raise OutsideError(
+                f"the layout cannot be written: {error.strerror or error}",
+                where=str(self.folder),
+                fix="free some space, or name another folder",
+            ) from None
+        digest, _ = read_manifest(self.folder)
+        return Image(str(self.folder), digest, size)
+
+    def _write(self, context: Context, base: str, tag: str) -> int:
+        """Make the layout beside its place, and move it there whole."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".image-") as scratch:
             layout = Layout(Path(scratch, "layout"))
@@ -68,8 +81,7 @@ class NoEngine:
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             Path(scratch, "layout").replace(self.folder)
-        digest, _ = read_manifest(self.folder)
-        return Image(str(self.folder), digest, size)
+        return size
 
     def push(self, reference: str) -> str:
         """Push the layout."""
@@ -204,10 +216,13 @@ def _installer(python: str) -> list[str]:
     if uv:
         return [uv, "pip", "install", "--quiet", "--no-compile-bytecode", "--python-version",
                 python, "--python-platform", f"{platform}-manylinux_2_28"]  # fmt: skip
-    if importlib.util.find_spec("pip"):
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else []
+    if not pip and (found := shutil.which("pip") or shutil.which("pip3")):
+        pip = [found]  # any will do: it is told for which Python and platform
+    if pip:
         names = [f"manylinux_2_{minor}" for minor in range(28, 16, -1)] + ["manylinux2014"]
         tags = [f"--platform={name}_{platform}" for name in names]
-        return [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile",
+        return [*pip, "install", "--quiet", "--no-compile",
                 "--disable-pip-version-check", "--python-version", python,
                 "--implementation", "cp", *tags]  # fmt: skip
     raise OutsideError(
