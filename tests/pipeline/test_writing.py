@@ -196,5 +196,5 @@ def test_the_template_of_init_shows_every_key_with_its_default() -> None:
     values = tomllib.loads("\n".join(line for line in shown.split("\n") if " = " in line))
     defaults = msgspec.json.decode(msgspec.json.encode(PipelineSection()))
     assert set(values) == set(defaults)
-    defaults["image_registry"] = "registry.example"
+    defaults["image"] = "registry.example/team/churn"
     assert values == {key: defaults[key] for key in values}

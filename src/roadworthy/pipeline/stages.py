@@ -119,7 +119,7 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         _test(project),
         _comment(),
         _package(project),
-        _image(),
+        _image(project),
         _deploy(project, "staging", before="image"),
         _deploy(project, "production", before="staging"),
         _monitor(project),
@@ -258,7 +258,16 @@ def _package(project: Project) -> Job:
     )
 
 
-def _image() -> Job:
+def _image(project: Project) -> Job:
+    tag = ("--tag", "$IMAGE")
+    options: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    if project.pipeline.sign:
+        options, secrets = ("--key", "env:ROADWORTHY_SIGNING_KEY"), ("ROADWORTHY_SIGNING_KEY",)
+    if project.pipeline.register:
+        secrets = (*secrets, *_registry_secrets(project))
+    else:
+        options = (*options, "--no-record")
     return Job(
         name="image",
         title="Image",
@@ -267,10 +276,10 @@ def _image() -> Job:
         needs=("package",),
         takes=("model",),
         commands=(
-            _verb("Build", "image", "build", BUNDLE),
-            _verb("Test it as it runs", "image", "test", BUNDLE),
-            _verb("Look for known faults", "image", "scan", BUNDLE),
-            _verb("Push, by digest", "image", "push", BUNDLE),
+            _verb("Build", "image", "build", BUNDLE, *tag),
+            _verb("Test it as it runs", "image", "test", BUNDLE, *tag),
+            _verb("Look for known faults", "image", "scan", "$IMAGE"),
+            _verb("Push, by digest", "image", "push", "$IMAGE", *options, secrets=secrets),
         ),
         minutes=40,
         writes_packages=True,
@@ -314,6 +323,9 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
 def _monitor(project: Project) -> Job:
     served = f"{project.project.name}@champion"
     advise = line("roadworthy", "advise", "--model", served)
+    # to move a threshold is not to learn anew
+    advised = "grep -v -e --threshold advice.txt | grep -q 'roadworthy retrain'"
+    retrain = f"! {advised} || {line('roadworthy', 'retrain', '--model', served)}"
     secrets = _registry_secrets(project)
     return Job(
         name="monitor",
@@ -325,9 +337,7 @@ def _monitor(project: Project) -> Job:
             _verb("What changed", "monitor", "report", served, secrets=secrets),
             Command("What to do", f"{advise} > advice.txt", secrets),
             Command("Show the advice", "cat advice.txt"),
-            _verb(
-                "A challenger, if that is the advice", "retrain", "--if-advised", secrets=secrets
-            ),
+            Command("A challenger, if that is the advice", retrain, secrets),
         ),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,
