@@ -100,7 +100,7 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         system: The name of the CI system, for the job that checks its files.
 
     Raises:
-        ProjectError: The project does not say which table and column.
+        ProjectError: The project does not say which table and column, or contradicts itself.
     """
     if project.data.path is None or project.data.target is None:
         raise ProjectError(
@@ -112,6 +112,12 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
     if "monitor" in wanted and project.project.name is None:
         raise ProjectError(
             "what is monitored has no name", where="[project] name", fix="give the model a name"
+        )
+    if project.pipeline.sign and project.registry.signing_key:
+        raise ProjectError(
+            "a release would be signed twice, the first time by a job that sees no secret",
+            where="[registry] signing_key, [pipeline] sign",
+            fix="take signing_key out: the key is the secret ROADWORTHY_SIGNING_KEY",
         )
     made = [
         _check(project, system),
