@@ -31,7 +31,7 @@ def full_project(**options: Any) -> Project:
         "clouds": ("aws", "azure", "gcp"),
         "sign": True,
         "register": True,
-        "image_registry": "registry.example",
+        "image": "registry.example/team/churn",
     }
     return make_project(**{**wanted, **options}).override("serve", keys="keys.json")
 
@@ -40,7 +40,7 @@ SHAPES = {
     "the default": make_project(),
     "everything": full_project(),
     "several targets": full_project(targets=("web", "edge-eu"), clouds=("aws",)),
-    "no clouds and no nights": full_project(clouds=(), nightly=None, image_registry=None),
+    "no clouds and no nights": full_project(clouds=(), nightly=None, image="ghcr.io/acme/churn"),
     "only a check": make_project(stages=("check",), lint=("ruff check .",)),
     "strange words": make_project(lint=("grep -c \"it's $HOME\" 'a\\b'",), branch="trunk/1.x"),
 }

@@ -148,6 +148,11 @@ def test_the_verb_writes_checks_and_says_what_drifted(tmp_path: Path) -> None:
         ),
         (PROJECT + '[pipeline]\nlint = ["a\\nb"]\n', ["github"], "pipeline.lint is not allowed"),
         (PROJECT + '[pipeline]\nbranch = "a b"\n', ["github"], "pipeline.branch is not allowed"),
+        (
+            PROJECT + '[pipeline]\nimage = "Acme/x:1"\n',
+            ["github"],
+            "pipeline.image is not allowed",
+        ),
         (PROJECT + "[pipeline]\nlnit = []\n", ["github"], "did you mean 'lint'?"),
         (PROJECT, ["travis"], "Invalid value"),
         (PROJECT, ["github", "--trust", "aws"], "whom to trust is not said"),
@@ -168,6 +173,18 @@ def test_what_is_monitored_must_have_a_name() -> None:
     project = Project().override("data", path="a.csv", target="y")
     with pytest.raises(ProjectError, match="has no name"):
         jobs(project.override("pipeline", stages=("monitor",)), "github")
+
+
+def test_a_release_is_signed_by_one_key() -> None:
+    project = full_project().override("registry", signing_key="release.key")
+    with pytest.raises(ProjectError, match="signed twice"):
+        jobs(project, "github")
+
+
+def test_jenkins_must_be_told_where_images_go(tmp_path: Path) -> None:
+    project = make_project(stages=("train", "test", "package", "image"))
+    with pytest.raises(ProjectError, match="no registry of its own"):
+        write(project, SYSTEMS["jenkins"], tmp_path)
 
 
 def test_jobs_that_hold_secrets_run_on_the_branch_of_releases_alone() -> None:
@@ -196,5 +213,5 @@ def test_the_template_of_init_shows_every_key_with_its_default() -> None:
     values = tomllib.loads("\n".join(line for line in shown.split("\n") if " = " in line))
     defaults = msgspec.json.decode(msgspec.json.encode(PipelineSection()))
     assert set(values) == set(defaults)
-    defaults["image_registry"] = "registry.example"
+    defaults["image"] = "registry.example/team/churn"
     assert values == {key: defaults[key] for key in values}

@@ -68,7 +68,8 @@ def call(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment in which the tools find each other, and the verb `roadworthy`."""
-    path = f"{Path(sys.executable).parent}:{tools() / 'venv/bin'}:{os.environ['PATH']}"
+    folders = [Path(sys.executable).parent, tools() / "venv/bin", _node(tools()).parent]
+    path = ":".join([*map(str, folders), os.environ["PATH"]])
     jvm = next(iter(sorted(Path("/usr/lib/jvm").glob("java-*-openjdk-*"))), None)
     java = {"JAVA_HOME": str(jvm)} if jvm else {}
     clean = {

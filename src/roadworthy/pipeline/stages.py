@@ -100,7 +100,7 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         system: The name of the CI system, for the job that checks its files.
 
     Raises:
-        ProjectError: The project does not say which table and column.
+        ProjectError: The project does not say which table and column, or contradicts itself.
     """
     if project.data.path is None or project.data.target is None:
         raise ProjectError(
@@ -113,13 +113,19 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         raise ProjectError(
             "what is monitored has no name", where="[project] name", fix="give the model a name"
         )
+    if project.pipeline.sign and project.registry.signing_key:
+        raise ProjectError(
+            "a release would be signed twice, the first time by a job that sees no secret",
+            where="[registry] signing_key, [pipeline] sign",
+            fix="take signing_key out: the key is the secret ROADWORTHY_SIGNING_KEY",
+        )
     made = [
         _check(project, system),
         _train(project),
         _test(project),
         _comment(),
         _package(project),
-        _image(),
+        _image(project),
         _deploy(project, "staging", before="image"),
         _deploy(project, "production", before="staging"),
         _monitor(project),
@@ -258,7 +264,16 @@ def _package(project: Project) -> Job:
     )
 
 
-def _image() -> Job:
+def _image(project: Project) -> Job:
+    tag = ("--tag", "$IMAGE")
+    options: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    if project.pipeline.sign:
+        options, secrets = ("--key", "env:ROADWORTHY_SIGNING_KEY"), ("ROADWORTHY_SIGNING_KEY",)
+    if project.pipeline.register:
+        secrets = (*secrets, *_registry_secrets(project))
+    else:
+        options = (*options, "--no-record")
     return Job(
         name="image",
         title="Image",
@@ -267,10 +282,10 @@ def _image() -> Job:
         needs=("package",),
         takes=("model",),
         commands=(
-            _verb("Build", "image", "build", BUNDLE),
-            _verb("Test it as it runs", "image", "test", BUNDLE),
-            _verb("Look for known faults", "image", "scan", BUNDLE),
-            _verb("Push, by digest", "image", "push", BUNDLE),
+            _verb("Build", "image", "build", BUNDLE, *tag),
+            _verb("Test it as it runs", "image", "test", BUNDLE, *tag),
+            _verb("Look for known faults", "image", "scan", "$IMAGE"),
+            _verb("Push, by digest", "image", "push", "$IMAGE", *options, secrets=secrets),
         ),
         minutes=40,
         writes_packages=True,
@@ -314,6 +329,9 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
 def _monitor(project: Project) -> Job:
     served = f"{project.project.name}@champion"
     advise = line("roadworthy", "advise", "--model", served)
+    # to move a threshold is not to learn anew
+    advised = "grep -v -e --threshold advice.txt | grep -q 'roadworthy retrain'"
+    retrain = f"! {advised} || {line('roadworthy', 'retrain', '--model', served)}"
     secrets = _registry_secrets(project)
     return Job(
         name="monitor",
@@ -325,9 +343,7 @@ def _monitor(project: Project) -> Job:
             _verb("What changed", "monitor", "report", served, secrets=secrets),
             Command("What to do", f"{advise} > advice.txt", secrets),
             Command("Show the advice", "cat advice.txt"),
-            _verb(
-                "A challenger, if that is the advice", "retrain", "--if-advised", secrets=secrets
-            ),
+            Command("A challenger, if that is the advice", retrain, secrets),
         ),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,

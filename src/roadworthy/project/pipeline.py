@@ -22,6 +22,7 @@ _BEFORE: dict[str, tuple[str, ...]] = {
 }
 _TARGETED = {"staging", "production", "rollback"}
 _CRON = re.compile(r"([\d*/,-]+ ){4}[\d*/,-]+")
+_IMAGE = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -45,7 +46,7 @@ class PipelineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         clouds: Where jobs that deploy sign in, with a token of the CI system and no stored key.
         sign: Whether a release is signed with the key in the secret ROADWORTHY_SIGNING_KEY.
         register: Whether a release is put into the registry as challenger.
-        image_registry: Where images go; None: the CI system's own.
+        image: The image's name without a tag; None: the CI system's own registry.
         keep_days: How long artifacts are kept.
         github_runner: The label of machines that run GitHub's jobs.
         gitlab_image: The image that GitLab's jobs run in.
@@ -67,7 +68,7 @@ class PipelineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     clouds: tuple[CloudName, ...] = ()
     sign: bool = False
     register: bool = False
-    image_registry: str | None = None
+    image: str | None = None
     keep_days: int = 30
     github_runner: str = "ubuntu-24.04"
     gitlab_image: str = "python:3.12-slim-bookworm"
@@ -90,6 +91,11 @@ class PipelineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 "one or more when a stage deploys",
             ),
             Range(all(map(_WORD.fullmatch, self.targets)), "targets", "names of [deploy.NAME]"),
+            Range(
+                self.image is None or bool(_IMAGE.fullmatch(self.image)),
+                "image",
+                "a registry and a name in lower case, without a tag",
+            ),
             Range(_is_branch(self.branch), "branch", "a branch's name"),
             Range(bool(re.fullmatch(r"3\.1[1-3]", self.python)), "python", "3.11, 3.12 or 3.13"),
             Range(

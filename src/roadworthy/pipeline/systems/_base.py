@@ -41,6 +41,11 @@ def installing(options: PipelineSection) -> tuple[str, ...]:
     return (f'python -m pip install --quiet "roadworthy[pipeline,registry,train]=={version}"',)
 
 
+def image_registry(options: PipelineSection) -> str | None:
+    """The host that images go to; None: the CI system's own."""
+    return None if options.image is None else options.image.partition("/")[0]
+
+
 def service_variable(target: str, options: PipelineSection) -> str:
     """The variable that holds the address of a target's service."""
     if len(options.targets) == 1:

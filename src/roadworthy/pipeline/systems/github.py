@@ -10,7 +10,7 @@ from roadworthy.pipeline.pins import pinned
 from roadworthy.pipeline.rules import Finding
 from roadworthy.pipeline.rules.github import inspect
 from roadworthy.pipeline.stages import VERDICT, Command, Event, Job, jobs
-from roadworthy.pipeline.systems._base import about, installing, service_variable
+from roadworthy.pipeline.systems._base import about, image_registry, installing, service_variable
 from roadworthy.pipeline.yaml_text import Noted, emit
 from roadworthy.project import PipelineSection, Project
 
@@ -18,6 +18,7 @@ _ACTION = ".github/actions/roadworthy"
 _MAIN = ".github/workflows/roadworthy.yml"
 _MONITOR = ".github/workflows/roadworthy-monitor.yml"
 _ROLLBACK = ".github/workflows/roadworthy-rollback.yml"
+_REGISTRY = "ghcr.io"
 _SAME_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
 
 
@@ -186,6 +187,9 @@ def _variables(job: Job, options: PipelineSection, many: bool) -> dict[str, str]
     if job.targeted and job.destination:
         name = "vars[matrix.address]" if many else "vars.SERVICE_URL"
         variables["SERVICE_URL"] = f"${{{{ {name} }}}}"
+    if job.writes_packages:
+        image = options.image or f"{_REGISTRY}/${{{{ github.repository }}}}"
+        variables["IMAGE"] = f"{image}:${{{{ github.sha }}}}"
     if job.destination == "":
         variables["DESTINATION"] = "${{ inputs.destination }}"
     return variables
@@ -271,11 +275,12 @@ def _sign_in(cloud: str) -> dict[str, Any]:
 
 
 def _log_in(options: PipelineSection) -> dict[str, Any]:
-    own = options.image_registry is None
+    registry = image_registry(options) or _REGISTRY
+    own = registry == _REGISTRY
     return _uses(
         "docker/login-action",
         {
-            "registry": options.image_registry or "ghcr.io",
+            "registry": registry,
             "username": "${{ github.actor }}" if own else "${{ secrets.REGISTRY_USERNAME }}",
             "password": "${{ github.token }}" if own else "${{ secrets.REGISTRY_PASSWORD }}",
         },

@@ -8,7 +8,7 @@ from roadworthy.pipeline.parts import Part, Plan
 from roadworthy.pipeline.rules import Finding
 from roadworthy.pipeline.rules.gitlab import inspect
 from roadworthy.pipeline.stages import VERDICT, Job, jobs
-from roadworthy.pipeline.systems._base import about, installing, service_variable
+from roadworthy.pipeline.systems._base import about, image_registry, installing, service_variable
 from roadworthy.pipeline.systems.signing_in import token_lines, token_variables
 from roadworthy.pipeline.yaml_text import emit
 from roadworthy.project import PipelineSection, Project
@@ -157,6 +157,7 @@ def _variables(job: Job, options: PipelineSection) -> dict[str, str]:
         variables |= token_variables(options.clouds, _TOKENS)
     if job.writes_packages:
         variables |= {
+            "IMAGE": f"{options.image or '$CI_REGISTRY_IMAGE'}:$CI_COMMIT_SHA",
             "DOCKER_HOST": "tcp://docker:2376",
             "DOCKER_TLS_CERTDIR": "/certs",
             "DOCKER_TLS_VERIFY": "1",
@@ -179,10 +180,11 @@ def _script(job: Job, options: PipelineSection) -> list[str]:
     if job.writes_packages:
         lines.append(_brings("docker", "docker.io"))
     if job.writes_packages or job.reads_packages:
-        own = options.image_registry is None
+        registry = image_registry(options)
+        own = registry is None
         user = "$CI_REGISTRY_USER" if own else "$REGISTRY_USERNAME"
         password = "$CI_REGISTRY_PASSWORD" if own else "$REGISTRY_PASSWORD"
-        place = '"$CI_REGISTRY"' if own else str(options.image_registry)
+        place = registry or '"$CI_REGISTRY"'
         lines.append(
             f'printf \'%s\' "{password}" | docker login --username "{user}" '
             f"--password-stdin {place}"

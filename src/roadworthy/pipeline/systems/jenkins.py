@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from roadworthy.errors import ProjectError
 from roadworthy.pipeline.parts import Part, Plan
 from roadworthy.pipeline.rules import Finding
 from roadworthy.pipeline.rules.jenkins import inspect
 from roadworthy.pipeline.stages import VERDICT, Command, Job, jobs
-from roadworthy.pipeline.systems._base import about, installing, service_variable
+from roadworthy.pipeline.systems._base import about, image_registry, installing, service_variable
 from roadworthy.pipeline.systems.groovy_text import Lines, block, indented, quoted
 from roadworthy.pipeline.systems.signing_in import google_line
 from roadworthy.project import PipelineSection, Project
@@ -34,6 +35,12 @@ class Jenkins:
         """The Jenkinsfiles."""
         made = jobs(project, self.name)
         options = project.pipeline
+        if "image" in options.stages and options.image is None:
+            raise ProjectError(
+                "Jenkins has no registry of its own for images",
+                where="[pipeline] image",
+                fix="name the image: registry.example/team/churn",
+            )
         plans = [Plan(_MAIN, "//", about(self.name), tuple(_main(made, options)))]
         watched = [job for job in made if job.when == "schedule"]
         if watched:
@@ -161,8 +168,9 @@ def _steps(job: Job, commands: Sequence[Command], options: PipelineSection) -> L
         lines += step
     if job.writes_packages or job.reads_packages:
         lines = [*_log_in(options), *lines]
-    if job.name == "image":
-        lines = _with_registry(lines, options)
+    if job.writes_packages:
+        pair = f'withEnv(["IMAGE={options.image}:${{env.GIT_COMMIT}}"])'
+        lines = _with_registry(block(pair, lines))
     stashes = [
         f"stash name: {quoted(kept.name)}, includes: {quoted(kept.paths[0])}"
         for kept in job.keeps
@@ -181,18 +189,14 @@ def _secret(name: str) -> str:
 
 
 def _log_in(options: PipelineSection) -> Lines:
-    if options.image_registry is None:
-        return []  # the agent's own
     line = (
         'printf \'%s\' "$REGISTRY_PASSWORD" | docker login --username "$REGISTRY_USERNAME" '
-        f"--password-stdin {options.image_registry}"
+        f"--password-stdin {image_registry(options)}"
     )
     return [_sh(line)]
 
 
-def _with_registry(lines: Lines, options: PipelineSection) -> Lines:
-    if options.image_registry is None:
-        return lines
+def _with_registry(lines: Lines) -> Lines:
     bound = (
         "usernamePassword(credentialsId: 'registry', usernameVariable: 'REGISTRY_USERNAME', "
         "passwordVariable: 'REGISTRY_PASSWORD')"
@@ -273,7 +277,7 @@ def _environment(job: Job, options: PipelineSection) -> Lines:
 def _signed_in(job: Job, options: PipelineSection) -> Lines:
     lines = _steps(job, job.commands, options)
     if not options.clouds or not job.signs_in:
-        return _with_registry(lines, options) if job.reads_packages else lines
+        return _with_registry(lines) if job.reads_packages else lines
     bound = ", ".join(
         f"file(credentialsId: '{cloud}-oidc', variable: {quoted(_TOKEN_FILES[cloud])})"
         for cloud in options.clouds
@@ -284,7 +288,7 @@ def _signed_in(job: Job, options: PipelineSection) -> Lines:
         pair = 'withEnv(["GOOGLE_APPLICATION_CREDENTIALS=${env.WORKSPACE}/.gcp.json"])'
         lines = [_sh(line), *block(pair, lines)]
     if job.reads_packages:
-        lines = _with_registry(lines, options)
+        lines = _with_registry(lines)
     return block(f"withCredentials([{bound}])", lines)
 
 
