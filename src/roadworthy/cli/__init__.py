@@ -17,6 +17,7 @@ from roadworthy.cli import (
     monitor,
     predict,
     prepare,
+    retrain,
     serve,
     test,
     train,
@@ -41,6 +42,7 @@ app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
+app.command("retrain")(retrain.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(monitor.app, name="monitor")
