@@ -79,7 +79,7 @@ def document(looked: Looked) -> dict[str, Any]:
         "rows": situation.rows,
         "labelled": situation.labelled,
         "actions": msgspec.to_builtins(list(looked.actions)),
-        "findings": msgspec.to_builtins(list(situation.findings)),
+        "findings": msgspec.to_builtins(list(situation.findings), enc_hook=float),
         "quality": msgspec.to_builtins(situation.quality),
         "estimated": msgspec.to_builtins(dict(situation.expected)),
         "concept_gaps": msgspec.to_builtins(list(situation.gaps)),
