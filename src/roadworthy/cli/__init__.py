@@ -8,6 +8,7 @@ import sys
 import typer
 
 from roadworthy.cli import (
+    advise,
     feedback,
     init,
     keys,
@@ -16,6 +17,7 @@ from roadworthy.cli import (
     monitor,
     predict,
     prepare,
+    retrain,
     serve,
     test,
     train,
@@ -39,6 +41,8 @@ app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
+app.command("advise")(advise.advise)
+app.command("retrain")(retrain.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(monitor.app, name="monitor")

@@ -229,4 +229,15 @@ target = {target}
 # retrain_window_days = 90.0 # labelled rows that retraining adds; all when left out
 # retrain_test_share = 0.3   # newest part of them, to compare on
 # retrain_promote = "canary" # no, shadow, yes: what becomes of a challenger that passes
+# alarms.errors = {{ threshold = 0.01, minutes = 5, severity = "page", on = true }}  # also down,
+#                            # latency, no_traffic, log_lost, data, drift, quality, stale_model, ...
+# runbook = "docs/monitoring.md"  # what alarms link to
+# webhook = "env:ALARM_URL"  # notices are posted there
+# smtp = "mail.example:587"  # or mailed; password in ROADWORTHY_SMTP_PASSWORD
+# smtp_security = "starttls" # tls, none
+# smtp_user = "roadworthy"
+# smtp_from = "roadworthy@localhost"
+# smtp_to = []
+# alarm_state = "alarms.json"  # what is open
+# repeat_hours = 24.0        # after which an open alarm is told again
 """

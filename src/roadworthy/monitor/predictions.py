@@ -88,9 +88,9 @@ def read_predictions(
 def predictions_of(entries: Iterable[Logged], contract: Contract) -> Predictions:
     """Logged rows as columns; of a row that was logged twice the later answer counts."""
     ordered = sorted(entries, key=lambda each: (each.time, each.request_id, each.row))
-    scored = [(entry, scores) for entry in ordered if (scores := _scores(entry, contract))]
-    last = {(entry.request_id, entry.row): number for number, (entry, _) in enumerate(scored)}
-    kept = [scored[number] for number in sorted(last.values())]
+    known = [(entry, found) for entry in ordered if (found := _scores(entry, contract))]
+    last = {(entry.request_id, entry.row): number for number, (entry, _) in enumerate(known)}
+    kept = [known[number] for number in sorted(last.values())]
     keys = pl.DataFrame(
         [(e.request_id, e.row, e.version, e.time) for e, _ in kept],
         schema={"request_id": pl.String, "row": pl.Int64, "version": pl.String, "time": pl.Float64},

@@ -8,6 +8,28 @@ import msgspec
 
 from roadworthy.project._range import Range
 
+AlarmName = Literal[
+    "down", "errors", "latency", "no_traffic", "log_lost", "data", "drift", "quality",
+    "stale_model", "certificate", "cpu", "memory", "disk",
+]  # fmt: skip
+AlarmSeverity = Literal["page", "ticket", "info"]
+
+
+class AlarmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[monitor.alarms.NAME]`: what is said of one alarm; None leaves it as it is.
+
+    Attributes:
+        on: Whether there is this alarm.
+        threshold: From where it rings.
+        minutes: For how long it must be so.
+        severity: `page` wakes somebody, `ticket` waits for the morning, `info` is for reading.
+    """
+
+    on: bool = True
+    threshold: float | None = None
+    minutes: float | None = None
+    severity: AlarmSeverity | None = None
+
 
 class CountingKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of `[monitor]` that counting and drift are told by.
@@ -48,6 +70,17 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
         retrain_test_share: Newest part of them on which challenger and champion are compared.
         retrain_promote: What becomes of a challenger that passes: only registered, its canary or
             shadow proposed, or promoted at once.
+        alarms: Alarm -> what is said of it; all others are on as they are.
+        runbook: Address of the page that says what to do about each alarm.
+        webhook: Where notices are posted: an address, or `env:NAME` of a variable that holds it.
+        smtp: `HOST:PORT` of a mail server that notices go through; the password, where
+            `smtp_user` needs one, comes from `ROADWORTHY_SMTP_PASSWORD`.
+        smtp_security: How it is spoken to.
+        smtp_user: Who signs in.
+        smtp_from: Sender.
+        smtp_to: Receivers.
+        alarm_state: File that remembers what is open, so that nothing is told twice.
+        repeat_hours: After which an open alarm is told again.
     """
 
     labels: str = "sqlite:///labels.db"
@@ -57,6 +90,16 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
     retrain_window_days: float | None = None
     retrain_test_share: float = 0.3
     retrain_promote: Literal["no", "shadow", "canary", "yes"] = "canary"
+    alarms: dict[AlarmName, AlarmOptions] = {}
+    runbook: str = "docs/monitoring.md"
+    webhook: str | None = None
+    smtp: str | None = None
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_from: str = "roadworthy@localhost"
+    smtp_to: tuple[str, ...] = ()
+    alarm_state: str = "alarms.json"
+    repeat_hours: float = 24.0
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -72,6 +115,23 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
                 "retrain_test_share",
                 "a share between 0.05 and 0.9",
             ),
+            *(
+                Range(
+                    (each.minutes is None or 0 <= each.minutes <= 10_080)
+                    and (each.threshold is None or each.threshold >= 0),
+                    f"alarms.{name}",
+                    "a threshold of 0 or more, minutes between 0 and 10080 (a week)",
+                )
+                for name, each in self.alarms.items()
+            ),
+            Range(
+                self.webhook is None or self.webhook.startswith(("http://", "https://", "env:")),
+                "webhook",
+                "https://… or env:NAME",
+            ),
+            Range(self.smtp is None or self.smtp.rpartition(":")[2].isdigit(), "smtp", "HOST:PORT"),
+            Range(self.smtp is None or bool(self.smtp_to), "smtp_to", "given together with smtp"),
+            Range(0 < self.repeat_hours <= 8760, "repeat_hours", "above 0 and at most 8760"),
         ]
 
 

@@ -211,6 +211,7 @@ class _Exposition(Collector):
         for key, count in sorted(self.tally.requests.items()):
             requests.add_metric(key.split(_SEPARATOR), count)
         yield requests
+        yield from self._health()
         yield self._durations()
         rows = CounterMetricFamily("roadworthy_rows", "Rows predicted.", labels=["model"])
         classes = CounterMetricFamily(
@@ -233,6 +234,19 @@ class _Exposition(Collector):
         for model_name, column, measure, value in self.drift:
             drift.add_metric([model_name, column, measure], value)
         yield drift
+
+    def _health(self) -> Iterator[Metric]:
+        """What clouds that cannot divide or look at labels ring by."""
+        failed = CounterMetricFamily("roadworthy_errors", "Answers of 5xx.", labels=["model"])
+        errors = {model.name: 0 for model in self.models}
+        for key, count in self.tally.requests.items():
+            model, _, code = key.split(_SEPARATOR)
+            if code.startswith("5"):
+                errors[model] = errors.get(model, 0) + count
+        for model, count in errors.items():
+            failed.add_metric([model], count)
+        yield failed
+        yield GaugeMetricFamily("roadworthy_up", "1 while the server answers.", value=1)
 
     def _info(self) -> Metric:
         info = GaugeMetricFamily(

@@ -1,0 +1,428 @@
+"""Is the advice right? Scripted incidents, of which the cause is known.
+
+    python -m benchmarks.incidents [SEED]
+
+A model is trained on loans, packaged, and asked for eight weeks of rows; something happens at the
+end of week five. Every incident makes real rows, which go through a real bundle into logged
+predictions; labels are joined to them, and `advise` says what to do. An incident names the action
+that is right, and what would be harmful: retraining on broken data always is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from roadworthy.acceptance.references import bundle_scores
+from roadworthy.bundle import Bundle
+from roadworthy.bundle.write import package
+from roadworthy.contract import Contract
+from roadworthy.evaluate import test
+from roadworthy.evaluate.resample import Floats
+from roadworthy.monitor.advice import Action, Swap, advise
+from roadworthy.monitor.feedback import Outcomes
+from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.history import History
+from roadworthy.monitor.inspection import inspect_history
+from roadworthy.monitor.predictions import Predictions
+from roadworthy.observe.counting import RowCounter
+from roadworthy.observe.counts import Counts
+from roadworthy.prepare.columns import encode_columns
+from roadworthy.prepare.rows import BLANK, UNSEEN, Note
+from roadworthy.project import MonitorSection, Project
+from roadworthy.table import read_table
+from roadworthy.table.conform import conform
+from roadworthy.train import train
+
+START = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
+DAYS, BROKEN_FROM = 56.0, 36.0
+REGIONS = ("north", "south", "east", "west", "centre")
+CHANNELS = ("web", "branch", "phone")
+Frame = pl.DataFrame
+Change = Callable[[Frame, np.random.Generator], Frame]
+
+
+@dataclasses.dataclass(frozen=True)
+class Incident:
+    """Something that happens to a model in production.
+
+    Attributes:
+        name: What happens.
+        kind: `pipeline`, `covariate`, `concept`, `calibration`, `season`, `release`, `labels` or
+            `nothing`.
+        right: The actions any of which is right to come first.
+        subject: What the action must be about; empty for anything.
+        world: What changes in the rows before they are true: a shift of the world.
+        broken: What changes in the rows after they are true: a break of the pipeline.
+        turned: What changes in the truth; the log-odds that are added to a row.
+        labels: Share of the recent labels that are known.
+        rows: Predictions.
+        release: Whether a bad version was released.
+        seed: Seed of everything.
+    """
+
+    name: str
+    kind: str
+    right: tuple[str, ...]
+    subject: str = ""
+    world: Change | None = None
+    broken: Change | None = None
+    turned: Callable[[Frame], Floats] | None = None
+    labels: float = 1.0
+    rows: int = 6000
+    release: bool = False
+    seed: int = 0
+
+
+def people(rows: int, random: np.random.Generator, *, season: float = 0.0) -> Frame:
+    """Applications for loans."""
+    age = np.clip(random.gamma(9.0, 4.5, rows), 18, 85).round()
+    income = np.exp(random.normal(10.2 + season, 0.45, rows)).round(-1)
+    debt = np.where(random.random(rows) < 0.25, 0.0, income * random.beta(2, 6, rows)).round(-1)
+    return pl.DataFrame(
+        {
+            "age": age,
+            "income": income,
+            "debt": debt,
+            "temperature": random.normal(12 + 14 * season, 6, rows).round(1),
+            "years": random.poisson(4.0, rows).astype(float),
+            "region": random.choice(REGIONS, rows, p=[0.3, 0.25, 0.2, 0.15, 0.1]),
+            "channel": random.choice(CHANNELS, rows, p=[0.6, 0.3, 0.1]),
+        }
+    )
+
+
+def log_odds(frame: Frame) -> Floats:
+    """The truth: who pays late. Above 60 years it is another one, of which training sees little."""
+    age, income, debt = (frame[name].to_numpy() for name in ("age", "income", "debt"))
+    region = frame["region"].replace_strict(
+        dict(zip(REGIONS, (0.0, 0.6, -0.7, 0.3, -0.3), strict=True)), return_dtype=pl.Float64
+    )
+    burden = debt / income
+    young = -1.1 + 6.5 * burden - 1.2 * (np.log(income) - 10.2) - 0.25 * (frame["years"] - 4)
+    old = -0.5 - 7.0 * burden + 2.2 * (np.log(income) - 10.2) + 0.05 * (frame["years"] - 4)
+    cold = -0.06 * (frame["temperature"].to_numpy() - 12)
+    found: Floats = np.where(age > 62, old, young + region.to_numpy() + cold)
+    return found
+
+
+def truth(odds: Floats, random: np.random.Generator) -> Floats:
+    late: Floats = (random.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(float)
+    return late
+
+
+def make_bundle(folder: Path, *, rows: int = 5000, seed: int = 1, good: bool = True) -> Bundle:
+    """The model: trained on the world as it was; a bad release is one that saw shuffled labels."""
+    random = np.random.default_rng(seed)
+    frame = people(rows, random).filter(pl.col("age") <= 64)
+    late = truth(log_odds(frame), random)
+    if not good:
+        spoilt = random.random(len(late)) < 0.6
+        late = np.where(spoilt, random.permutation(late), late)
+    labelled = frame.with_columns(pl.Series("late", np.where(late == 1, "yes", "no")))
+    project = (
+        Project()
+        .override("train", candidates=("boosting",), budget="15s", folds=3)
+        .override("data", split="random")
+        .override("project", name="loans")
+    )
+    table = read_table(labelled, "late", project=project, name="loans")
+    model = train(table, project=project)
+    return package(model, test(model, table.holdout, project), directory=folder)
+
+
+def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundle, dict[str, Any]]:
+    """The rows, the answers and the labels of an incident."""
+    random = np.random.default_rng(incident.seed)
+    days = np.sort(random.random(incident.rows) * DAYS)
+    recent = days >= BROKEN_FROM
+    frame = people(incident.rows, random)
+    kept = pl.Series(frame["age"].to_numpy() <= 64)
+    frame, days, recent = frame.filter(kept), days[kept.to_numpy()], recent[kept.to_numpy()]
+    if incident.world is not None:
+        frame = _at(frame, recent, incident.world, random)
+    odds = log_odds(frame)
+    if incident.turned is not None:
+        odds = odds + np.where(recent, incident.turned(frame), 0.0)
+    late = truth(odds, random)
+    if incident.broken is not None:
+        frame = _at(frame, recent, incident.broken, random)
+    typed = conform(frame, good.contract)
+    scores = bundle_scores(good, typed)
+    serving, more = good, dict[str, Any]()
+    versions = np.full(len(days), good.version, dtype=object)
+    if incident.release:
+        serving = bad
+        scores = np.where(recent[:, None], bundle_scores(bad, typed), scores)
+        versions[recent] = bad.version
+        at = START + datetime.timedelta(days=BROKEN_FROM)
+        more = {"swap": Swap(bad.version, good.version, at), "before": good}
+    known = ~recent | (random.random(len(days)) < incident.labels)
+    times = START.timestamp() + days * 86400.0
+    keys = pl.DataFrame(
+        {
+            "request_id": [f"{incident.seed}-{number}" for number in range(len(days))],
+            "row": np.zeros(len(days), dtype=np.int64),
+            "version": versions.astype(str),
+            "time": times,
+        }
+    )
+    made = Predictions(good.contract, keys, typed, scores)
+    labels = np.where(known, late, np.nan)
+    return Outcomes(made, labels, np.where(known, times + 3600.0, np.nan)), serving, more
+
+
+def _at(frame: Frame, recent: Any, change: Change, random: np.random.Generator) -> Frame:
+    """A change of the recent rows."""
+    after = change(frame, random)
+    mask = pl.Series(recent)
+    return pl.DataFrame([after[name].zip_with(mask, frame[name]) for name in frame.columns])
+
+
+def answer(
+    incident: Incident, good: Bundle, bad: Bundle, *, counted: bool = True
+) -> tuple[Action, ...]:
+    """What is advised, on the findings of real counts or on the logged rows alone."""
+    outcomes, serving, more = play(incident, good, bad)
+    since = START + datetime.timedelta(days=BROKEN_FROM)
+    found = findings(outcomes.predictions, serving) if counted else None
+    return advise(serving, outcomes, since=since, findings=found, delay_days=0.0, **more)[1]
+
+
+def findings(made: Predictions, bundle: Bundle) -> tuple[Finding, ...]:
+    """What the counts say of the same rows, counted as a server counts them, in parts of a day."""
+    reference = bundle.reference
+    assert reference is not None
+    counter = RowCounter(bundle.contract, bundle.plan, reference.layout)
+    mine = made.take((made.keys["version"] == bundle.version).to_numpy())
+    hours = (mine.times // 21600).astype(np.int64) * 6
+    counts: dict[int, Counts] = {}
+    for hour in np.unique(hours).tolist():
+        rows = mine.take(hours == hour)
+        matrix = encode_columns(rows.inputs, bundle.plan)
+        counts[hour] = counter.count(matrix, noticed(rows.inputs, bundle.contract), rows.scores)
+    days: dict[int, Any] = {}
+    for hour, count in counts.items():
+        days[hour // 24] = days.get(hour // 24, 0) + count.cells
+    now = int((START.timestamp() + DAYS * 86400) // 3600)
+    history = History(reference, counts, now, 0, days)
+    classes = bundle.contract.target.class_names
+    name, version = bundle.manifest.name, bundle.version
+    return inspect_history(history, MonitorSection(), name, version, classes).findings
+
+
+def noticed(frame: Frame, contract: Contract) -> dict[Note, Any]:
+    """Blank and unseen cells, as a server notices them."""
+    found: dict[Note, Any] = {}
+    for place, column in enumerate(contract.columns):
+        cells = frame[column.name]
+        found[BLANK, place] = np.flatnonzero(cells.is_null().to_numpy())
+        if column.kind == "category":
+            strange = ~cells.is_in(list(column.categories)).fill_null(value=True)
+            found[UNSEEN, place] = np.flatnonzero(strange.to_numpy())
+    return found
+
+
+def is_right(incident: Incident, actions: tuple[Action, ...]) -> bool:
+    """Whether the first action is a right one, about the right thing."""
+    first = actions[0]
+    return first.kind in incident.right and incident.subject in ("", first.subject)
+
+
+def column(name: str, change: Callable[[pl.Series, np.random.Generator], Any]) -> Change:
+    """A change of one column."""
+
+    def apply(frame: Frame, random: np.random.Generator) -> Frame:
+        made = pl.Series(name, change(frame[name], random))
+        return frame.with_columns(made.cast(frame[name].dtype, strict=False))
+
+    return apply
+
+
+def blanked(share: float) -> Callable[[pl.Series, np.random.Generator], Any]:
+    def change(cells: pl.Series, random: np.random.Generator) -> Any:
+        gone = pl.Series(random.random(len(cells)) < share)
+        return cells.zip_with(~gone, pl.Series([None] * len(cells), dtype=cells.dtype))
+
+    return change
+
+
+def pipeline_breaks() -> Iterator[Incident]:
+    changes: dict[str, tuple[str, Callable[[pl.Series, np.random.Generator], Any]]] = {
+        "income arrives in thousands": ("income", lambda c, _: c / 1000),
+        "income arrives in cents": ("income", lambda c, _: c * 100),
+        "debt arrives in thousands": ("debt", lambda c, _: c / 1000),
+        "temperature in Fahrenheit": ("temperature", lambda c, _: c * 1.8 + 32),
+        "temperature in Kelvin times ten": ("temperature", lambda c, _: (c + 273.15) * 10),
+        "age in months": ("age", lambda c, _: c * 12),
+        "half of income blank": ("income", blanked(0.5)),
+        "all of income blank": ("income", blanked(1.0)),
+        "a fifth of regions blank": ("region", blanked(0.2)),
+        "debt blank for three in ten": ("debt", blanked(0.3)),
+        "temperature stands still": ("temperature", lambda c, _: np.full(len(c), 14.0)),
+        "income filled with -1": ("income", lambda c, r: np.where(r.random(len(c)) < 0.8, -1, c)),
+        "north is called N": ("region", lambda c, _: c.replace("north", "N")),
+        "regions in capitals": ("region", lambda c, _: c.str.to_uppercase()),
+        "web is called online": ("channel", lambda c, _: c.replace("web", "online")),
+        "sign of temperature turned": ("temperature", lambda c, _: -c - 25),
+    }
+    for number, (name, (where, change)) in enumerate(changes.items()):
+        yield Incident(
+            name, "pipeline", ("fix_source",), where,
+            broken=column(where, change), seed=100 + number,
+        )  # fmt: skip
+    for number, share in enumerate((0.0, 0.02)):
+        yield Incident(
+            f"income in cents, {share:.0%} labelled", "pipeline", ("fix_source",), "income",
+            broken=column("income", lambda c, _: c * 100), labels=share, seed=130 + number,
+        )  # fmt: skip
+
+
+def older(share: float) -> Change:
+    """A campaign among the old, of whom training saw few and of whom another truth holds."""
+
+    def change(frame: Frame, random: np.random.Generator) -> Frame:
+        old = random.random(frame.height) < share
+        age = np.where(old, random.integers(63, 85, frame.height), frame["age"].to_numpy())
+        return frame.with_columns(pl.Series("age", age.astype(float)))
+
+    return change
+
+
+def richer(by: float) -> Change:
+    return column("income", lambda c, _: c * np.exp(by))
+
+
+def covariate_shifts() -> Iterator[Incident]:
+    for number, share in enumerate((0.4, 0.5, 0.6, 0.7, 0.8, 0.9)):
+        yield Incident(
+            f"{share:.0%} of the customers are old now", "covariate", ("retrain",),
+            world=older(share), seed=200 + number,
+        )  # fmt: skip
+    for number, by in enumerate((0.1, 0.15, 0.2)):
+        yield Incident(
+            f"incomes are {by:.0%} higher, and the model knows such", "covariate", ("nothing",),
+            world=richer(by), seed=220 + number,
+        )  # fmt: skip
+    for number, share in enumerate((0.5, 0.7, 0.9)):
+        yield Incident(
+            f"{share:.0%} are old now, hardly a label yet", "covariate", ("collect_labels",),
+            world=older(share), labels=0.03, seed=240 + number,
+        )  # fmt: skip
+
+
+def concept_drifts() -> Iterator[Incident]:
+    def debt(strength: float) -> Callable[[Frame], Floats]:
+        return lambda f: -strength * (f["debt"] / f["income"] - 0.19).to_numpy()
+
+    def region(strength: float) -> Callable[[Frame], Floats]:
+        return lambda f: strength * ((f["region"] == "north").to_numpy() * 1.5 - 0.45)
+
+    def warm(strength: float) -> Callable[[Frame], Floats]:
+        return lambda f: strength * (f["temperature"].to_numpy() - 12.0) / 6.0
+
+    turns = {
+        "debt matters no more": debt(6.5), "debt helps now": debt(10.0),
+        "the north pays late now": region(1.2), "the north pays late as never": region(1.8),
+        "warmth matters now": warm(1.0), "warmth matters much": warm(1.6),
+        "debt and north": lambda f: debt(6.0)(f) + region(1.0)(f),
+    }  # fmt: skip
+    for number, (name, turned) in enumerate(turns.items()):
+        yield Incident(name, "concept", ("retrain",), turned=turned, seed=300 + number)
+    for number, share in enumerate((0.03, 0.05, 0.08)):
+        yield Incident(
+            f"debt helps now, {share:.0%} labelled", "labels", ("collect_labels",),
+            turned=debt(14.0), labels=share, seed=320 + number,
+        )  # fmt: skip
+
+
+def calibrations() -> Iterator[Incident]:
+    for number, by in enumerate((1.0, 1.3, 1.6, -1.0, -1.4, 2.0, 0.8)):
+        yield Incident(
+            f"log-odds of paying late {by:+g} for all", "calibration",
+            ("move_threshold", "recalibrate"),
+            turned=functools.partial(shifted, by), seed=400 + number,
+        )  # fmt: skip
+
+
+def shifted(by: float, frame: Frame) -> Floats:
+    return np.full(frame.height, by)
+
+
+def warmer(by: float, cells: pl.Series, _: np.random.Generator) -> pl.Series:
+    return cells + by
+
+
+def seasons() -> Iterator[Incident]:
+    for number, by in enumerate((6.0, 8.0, -5.0, -7.0, 4.0, 10.0)):
+        yield Incident(
+            f"the season is {by:+g} degrees", "season", ("nothing",),
+            world=column("temperature", functools.partial(warmer, by)), seed=500 + number,
+        )  # fmt: skip
+
+
+def releases() -> Iterator[Incident]:
+    for number in range(5):
+        yield Incident(
+            f"a bad version, {number}", "release", ("roll_back",), release=True, seed=600 + number
+        )
+
+
+def quiet() -> Iterator[Incident]:
+    for number in range(8):
+        yield Incident(
+            f"nothing, {number}", "nothing", ("nothing",), rows=(3000, 6000)[number % 2],
+            labels=(1.0, 0.3, 0.0)[number % 3], seed=700 + number,
+        )  # fmt: skip
+
+
+def incidents(seed: int = 0) -> list[Incident]:
+    """All of them; another seed gives other rows."""
+    found = [
+        *pipeline_breaks(), *covariate_shifts(), *concept_drifts(), *calibrations(), *seasons(),
+        *releases(), *quiet(),
+    ]  # fmt: skip
+    return [dataclasses.replace(each, seed=each.seed + 10_000 * seed) for each in found]
+
+
+def main() -> None:
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    with tempfile.TemporaryDirectory() as folder:
+        good = make_bundle(Path(folder))
+        bad = make_bundle(Path(folder), seed=2, good=False)
+        for counted in (True, False):
+            print("findings of the counts" if counted else "findings of the logged rows alone")
+            judge(incidents(seed), good, bad, counted=counted)
+
+
+def judge(played: list[Incident], good: Bundle, bad: Bundle, *, counted: bool) -> None:
+    right, total, harmful = Counter[str](), Counter[str](), 0
+    for incident in played:
+        actions = answer(incident, good, bad, counted=counted)
+        good_advice = is_right(incident, actions)
+        right[incident.kind] += good_advice
+        total[incident.kind] += 1
+        if incident.kind == "pipeline":
+            harmful += any(action.kind == "retrain" for action in actions)
+        if not good_advice:
+            given = ", ".join(f"{a.kind} {a.subject}".strip() for a in actions[:3])
+            print(f"wrong: {incident.kind}: {incident.name}: {given}")
+    print(f"{'kind':12} {'right':>6} {'of':>4}")
+    for kind, count in total.items():
+        print(f"{kind:12} {right[kind]:6} {count:4}")
+    print(f"{'all':12} {right.total():6} {total.total():4}  {right.total() / total.total():.0%}")
+    print(f"'retrain' advised on broken data: {harmful}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Join it all: from logged predictions, labels and findings to advice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from roadworthy.bundle import Bundle
+from roadworthy.evaluate import Scored, Slice
+from roadworthy.evaluate.resample import Floats
+from roadworthy.monitor import estimate, logged
+from roadworthy.monitor.advice.gains import Gains, measure_gains
+from roadworthy.monitor.advice.rules import Action, decide
+from roadworthy.monitor.advice.situation import Situation, Swap
+from roadworthy.monitor.estimate import ConfidenceEstimator, DirectEstimator, Estimator
+from roadworthy.monitor.feedback import Outcomes
+from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.predictions import Predictions
+from roadworthy.monitor.quality import PeriodLength, Quality, holdout_metrics, quality
+from roadworthy.monitor.quality import findings as quality_findings
+from roadworthy.prepare.columns import encode_columns
+
+_MIN_REFERENCE = 300
+_SEEN_ON_ROWS = ("range", "unit_change")
+
+
+def advise(
+    bundle: Bundle,
+    outcomes: Outcomes,
+    *,
+    since: datetime | None = None,
+    findings: Sequence[Finding] | None = None,
+    swap: Swap | None = None,
+    before: Bundle | None = None,
+    period: PeriodLength = "week",
+    delay_days: float | None = None,
+) -> tuple[Situation, tuple[Action, ...]]:
+    """What to do about a model in production.
+
+    Args:
+        bundle: The model in production.
+        outcomes: Its logged predictions, with what labels are known; older rows serve as the
+            reference of estimates.
+        since: From when rows are recent; None takes the newest third of their time.
+        findings: Of part one's counts; None looks at the logged rows themselves.
+        swap: The last swap of versions.
+        before: The version that it replaced, to compare with.
+        period: What quality is told by.
+        delay_days: Age from which a label is expected.
+
+    Returns:
+        What is known, and the ranked actions.
+    """
+    situation = look(
+        bundle, outcomes, since=since, findings=findings, swap=swap, before=before,
+        period=period, delay_days=delay_days,
+    )  # fmt: skip
+    return situation, decide(situation)
+
+
+def look(
+    bundle: Bundle,
+    outcomes: Outcomes,
+    *,
+    since: datetime | None = None,
+    findings: Sequence[Finding] | None = None,
+    swap: Swap | None = None,
+    before: Bundle | None = None,
+    period: PeriodLength = "week",
+    delay_days: float | None = None,
+) -> Situation:
+    """Everything that advice is decided on; arguments as `advise`."""
+    mine = (outcomes.predictions.keys["version"] == bundle.version).to_numpy()
+    if mine.any():  # what another version answered says nothing of this one
+        outcomes = outcomes.take(mine)
+    start = _start(outcomes.predictions.times) if since is None else since.timestamp()
+    young = outcomes.predictions.times >= start
+    recent, older = outcomes.take(young), outcomes.take(~young)
+    moment = datetime.fromtimestamp(start, UTC) if math.isfinite(start) else None
+    told = _findings(recent.predictions, moment, findings)
+    reference = holdout_metrics(bundle)
+    measured: Quality | None = None
+    if recent.known.any():
+        measured = quality(recent, reference=reference, period=period, delay_days=delay_days)
+        told += quality_findings(measured)
+    made = _estimator(bundle, older)
+    expected: dict[str, estimate.Expected] = {}
+    gaps: tuple[estimate.ConceptGap, ...] = ()
+    if made is not None:
+        expected, gaps = made.estimate(recent.predictions), estimate.concept_gap(recent, made)
+    values = {name: each.value for name, each in reference.items() if each.value is not None}
+    told += estimate.findings(gaps, expected, values)
+    labelled = recent.take(recent.known)
+    scored = labelled.scored()
+    return Situation(
+        model=bundle.manifest.name,
+        target=bundle.contract.target,
+        rows=len(recent),
+        labelled=len(labelled),
+        findings=tuple(told),
+        quality=measured,
+        gaps=gaps,
+        expected=expected,
+        reference=values,
+        gains=_gains(bundle, labelled, scored, before),
+        importance=_importance(bundle),
+        changed=change_point(outcomes),
+        swap=swap,
+        worst_slice=_worst(measured),
+    )
+
+
+def _findings(
+    recent: Predictions, moment: datetime | None, counted: Sequence[Finding] | None
+) -> list[Finding]:
+    """What the counts say, and where rows are logged what they say of numbers.
+
+    Counts know bins: whether numbers that left their range are in another unit or of another world
+    is seen on the numbers themselves, so the rows decide that where there are any.
+    """
+    rows = logged.logged_findings(recent, moment)
+    if counted is None:
+        return rows
+    if len(recent) < logged.MIN_ROWS:
+        return list(counted)
+    kept = [finding for finding in counted if finding.kind not in _SEEN_ON_ROWS]
+    known = {(finding.kind, finding.subject) for finding in kept}
+    broken = [f for f in rows if f.kind != "drift" and (f.kind, f.subject) not in known]
+    return [*broken, *kept]
+
+
+def change_point(outcomes: Outcomes) -> datetime | None:
+    """When the mean loss of labelled rows changed, by the largest excursion of its sum.
+
+    The CUSUM statistic of a single change (Page 1955), with the bound of a Brownian bridge at one
+    in a thousand (1.95; Kolmogorov's distribution).
+    """
+    labelled = outcomes.take(outcomes.known)
+    scored = labelled.scored()
+    if len(scored) < 100:
+        return None
+    loss = scored.outcome if scored.regression else 1.0 - scored.outcome
+    spread = float(loss.std())
+    if spread == 0:
+        return None
+    sums = np.cumsum(loss - loss.mean()) / (spread * math.sqrt(len(loss)))
+    place = int(np.abs(sums[:-1]).argmax())
+    if abs(sums[place]) < 1.95:
+        return None
+    return datetime.fromtimestamp(float(labelled.predictions.times[place + 1]), UTC)
+
+
+def _start(times: Floats) -> float:
+    """From when rows are recent: the newest third of their time."""
+    if not len(times):
+        return -math.inf
+    return float(times.max() - (times.max() - times.min()) / 3.0)
+
+
+def _estimator(bundle: Bundle, older: Outcomes) -> Estimator | None:
+    """Fitted on older labelled rows, else on the calibration curve that the report keeps."""
+    reference = older.take(older.known).scored()
+    if len(reference) >= _MIN_REFERENCE:
+        if reference.regression:
+            return DirectEstimator(reference, bundle.plan)
+        return ConfidenceEstimator(reference)
+    if bundle.contract.target.task == "regression":
+        return None
+    curve = bundle.report.get("curves", {}).get("calibration", [])
+    bins = [each for each in curve if each["true"]["value"] is not None]
+    if len(bins) < 3:
+        return None
+    claimed = np.array([each["claimed"] for each in bins])
+    true = np.array([each["true"]["value"] for each in bins])
+    rows = np.array([each["rows"] for each in bins], dtype=np.float64)
+    return ConfidenceEstimator.from_bins(bundle.contract.target, claimed, true, rows)
+
+
+def _gains(bundle: Bundle, labelled: Outcomes, scored: Scored, before: Bundle | None) -> Gains:
+    old = None
+    if before is not None and before.contract.target.classes == bundle.contract.target.classes:
+        known = set(labelled.predictions.inputs.columns)
+        if known >= set(before.contract.names):
+            matrix = encode_columns(labelled.predictions.inputs, before.plan)
+            old = before.engine.run_many(matrix) if len(matrix) else None
+    return measure_gains(scored, bundle.plan, old)
+
+
+def _importance(bundle: Bundle) -> dict[str, float]:
+    """Column -> its share of what the model loses without it."""
+    drops = {
+        each["column"]: max(0.0, each["drop"]["value"] or 0.0)
+        for each in bundle.report.get("importance", [])
+    }
+    total = sum(drops.values())
+    return {name: drop / total for name, drop in drops.items()} if total > 0 else {}
+
+
+def _worst(measured: Quality | None) -> str | None:
+    """The subgroup that is worst beyond chance although few of its labels are known."""
+    if measured is None:
+        return None
+
+    def gap(entry: Slice) -> float:
+        found = entry.gaps.get(entry.metric)
+        return found.low if found is not None and found.low is not None else -math.inf
+
+    beyond = [entry for entry in measured.slices if gap(entry) > 0]
+    if not beyond:
+        return None
+    worst = max(beyond, key=lambda entry: (gap(entry), entry.column, entry.value))
+    return f"{worst.column} = {worst.value}"

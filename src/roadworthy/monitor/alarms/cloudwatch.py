@@ -1,0 +1,163 @@
+"""CloudWatch alarms (the parameters of PutMetricAlarm) and a dashboard.
+
+Metrics come under the names that `/metrics` gives them, in the namespace `Roadworthy`; those of the
+machine from EC2 and from the CloudWatch agent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roadworthy.bundle.manifest import to_json
+from roadworthy.monitor.alarms._base import KINDS, Alarm, Place
+
+NAMESPACE = "Roadworthy"
+_OPERATORS = {">": "GreaterThanThreshold", "<": "LessThanThreshold"}
+_MACHINE = {
+    "cpu": ("AWS/EC2", "CPUUtilization"),
+    "memory": ("CWAgent", "mem_used_percent"),
+    "disk": ("CWAgent", "disk_used_percent"),
+}
+_SINGLE = {
+    "down": ("roadworthy_up", "Minimum"),
+    "no_traffic": ("roadworthy_requests_total", "Sum"),
+    "log_lost": ("roadworthy_log_dropped_total", "Sum"),
+    "stale_model": ("roadworthy_model_age_days", "Maximum"),
+    "certificate": ("roadworthy_certificate_days", "Minimum"),
+}
+_MISSING = {"down": "breaching", "no_traffic": "breaching"}
+
+
+class CloudWatch:
+    """`alarms.json`: one PutMetricAlarm each; `dashboard.json`: the body of PutDashboard."""
+
+    name = "cloudwatch"
+
+    def render(self, alarms: tuple[Alarm, ...], place: Place) -> dict[str, bytes]:
+        """See `AlarmTarget`."""
+        rendered = [_alarm(alarm, place) for alarm in alarms]
+        return {
+            "cloudwatch-alarms.json": to_json(rendered),
+            "cloudwatch-dashboard.json": to_json(_dashboard(rendered, place)),
+        }
+
+
+def _alarm(alarm: Alarm, place: Place) -> dict[str, Any]:
+    seconds, count = _periods(alarm)
+    percent = 100.0 if alarm.name in _MACHINE else 1.0
+    document: dict[str, Any] = {
+        "AlarmName": f"roadworthy-{place.model}-{alarm.name}",
+        "AlarmDescription": (
+            f"{alarm.severity}: {place.model}: {alarm.what}. {alarm.action}. {alarm.link}"
+        ),
+        "ComparisonOperator": _OPERATORS[alarm.direction],
+        "Threshold": alarm.threshold * percent,
+        "EvaluationPeriods": count,
+        "DatapointsToAlarm": count,
+        "TreatMissingData": _MISSING.get(alarm.name, "notBreaching"),
+        "ActionsEnabled": True,
+        "AlarmActions": [place.notify] if place.notify else [],
+        "OKActions": [place.notify] if place.notify else [],
+        "Tags": [{"Key": "roadworthy", "Value": place.model}],
+    }
+    queries = _queries(alarm, place, seconds)
+    if len(queries) > 1:
+        return document | {"Metrics": queries}
+    stat = queries[0]["MetricStat"]
+    how = "ExtendedStatistic" if str(stat["Stat"]).startswith("p") else "Statistic"
+    return document | {
+        "Namespace": stat["Metric"]["Namespace"],
+        "MetricName": stat["Metric"]["MetricName"],
+        "Dimensions": stat["Metric"]["Dimensions"],
+        "Period": stat["Period"],
+        how: stat["Stat"],
+    }
+
+
+def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
+    model = {"model": place.model}
+    if alarm.name == "errors":
+        return [
+            _metric("errors", "roadworthy_errors_total", model, "Sum", seconds),
+            _metric("requests", "roadworthy_requests_total", model, "Sum", seconds),
+            _formula("errors / IF(requests > 0, requests, 1)", alarm.what),
+        ]
+    if alarm.name == "latency":
+        name = "roadworthy_request_duration_seconds"
+        return [_metric("m", name, model, "p99", seconds)]
+    if alarm.name in KINDS:
+        kinds = [
+            _metric(f"m{number}", "roadworthy_findings", model | {"kind": kind}, "Maximum", seconds)
+            for number, kind in enumerate(KINDS[alarm.name])
+        ]
+        return [*kinds, _formula("MAX(METRICS())", alarm.what)]
+    if alarm.name in _MACHINE:
+        space, name = _MACHINE[alarm.name]
+        where = {"InstanceId": place.resource or "INSTANCE"}
+        return [_metric("m", name, where, "Average", seconds, space)]
+    name, stat = _SINGLE[alarm.name]
+    return [_metric("m", name, model, stat, seconds)]
+
+
+def _metric(
+    key: str, name: str, where: dict[str, str], stat: str, seconds: int, space: str = NAMESPACE
+) -> dict[str, Any]:
+    dimensions = [{"Name": key, "Value": value} for key, value in sorted(where.items())]
+    metric = {"Namespace": space, "MetricName": name, "Dimensions": dimensions}
+    return {
+        "Id": key,
+        "MetricStat": {"Metric": metric, "Period": seconds, "Stat": stat},
+        "ReturnData": False,
+    }
+
+
+def _formula(text: str, label: str) -> dict[str, Any]:
+    return {"Id": "result", "Expression": text, "Label": label, "ReturnData": True}
+
+
+def _periods(alarm: Alarm) -> tuple[int, int]:
+    """Period in seconds (a multiple of 60) and how many of them; together a day at most."""
+    minutes = min(max(1, round(alarm.minutes)), 1440)
+    length = 1 if minutes <= 5 else 5 if minutes <= 60 else 60
+    return length * 60, max(1, minutes // length)
+
+
+def _dashboard(alarms: list[dict[str, Any]], place: Place) -> dict[str, Any]:
+    duration = "roadworthy_request_duration_seconds"
+    graphs = {
+        "requests": [[NAMESPACE, "roadworthy_requests_total", "model", place.model]],
+        "errors": [[NAMESPACE, "roadworthy_errors_total", "model", place.model]],
+        "p99 latency": [[NAMESPACE, duration, "model", place.model, {"stat": "p99"}]],
+        "quality": [
+            [{"expression": _search("roadworthy_quality", place), "id": "q"}],
+            [{"expression": _search("roadworthy_quality_estimated", place), "id": "e"}],
+        ],
+        "findings": [[{"expression": _search("roadworthy_findings", place), "id": "f"}]],
+    }  # fmt: skip
+    widgets: list[dict[str, Any]] = [
+        {
+            "type": "metric", "x": 8 * (number % 3), "y": 6 * (number // 3), "width": 8,
+            "height": 6,
+            "properties": {
+                "title": f"{place.model}: {title}", "metrics": metrics, "view": "timeSeries",
+                "stat": "Sum", "period": 300, "region": "${AWS_REGION}",
+            },
+        }
+        for number, (title, metrics) in enumerate(graphs.items())
+    ]  # fmt: skip
+    names = [
+        f"arn:aws:cloudwatch:${{AWS_REGION}}:${{AWS_ACCOUNT}}:alarm:{each['AlarmName']}"
+        for each in alarms
+    ]
+    widgets.append(
+        {
+            "type": "alarm", "x": 16, "y": 6, "width": 8, "height": 6,
+            "properties": {"title": "alarms", "alarms": names},
+        }
+    )  # fmt: skip
+    return {"widgets": widgets}
+
+
+def _search(name: str, place: Place) -> str:
+    wanted = f'Namespace="{NAMESPACE}" MetricName="{name}" model="{place.model}"'
+    return f"SEARCH('{wanted}', 'Maximum')"

@@ -1,0 +1,286 @@
+"""Notices that we send ourselves, by webhook and by mail: once an alarm, not once a look.
+
+What is open lies in a file that is locked while it is used. A finding opens when it was there twice
+in a row (a serious one at once), and is over when it was gone three times in a row; meanwhile it is
+told again only after `repeat_hours`. A notice that could not be delivered is tried again at the
+next look, and the file is written when it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import smtplib
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from email.message import EmailMessage
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.monitor.findings import Finding
+from roadworthy.project.monitor import QualityKeys
+
+_OPENS_AFTER, _ENDS_AFTER = 2, 3
+_SECONDS = 10.0
+PASSWORD = "ROADWORTHY_SMTP_PASSWORD"
+
+
+class OpenAlarm(msgspec.Struct, kw_only=True):
+    """What is remembered of a finding.
+
+    Attributes:
+        seen: Looks in a row that found it.
+        gone: Looks in a row that did not, after it opened.
+        told: When it was told last, seconds since 1970; 0 for not yet.
+        since: When it was seen first.
+        what: What it said last.
+        severity: And how grave it was.
+    """
+
+    seen: int = 0
+    gone: int = 0
+    told: float = 0.0
+    since: float = 0.0
+    what: str = ""
+    severity: str = "warning"
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent.
+
+    Attributes:
+        state: `open`, `open_still` (told again) or `over`.
+        key: `kind: subject`, the same from opening to end.
+        model: The model.
+        severity: How grave.
+        what: In a sentence.
+        since: When it began, seconds since 1970.
+        fix: What to do.
+        link: Where it says what to do.
+    """
+
+    state: Literal["open", "open_still", "over"]
+    key: str
+    model: str
+    severity: str
+    what: str
+    since: float
+    fix: str = ""
+    link: str = ""
+
+
+Send = Callable[[Sequence[Notice]], None]
+
+
+def tell(
+    findings: Sequence[Finding],
+    model: str,
+    options: QualityKeys,
+    *,
+    sends: Sequence[Send] | None = None,
+    now: float | None = None,
+) -> list[Notice]:
+    """Take note of findings, and send what is new, over or due again.
+
+    Args:
+        findings: What was found at this look; `info` is not told.
+        model: The model.
+        options: `[monitor]`.
+        sends: Ways to send; None takes those that the options name.
+        now: Seconds since 1970.
+
+    Returns:
+        What was sent.
+
+    Raises:
+        InputError: The state file is none.
+        OutsideError: A notice could not be delivered or the state not be kept; the next look
+            tries again.
+    """
+    moment = time.time() if now is None else now
+    ways = ways_to_send(options) if sends is None else sends
+    with _locked(Path(options.alarm_state)) as file:
+        whole = _read(file, options.alarm_state)
+        state = whole.setdefault(model, {})
+        notices = _step(state, findings, model, options, moment)
+        if notices:
+            for send in ways:
+                send(notices)
+        _write(Path(options.alarm_state), whole)
+    return notices
+
+
+def _step(
+    state: dict[str, OpenAlarm],
+    findings: Sequence[Finding],
+    model: str,
+    options: QualityKeys,
+    now: float,
+) -> list[Notice]:
+    notices = []
+    found = {f"{f.kind}: {f.subject}": f for f in findings if f.severity != "info"}
+    for key, finding in sorted(found.items()):
+        entry = state.setdefault(key, OpenAlarm(since=now))
+        entry.seen, entry.gone = entry.seen + 1, 0
+        worse = finding.severity == "serious" and entry.severity != "serious" and entry.told > 0
+        entry.what, entry.severity = finding.what, finding.severity
+        due = entry.told and (now - entry.told >= options.repeat_hours * 3600 or worse)
+        opens = not entry.told and (entry.seen >= _OPENS_AFTER or finding.severity == "serious")
+        if opens or due:
+            entry.told = now
+            notices.append(
+                Notice(
+                    state="open" if opens else "open_still", key=key, model=model,
+                    severity=finding.severity, what=finding.what, since=entry.since,
+                    fix=finding.fix, link=f"{options.runbook}#{finding.kind.replace('_', '-')}",
+                )
+            )  # fmt: skip
+    for key in sorted(set(state) - set(found)):
+        entry = state[key]
+        entry.gone += 1
+        if not entry.told:
+            del state[key]  # it was there once: chance
+        elif entry.gone >= _ENDS_AFTER:
+            del state[key]
+            notices.append(
+                Notice(
+                    state="over", key=key, model=model, severity=entry.severity, what=entry.what,
+                    since=entry.since,
+                )
+            )  # fmt: skip
+    return notices
+
+
+def ways_to_send(options: QualityKeys) -> list[Send]:
+    """The ways that `[monitor]` names.
+
+    Raises:
+        InputError: A variable that should hold the address is not set.
+    """
+    ways: list[Send] = []
+    if options.webhook is not None:
+        address = options.webhook
+        if address.startswith("env:"):
+            address = os.environ.get(address[4:], "")
+            if not address.startswith(("http://", "https://")):
+                raise InputError(
+                    f"the variable {options.webhook[4:]} holds no address",
+                    where="[monitor] webhook",
+                    fix="set it to https://…",
+                )
+        ways.append(lambda notices: post(address, notices))
+    if options.smtp is not None:
+        ways.append(lambda notices: mail(options, notices))
+    return ways
+
+
+def post(address: str, notices: Sequence[Notice]) -> None:
+    """Post notices as one JSON document; `text` is what chat systems show.
+
+    Raises:
+        OutsideError: It was not taken. The address, which may be a secret, is not told.
+    """
+    lines = [f"[{n.state}] {n.severity}: {n.model}: {n.what}" for n in notices]
+    content = {"text": "\n".join(lines), "notices": msgspec.to_builtins(list(notices))}
+    request = urllib.request.Request(
+        address,
+        json.dumps(content).encode(),
+        {"Content-Type": "application/json", "User-Agent": "roadworthy"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+            answer.read(1000)
+    except urllib.error.HTTPError as error:
+        raise _undelivered(f"the webhook answered {error.code}", "[monitor] webhook") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        what = f"the webhook cannot be reached: {reason}"
+        raise _undelivered(what, "[monitor] webhook") from None
+
+
+def mail(options: QualityKeys, notices: Sequence[Notice]) -> None:
+    """Mail notices, all in one message.
+
+    Raises:
+        OutsideError: The server did not take it.
+    """
+    message = EmailMessage()
+    first = notices[0]
+    more = f" (and {len(notices) - 1} more)" if len(notices) > 1 else ""
+    message["Subject"] = _one_line(f"[{first.severity}] {first.model}: {first.what}{more}")
+    message["From"], message["To"] = options.smtp_from, ", ".join(options.smtp_to)
+    body = [
+        f"{n.state.replace('_', ' ')}: {n.what}\n  what to do: {n.fix or '-'}\n  {n.link}"
+        for n in notices
+    ]
+    message.set_content("\n\n".join(body) + "\n")
+    host, _, port = str(options.smtp).rpartition(":")
+    context = ssl.create_default_context()
+    try:
+        with contextlib.ExitStack() as stack:
+            server: smtplib.SMTP
+            if options.smtp_security == "tls":
+                server = smtplib.SMTP_SSL(host, int(port), timeout=_SECONDS, context=context)
+            else:
+                server = smtplib.SMTP(host, int(port), timeout=_SECONDS)
+            stack.enter_context(server)
+            if options.smtp_security == "starttls":
+                server.starttls(context=context)
+            if options.smtp_user is not None:
+                server.login(options.smtp_user, os.environ.get(PASSWORD, ""))
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        what = f"the mail server did not take the notice: {type(error).__name__}"
+        raise _undelivered(what, f"[monitor] smtp {options.smtp}") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _undelivered(what: str, where: str) -> OutsideError:
+    return OutsideError(what, where=where, fix="it is tried again at the next look")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    """The state file, alone; a lock is let go by the system when a process dies."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(path.name + ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path.touch()
+            with path.open("rb") as file:
+                yield file
+    except OSError as error:
+        raise OutsideError(
+            f"the state of alarms cannot be kept: {error.strerror or error}", where=str(path)
+        ) from None
+
+
+def _read(file: IO[bytes], shown: str) -> dict[str, dict[str, OpenAlarm]]:
+    content = file.read()
+    try:
+        kind = dict[str, dict[str, OpenAlarm]]
+        return msgspec.json.decode(content, type=kind) if content else {}
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"the state of alarms is damaged: {error}",
+            where=shown,
+            fix="delete the file; what is open will be told again",
+        ) from None
+
+
+def _write(path: Path, state: dict[str, dict[str, OpenAlarm]]) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(state, order="sorted"), indent=2))
+    draft.replace(path)

@@ -1,0 +1,115 @@
+"""Advice: right on scripted incidents, the same every time, never retraining on broken data."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+from benchmarks.incidents import answer, incidents, is_right, make_bundle, play
+
+from roadworthy.bundle import Bundle
+from roadworthy.evaluate import Estimate
+from roadworthy.monitor.advice import Gain, Gains, Situation, Swap, advise, decide
+from roadworthy.monitor.advice.advise import change_point
+from roadworthy.monitor.findings import BROKEN_DATA, Finding
+from tests.monitor.made import BINARY, DAY, NUMBER, START, outcomes
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    folder = tmp_path_factory.mktemp("models")
+    return make_bundle(folder), make_bundle(folder, seed=2, good=False)
+
+
+def test_at_least_nine_of_ten_of_fifty_incidents_are_answered_right(
+    models: tuple[Bundle, Bundle],
+) -> None:
+    played = incidents()
+    assert len(played) >= 50
+    wrong = []
+    for incident in played:
+        actions = answer(incident, *models)
+        if incident.kind == "pipeline":
+            assert not [a for a in actions if a.kind in ("retrain", "recalibrate")], incident.name
+        if not is_right(incident, actions):
+            wrong.append((incident.name, actions[0].kind, actions[0].subject))
+        for action in actions:
+            assert action.what
+            assert action.evidence
+            if action.kind in ("retrain", "move_threshold", "roll_back"):
+                assert action.gain is not None
+                assert action.gain.low < action.gain.high
+                assert action.command.startswith("roadworthy ")
+    assert len(wrong) <= len(played) // 10, wrong
+
+
+def test_the_same_situation_gives_the_same_advice(models: tuple[Bundle, Bundle]) -> None:
+    (incident,) = [each for each in incidents() if each.name == "debt helps now"]
+    first, second = (answer(incident, *models) for _ in range(2))
+    assert first == second
+    assert "--since 2026-02-" in first[0].command
+
+
+BETTER = Estimate(0.05, 0.04, 0.06)
+GOOD = Gain(metric="accuracy", value=BETTER, loss=BETTER, rows=900)
+EVERYTHING = Gains(
+    threshold=msgspec.structs.replace(GOOD, setting=0.4),
+    recalibrate=GOOD, retrain=GOOD, beyond=GOOD, roll_back=GOOD,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(BROKEN_DATA))
+def test_broken_data_of_any_kind_are_never_answered_by_retraining(kind: str) -> None:
+    broken = Finding(kind, "serious", "income", "it broke")  # type: ignore[arg-type]
+    drift = Finding("concept_drift", "serious", "prediction", "it turned")
+    situation = Situation("m", BINARY, 5000, 5000, (drift, broken), gains=EVERYTHING)
+    actions = decide(situation)
+    assert (actions[0].kind, actions[0].subject) == ("fix_source", "income")
+    assert {action.kind for action in actions} <= {"fix_source", "roll_back"}
+
+
+def test_a_bad_release_comes_before_retraining() -> None:
+    swap = Swap("b" * 64, "a" * 64, datetime(2026, 1, 5, tzinfo=UTC))
+    drift = Finding("concept_drift", "serious", "prediction", "it turned")
+    actions = decide(Situation("m", BINARY, 900, 900, (drift,), gains=EVERYTHING, swap=swap))
+    assert [action.kind for action in actions][:2] == ["roll_back", "retrain"]
+
+
+def test_without_anything_to_tell_the_advice_is_to_do_nothing() -> None:
+    (action,) = decide(Situation("m", BINARY, 0, 0))
+    assert (action.kind, action.command) == ("nothing", "")
+
+
+def test_no_rows_a_blank_column_and_one_class_only_end_in_advice(
+    models: tuple[Bundle, Bundle],
+) -> None:
+    (incident,) = [each for each in incidents() if each.name == "all of income blank"]
+    made, serving, _ = play(incident, *models)
+    for rows in (np.zeros(len(made), dtype=bool), np.arange(len(made)) == 3, made.labels == 1.0):
+        _, actions = advise(serving, made.take(rows))
+        assert actions
+
+
+def test_the_day_on_which_losses_changed_is_found_and_none_in_a_steady_world() -> None:
+    for target in (BINARY, NUMBER):
+        steady = outcomes(target, 2000, 1, days=20.0)
+        assert change_point(steady) is None
+        turned = outcomes(target, 2000, 2, days=20.0, turned=2.0)
+        late = np.arange(2000) >= 1000
+        labels = np.where(late, turned.labels, _known_truth(turned))
+        moment = change_point(dataclasses.replace(turned, labels=labels))
+        assert moment is not None
+        assert abs(moment.timestamp() - (START + 10 * DAY)) < 2 * DAY
+
+
+def _known_truth(made) -> np.ndarray:
+    """Labels of the world that the model knows."""
+    random = np.random.default_rng(0)
+    scores = made.predictions.scores
+    if made.target.task == "regression":
+        spread = 0.3 + np.abs(made.predictions.inputs["a"].to_numpy())
+        return scores + random.normal(0, 1, len(scores)) * spread
+    return (random.random(len(scores)) < scores[:, 1]).astype(float)
