@@ -128,3 +128,35 @@ def test_every_kind_of_model_is_counted(
     cells = counted(trained, tmp_path / "counts").cells
     layout = trained.bundle.reference.layout
     assert layout.service(cells, "scored") == layout.score_table(cells).sum() == 2 * len(rows)
+
+
+def test_a_version_that_is_swapped_out_is_counted_to_its_end_and_leaves_nothing_behind(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    old, new = bundles["binary"].bundle, bundles["linear"].bundle
+    link = tmp_path / "current"
+    link.symlink_to(old.path.resolve())
+    (tmp_path / "roadworthy.toml").write_text(
+        "[serve]\nfollow = true\n[monitor]\ncounts = 'counts'\ncounts_seconds = 0.3\n"
+    )
+    store = WindowStore(tmp_path / "counts")
+    with serving(link, cwd=tmp_path) as server:
+        server.predict([ROW] * 3)
+        draft = tmp_path / "draft"
+        draft.symlink_to(new.path.resolve())
+        draft.replace(link)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if server.predict(ROW)[1]["version"] == new.version:
+                break
+            time.sleep(0.2)
+        rows = store.folder / ".rows" / old.manifest.name / old.version[:12]
+        while list(rows.glob("*.rows")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not list(rows.glob("*.rows"))
+    counted = {
+        version: sum(int(its.cells[0]) for _, its in store.windows(old.manifest.name, version))
+        for version in (old.version, new.version)
+    }
+    assert counted[old.version] >= 3
+    assert counted[new.version] >= 1

@@ -21,6 +21,7 @@ from roadworthy.cli import (
     pipeline,
     predict,
     prepare,
+    retrain,
     serve,
     test,
     train,
@@ -47,6 +48,7 @@ app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
 app.command("pipeline")(pipeline.pipeline)
+app.command("retrain")(retrain.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")

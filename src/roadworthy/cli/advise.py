@@ -79,7 +79,7 @@ def document(looked: Looked) -> dict[str, Any]:
         "rows": situation.rows,
         "labelled": situation.labelled,
         "actions": msgspec.to_builtins(list(looked.actions)),
-        "findings": msgspec.to_builtins(list(situation.findings)),
+        "findings": msgspec.to_builtins(list(situation.findings), enc_hook=float),
         "quality": msgspec.to_builtins(situation.quality),
         "estimated": msgspec.to_builtins(dict(situation.expected)),
         "concept_gaps": msgspec.to_builtins(list(situation.gaps)),
@@ -88,9 +88,27 @@ def document(looked: Looked) -> dict[str, Any]:
 
 def look_at(wanted: Project, model: str | None, log: str | None, since: str | None) -> Looked:
     """Everything that is known of a model in production."""
+    from roadworthy.monitor.advice import advise as decide
+
+    bundle, outcomes = load_outcomes(wanted, model, log)
+    swap, before = _last_swap(wanted, bundle)
+    situation, actions = decide(
+        bundle,
+        outcomes,
+        since=None if since is None else parse_day(since),
+        findings=_counted(bundle, wanted),
+        swap=swap,
+        before=before,
+        period=wanted.monitor.period,
+        delay_days=wanted.monitor.label_delay_days,
+    )
+    return Looked(bundle, outcomes, situation, actions)
+
+
+def load_outcomes(wanted: Project, model: str | None, log: str | None) -> tuple[Bundle, Outcomes]:
+    """A model in production with its logged predictions and their labels."""
     from roadworthy.acceptance import resolve
     from roadworthy.acceptance.references import default_bundle
-    from roadworthy.monitor.advice import advise as decide
     from roadworthy.monitor.feedback import join as join_labels
     from roadworthy.monitor.feedback import open_labels
     from roadworthy.monitor.predictions import read_predictions
@@ -107,19 +125,7 @@ def look_at(wanted: Project, model: str | None, log: str | None, since: str | No
     with open_labels(wanted) as store:
         if wanted.serve.feedback_folder is not None:
             store.collect(Path(wanted.serve.feedback_folder))
-        outcomes = join_labels(predictions, store.frame())
-    swap, before = _last_swap(wanted, bundle)
-    situation, actions = decide(
-        bundle,
-        outcomes,
-        since=None if since is None else parse_day(since),
-        findings=_counted(bundle, wanted),
-        swap=swap,
-        before=before,
-        period=wanted.monitor.period,
-        delay_days=wanted.monitor.label_delay_days,
-    )
-    return Looked(bundle, outcomes, situation, actions)
+        return bundle, join_labels(predictions, store.frame())
 
 
 def _counted(bundle: Bundle, wanted: Project) -> tuple[Finding, ...] | None:

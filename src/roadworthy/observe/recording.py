@@ -364,12 +364,14 @@ class Recorder:
             with mmap.mmap(file.fileno(), size) as memory:
                 for half in sorted(self._split(memory), key=lambda one: one.header()[2]):
                     rows += self._recover_half(half, path.stem)
-            if self.unwritten is None:
-                path.unlink()
+                    if self.unwritten is not None:
+                        return rows  # the disk is full: the file stays for who comes after us
+            path.unlink()
         return rows
 
     def _recover_half(self, half: Half, writer: str) -> int:
         """Add what a half holds to its writer's own window, as that writer would have."""
+        self.unwritten = None
         count, _, generation, hour = half.header()
         if not count:
             return 0

@@ -50,6 +50,7 @@ class Counting:
         self.seconds = seconds
         self.recorders: dict[str, Recorder] = {}
         self._writer = writer_name()
+        self._silent: set[str] = set()
         self._new: list[Recorder] = []
         self._due = time.monotonic() + seconds
         self._drift_due = time.monotonic()
@@ -89,9 +90,25 @@ class Counting:
         self._hand_over()
         work = [one for one in self.recorders.values() if one.swap()]
         new, self._new = self._new, []
-        await asyncio.to_thread(self._write, work, new)
+        await asyncio.to_thread(self._write, work, new, self._retired())
 
-    def _write(self, work: list[Recorder], new: list[Recorder]) -> None:
+    def _retired(self) -> list[Recorder]:
+        """Take away the recorders of versions that answered nothing for a while and will not."""
+        answering = {
+            predictor.bundle.version for model in self.models for predictor in model.answering()
+        }
+        silent = {
+            version
+            for version, recorder in self.recorders.items()
+            if version not in answering and not recorder.swap()
+        }
+        gone = silent & self._silent
+        self._silent = silent - gone
+        return [self.recorders.pop(version) for version in gone]
+
+    def _write(self, work: list[Recorder], new: list[Recorder], retired: list[Recorder]) -> None:
+        for recorder in retired:
+            recorder.close()
         for recorder in work:
             recorder.drain()
             if recorder.unwritten is not None:

@@ -9,6 +9,7 @@ the calibration from its own distribution.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class ConfidenceEstimator:
         chosen = np.arange(rows) if rows <= _MOST else np.sort(random.choice(rows, _MOST, False))
         scores = predictions.scores[chosen]
         draws = self._draws(scores, random)
-        shrink = np.sqrt(len(chosen) / rows)
+        shrink = math.sqrt(len(chosen) / rows)
         names = self.target.class_names
         found = {
             class_metric_name(name, names): _expected(np.array(values), shrink)
@@ -229,7 +230,7 @@ def _expected(values: Floats, shrink: float) -> Expected:
     known = values[np.isfinite(values)]
     middle = float(known.mean())
     tail = (1.0 - LEVEL) / 2
-    low, high = np.quantile(known, [tail, 1.0 - tail])
+    low, high = (float(end) for end in np.quantile(known, [tail, 1.0 - tail]))
     return Expected(middle, middle + (low - middle) * shrink, middle + (high - middle) * shrink)
 
 

@@ -1,0 +1,70 @@
+"""`roadworthy retrain`: a challenger from old and newly labelled rows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from roadworthy.cli.advise import LogOption, ModelOption, load_outcomes, parse_day
+from roadworthy.cli.options import Budget, Destination, Json, ProjectFile, Quiet
+from roadworthy.cli.output import Board, print_json
+from roadworthy.project import load_project, parse_duration
+
+
+def retrain(
+    model: ModelOption = None,
+    log: LogOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Learn from labelled rows since this day, and nothing older."),
+    ] = None,
+    budget: Budget = None,
+    project: ProjectFile = None,
+    destination: Destination = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a challenger, gate it against the champion on the newest labelled rows, register it.
+
+    It learns from the old table and from labelled predictions; with --since only from the latter.
+    Exit code 1 when a gate stops it. It takes the champion's place only where the project says so.
+
+    Example: `roadworthy retrain --model loans@champion --since 2026-02-10`
+    """
+    from roadworthy.monitor.retrain import retrain as make
+
+    wanted = load_project(project, destination)
+    bundle, outcomes = load_outcomes(wanted, model, log)
+    board = Board(parse_duration(budget or wanted.train.budget), quiet=quiet or json)
+    with board.live():
+        made = make(
+            bundle,
+            outcomes,
+            wanted,
+            since=None if since is None else parse_day(since),
+            old=since is None,
+            budget=budget,
+            report=board,
+        )
+    if json:
+        print_json(
+            {
+                "challenger": made.registered,
+                "champion": bundle.version,
+                "outcome": made.verdict.outcome,
+                "learned": made.learned,
+                "new": made.new,
+                "tested": made.tested,
+                "promoted": made.promoted,
+                "proposal": list(made.proposal),
+            }
+        )
+    else:
+        typer.echo(
+            f"{made.registered}: {made.verdict.outcome}; learned from {made.learned:,} rows "
+            f"({made.new:,} from production), compared on the newest {made.tested:,}"
+        )
+        typer.echo("\n".join(made.proposal))
+    if made.verdict.outcome != "pass":
+        raise typer.Exit(1)
