@@ -126,7 +126,7 @@ def package(
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(_write(Path(directory), manifest, files, signer, gate))
+    return Bundle(write_bundle(Path(directory), manifest, files, signer, gate))
 
 
 def _papers(
@@ -183,7 +183,7 @@ def _commit() -> dict[str, str]:
     return {"commit": run.stdout.strip()}
 
 
-def _write(
+def write_bundle(
     directory: Path,
     manifest: Manifest,
     files: dict[str, bytes],
