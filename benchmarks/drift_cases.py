@@ -41,7 +41,7 @@ class Change:
 
     Attributes:
         shift: Standard deviations that the first number moves.
-        move: Probability that moves from the first level of the third category to its last one.
+        move: Probability that moves from the third category's largest level to its rarest.
         blank: Share of blanks in the second number; a tenth is usual.
         unseen: Share of unseen levels in the fourth category.
         factor: What the third number is multiplied by.
@@ -101,9 +101,10 @@ class World:
             chosen = shares * np.exp(tilt)
             chosen = chosen / chosen.sum()
             if place == 2 and change.move:
-                moved = min(change.move, chosen.max())
-                chosen[chosen.argmin()] += moved
-                chosen[chosen.argmax()] -= moved
+                rarest, largest = int(shares.argmin()), int(shares.argmax())
+                moved = min(change.move, chosen[largest])
+                chosen[rarest] += moved
+                chosen[largest] -= moved
             codes[:, place] = random.choice(len(shares), count, p=chosen)
         codes[random.random(count) < change.unseen, 3] = LEVELS[3]
         return Rows(numbers, codes, chance)

@@ -218,6 +218,10 @@ target = {target}
 # log_seconds = 300.0        # after which a segment is whole
 
 [monitor]
+# counts = "counts"          # folder in which what is served is counted, for `monitor report`
+# counts_seconds = 10.0      # how often counts are written
+# learn_days = 28            # first days that are the usual, where the table has no time
+# false_alarms = 0.001       # how likely a usual day has a finding of drift
 # labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
 # label_delay_days = 7.0     # after which a label is expected; as they came when left out
 # period = "week"            # day, month: what quality is told by

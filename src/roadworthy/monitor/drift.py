@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,19 +68,29 @@ def judge(history: History, *, learn_days: int, false_alarms: float) -> Judged |
     return Judged(days, learn, measured, verdict)
 
 
-def drift(history: History, judged: Judged | None, explained: set[str]) -> list[Finding]:
+def drift(
+    history: History,
+    judged: Judged | None,
+    explained: set[str],
+    classes: Sequence[str] = (),
+) -> list[Finding]:
     """What drifts now.
 
     Args:
         history: What was counted.
         judged: Its days; None takes the newest day's rows, and says so.
         explained: Columns whose data are broken: their drift is no news.
+        classes: Names of the classes.
     """
     newest = _newest(history)
     if newest is None:
         return []
     day, cells = newest
-    found = _by_rows(history, day, cells) if judged is None else _by_days(history, judged, cells)
+    found = (
+        _by_rows(history, day, cells)
+        if judged is None
+        else _by_days(history, judged, cells, classes)
+    )
     told = [finding for finding in found if finding.subject not in explained]
     return told + _correlations(history, day, cells, explained)
 
@@ -94,7 +104,9 @@ def _newest(history: History) -> tuple[int, Cells] | None:
     return last, days[last]
 
 
-def _by_days(history: History, judged: Judged, cells: Cells) -> list[Finding]:
+def _by_days(
+    history: History, judged: Judged, cells: Cells, classes: Sequence[str]
+) -> list[Finding]:
     verdict = judged.verdict
     alarms: dict[str, list[int]] = {}
     for place in np.flatnonzero(verdict.alarms[-1]):
@@ -104,17 +116,19 @@ def _by_days(history: History, judged: Judged, cells: Cells) -> list[Finding]:
     for subject, places in alarms.items():
         surest = max(places, key=lambda place: abs(float(verdict.scores[-1, place])))
         score = float(verdict.scores[-1, surest])
-        measure = judged.measured.measures[surest]
+        name = judged.measured.measures[surest].name
+        if subject == PREDICTION and name.startswith("class ") and classes:
+            name = f"class {classes[int(name.removeprefix('class '))]!r}"
         since = int(judged.days[min(int(verdict.since[-1, place]) for place in places)])
         evidence: dict[str, float | int | str] = {
-            "measure": measure.name,
+            "measure": name,
             "deviation": score,
             "p_value": float(verdict.p_values[-1, surest]),
             "rows": int(cells[0]),
             "days": int(judged.first),
             **sizes.get(subject, {}),
         }
-        found.append(_finding(subject, measure.name, score > 0, evidence, since, calibrated=True))
+        found.append(_finding(subject, name, score > 0, evidence, since, calibrated=True))
     return found
 
 
@@ -165,14 +179,18 @@ def _finding(
     elif measure == "blank":
         kind = "blank_rate"
     size = "small" if psi < _SMALL else "large" if psi >= _LARGE else "moderate"
-    name = "the predictions" if subject == PREDICTION else repr(subject)
+    often = f"{'more' if up else 'less'} often than usual"
+    name = "the predictions" if subject == PREDICTION else f"the values of {subject!r}"
     words = {
         "shift": f"{name} lie {'higher' if up else 'lower'} than usual",
         "spread": f"{name} spread {'further' if up else 'less far'} than usual",
-        "blank": f"{name} is blank {'more' if up else 'less'} often than usual",
-        "shape": f"{name} is distributed otherwise than in training",
+        "blank": f"{subject!r} is blank {often}",
+        "shape": f"{name} are distributed otherwise than in training",
     }
-    what = words.get(measure, f"{name} is {measure!r} {'more' if up else 'less'} often than usual")
+    other = f"level {measure!r} of {subject!r} comes {often}"
+    if subject == PREDICTION:
+        other = f"{measure} is answered {often}"
+    what = words.get(measure, other)
     what += f" (a {size} difference, PSI {psi:.3f})"
     if not calibrated:
         what += f"; {_UNCALIBRATED}"

@@ -89,7 +89,7 @@ def inspect_history(
     judged = judge(history, learn_days=options.learn_days, false_alarms=options.false_alarms)
     broken = broken_data(history)
     explained = {finding.subject for finding in broken}
-    found = [*broken, *drift(history, judged, explained), *unusual_traffic(history)]
+    found = [*broken, *drift(history, judged, explained, classes), *unusual_traffic(history)]
     if history.damaged:
         found.append(
             Finding(

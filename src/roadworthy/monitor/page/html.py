@@ -8,7 +8,7 @@ import importlib.resources
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.evaluate.page.words import Cell, badge, numeral, table
+from roadworthy.evaluate.page.words import badge
 from roadworthy.monitor.findings import Finding
 from roadworthy.monitor.inspection import Inspection
 from roadworthy.monitor.measures import PREDICTION
@@ -90,16 +90,8 @@ def _tiles(inspection: Inspection) -> str:
 
 
 def _findings(inspection: Inspection) -> str:
-    rows = [
-        (
-            badge(_BADGES[finding.severity], finding.severity),
-            finding.kind.replace("_", " "),
-            Cell(_told(finding)),
-            numeral(drawings.when(finding.since)),
-        )
-        for finding in inspection.findings
-    ]
-    return table(("", "Kind", "What", "Since"), rows) or "<p>Nothing unusual was noticed.</p>"
+    told = "".join(f"<article>{_told(finding)}</article>" for finding in inspection.findings)
+    return told or "<p>Nothing unusual was noticed.</p>"
 
 
 def _told(finding: Finding) -> str:
@@ -107,9 +99,13 @@ def _told(finding: Finding) -> str:
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in finding.evidence.items()
     )
+    mark = badge(_BADGES[finding.severity], finding.severity).markup
+    kind = finding.kind.replace("_", " ")
+    since = f" since {drawings.when(finding.since)}" if finding.since is not None else ""
     return (
-        f"{html.escape(finding.what)}<br><b>What to do:</b> {html.escape(finding.fix)}"
-        f'<br><span class="soft">{html.escape(numbers)}</span>'
+        f'<p>{mark} <span class="soft">{kind}{since}</span></p><p><b>{html.escape(finding.what)}'
+        f"</b></p><p>What to do: {html.escape(finding.fix)}.</p>"
+        f'<p class="soft">{html.escape(numbers)}</p>'
     )
 
 
