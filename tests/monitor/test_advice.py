@@ -30,8 +30,10 @@ def test_at_least_nine_of_ten_of_fifty_incidents_are_answered_right(
     played = incidents()
     assert len(played) >= 50
     wrong = []
-    for incident in played:
-        actions = answer(incident, *models)
+    for number, incident in enumerate(played):
+        actions = answer(
+            incident, *models, counted=number % 3 == 0
+        )  # the benchmark does all both ways
         if incident.kind == "pipeline":
             assert not [a for a in actions if a.kind in ("retrain", "recalibrate")], incident.name
         if not is_right(incident, actions):

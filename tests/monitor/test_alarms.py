@@ -7,6 +7,8 @@ import json
 import subprocess
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from moto import mock_aws
 
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.monitor.alarms._base import link_of
 from roadworthy.monitor.alarms.notices import Notice, post, tell, ways_to_send
-from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.findings import KINDS, Finding
 from roadworthy.project import load_project
 from roadworthy.project.monitor import AlarmOptions, MonitorSection
 from tests.conftest import free_port
@@ -60,6 +63,14 @@ def test_every_alarm_goes_to_every_place_with_what_to_do(target: str) -> None:
     for alarm in ALARMS:
         assert f"#alarm-{alarm.name}" in text
         assert alarm.action in text
+
+
+def test_whatever_an_alarm_links_to_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    links = {alarm.link for alarm in ALARMS}
+    links |= {link_of(kind, MonitorSection().runbook) for kind in KINDS}
+    for link in links:
+        assert f'<a id="{link.partition("#")[2]}"></a>' in page, link
 
 
 def test_the_rules_pass_promtool_and_the_routes_pass_amtool(tmp_path: Path) -> None:
@@ -237,6 +248,73 @@ def test_a_real_prometheus_rings_through_a_real_alertmanager(
     assert alert["annotations"]["runbook_url"].endswith("#alarm-data")
 
 
+SCRAPED = """
+roadworthy_requests_total{model="loans",route="/predict",code="200"} %(n)d
+roadworthy_errors_total{model="loans"} %(n)d
+roadworthy_predictions_total{model="loans",class="yes"} %(n)d
+roadworthy_request_duration_seconds_bucket{model="loans",le="0.5"} %(n)d
+roadworthy_request_duration_seconds_bucket{model="loans",le="+Inf"} %(n)d
+roadworthy_blank_total{model="loans",column="a"} %(n)d
+roadworthy_unseen_total{model="loans",column="a"} %(n)d
+roadworthy_quality{model="loans",metric="accuracy",part="value"} 0.9
+roadworthy_quality_estimated{model="loans",metric="accuracy",part="value"} 0.9
+roadworthy_findings{model="loans",kind="stuck",severity="serious",subject="x"} 1
+roadworthy_model_info{model="loans",version="a",task="binary"} 1
+"""
+
+
+def test_every_panel_of_the_dashboard_has_an_answer_in_a_real_prometheus(tmp_path: Path) -> None:
+    files = TARGETS["prometheus"].render(
+        alarm_list(MonitorSection(alarms={"data": AlarmOptions(minutes=0)})), PLACE
+    )
+    (tmp_path / "rules.json").write_bytes(files["roadworthy.rules.json"])
+    moment = int(time.time()) // 60 * 60 - 3600
+    lines = []
+    for minute in range(40):
+        scraped = (SCRAPED % {"n": 60 * minute}).strip().splitlines()
+        lines += [f"{line} {moment + 60 * minute}" for line in scraped]
+        fired = 'ALERTS{alertname="RoadworthyData",alertstate="firing",model="loans"} 1'
+        lines.append(f"{fired} {moment + 60 * minute}")
+    (tmp_path / "series.txt").write_text("\n".join(sorted(lines)) + "\n# EOF\n")
+    made = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "series.txt", "data"]
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True)
+    (tmp_path / "prometheus.json").write_text("{}")
+    port = free_port()
+    command = [
+        program("prometheus"), "--config.file=prometheus.json", "--storage.tsdb.path=data",
+        f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=10y",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        panels = json.loads(files["grafana-dashboard.json"])["panels"]
+        asked = [(p["title"], t["expr"]) for p in panels for t in p["targets"]]
+        empty = [
+            title
+            for title, expression in asked
+            if not ask(port, expression.replace("$model", "loans"), moment + 39 * 60)
+        ]
+        assert len(asked) >= 10
+        assert empty == []
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def ask(port: int, expression: str, moment: int) -> list[Any]:
+    query = urllib.parse.urlencode({"query": expression, "time": moment})
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            url = f"http://127.0.0.1:{port}/api/v1/query?{query}"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return list(json.load(answer)["data"]["result"])
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def test_cloudwatch_takes_every_alarm_and_the_dashboard() -> None:
     topic = "arn:aws:sns:eu-west-1:123456789012:roadworthy"
     files = rendered("cloudwatch", PLACE._replace(notify=topic))
@@ -320,7 +398,7 @@ def test_a_notice_is_sent_once_told_again_daily_and_ends_after_three_quiet_looks
     assert look(finding("serious"), hours=40) == [("open", key)]
     assert look(finding("info", "debt"), hours=41) == []
     assert len(sent) == 4
-    assert sent[0].link.endswith("#drift")
+    assert sent[0].link == "docs/monitoring.md#alarm-drift"
 
 
 def test_what_could_not_be_delivered_is_sent_at_the_next_look(tmp_path: Path) -> None:

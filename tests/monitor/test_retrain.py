@@ -18,7 +18,7 @@ from roadworthy.bundle.frames import json_rows
 from roadworthy.cli import app
 from roadworthy.errors import InputError
 from roadworthy.monitor.feedback import LabelStore, Outcomes
-from roadworthy.monitor.retrain import retrain, split_rows
+from roadworthy.monitor.retrain import move_threshold, retrain, split_rows
 from roadworthy.project import Project
 from roadworthy.registry.opening import open_registry
 from roadworthy.serve.feedback import Label
@@ -91,6 +91,29 @@ def test_old_rows_are_added_and_the_newest_are_kept_apart(
     assert made.learned == 400 + parts.learn.height
     assert made.new == parts.learn.height
     assert made.tested == parts.test.height
+
+
+def test_a_moved_threshold_is_a_version_of_its_own_with_papers_that_say_so(
+    champion: Bundle, tmp_path: Path
+) -> None:
+    (incident,) = [
+        each for each in incidents() if each.name == "log-odds of paying late +1.6 for all"
+    ]
+    moved = play(incident, champion, champion)[0]
+    recent = moved.take(moved.predictions.times >= np.quantile(moved.predictions.times, 0.65))
+    made = move_threshold(champion, recent, 0.2, project(tmp_path, retrain_promote="yes"))
+    assert made.verdict.outcome == "pass"
+    assert made.promoted
+    assert made.challenger.version != champion.version
+    assert made.challenger.contract.target.threshold == 0.2
+    made.challenger.check_golden()
+    rows = recent.predictions.inputs.head(200)
+    before, after = champion.predict(rows), made.challenger.predict(rows)
+    assert (before["probability_yes"] == after["probability_yes"]).all()
+    assert ((after["prediction"] == "yes") == (after["probability_yes"] >= 0.2)).all()
+    assert made.challenger.report["policy"] == "new data"
+    with pytest.raises(InputError, match="threshold"):
+        move_threshold(champion, recent, 1.5, project(tmp_path))
 
 
 def test_too_few_labels_and_redacted_columns_say_so(

@@ -116,6 +116,10 @@ class Bundle:
         parity: dict[str, Any] = msgspec.json.decode(self._contents["parity.json"])
         return parity
 
+    def contents(self) -> dict[str, bytes]:
+        """The verified content of each file, without those that are never opened (`model.*`)."""
+        return dict(self._contents)
+
     def predict(self, rows: Any) -> Any:
         """Predict rows.
 

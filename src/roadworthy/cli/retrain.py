@@ -19,6 +19,10 @@ def retrain(
         str | None,
         typer.Option("--since", help="Learn from labelled rows since this day, and nothing older."),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Keep the model, and answer from this probability."),
+    ] = None,
     budget: Budget = None,
     project: ProjectFile = None,
     destination: Destination = None,
@@ -32,21 +36,20 @@ def retrain(
 
     Example: `roadworthy retrain --model loans@champion --since 2026-02-10`
     """
+    from roadworthy.monitor.retrain import move_threshold
     from roadworthy.monitor.retrain import retrain as make
 
     wanted = load_project(project, destination)
     bundle, outcomes = load_outcomes(wanted, model, log)
     board = Board(parse_duration(budget or wanted.train.budget), quiet=quiet or json)
-    with board.live():
-        made = make(
-            bundle,
-            outcomes,
-            wanted,
-            since=None if since is None else parse_day(since),
-            old=since is None,
-            budget=budget,
-            report=board,
-        )
+    day = None if since is None else parse_day(since)
+    if threshold is not None:
+        made = move_threshold(bundle, outcomes, threshold, wanted)
+    else:
+        with board.live():
+            made = make(
+                bundle, outcomes, wanted, since=day, old=day is None, budget=budget, report=board
+            )
     if json:
         print_json(
             {

@@ -8,6 +8,7 @@ champion and challenger are compared on them. What becomes of a challenger that 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ import polars as pl
 from roadworthy.acceptance import accept
 from roadworthy.acceptance.evidence import keep_evidence
 from roadworthy.bundle import Bundle
+from roadworthy.bundle.adjust import with_threshold
 from roadworthy.bundle.write import package
 from roadworthy.contract import ClassValue, Contract, class_name
 from roadworthy.errors import InputError
@@ -135,6 +137,49 @@ def retrain(
         verdict=verdict,
         learned=frame.height,
         new=parts.learn.height,
+        tested=parts.test.height,
+        registered=registered,
+        promoted=promoted,
+        proposal=_proposal(registered, verdict, promoted, options.retrain_promote, project),
+    )
+
+
+def move_threshold(
+    champion: Bundle, outcomes: Outcomes, threshold: float, project: Project
+) -> Retrained:
+    """Make a challenger of the champion with another threshold, and let it earn its way.
+
+    Args:
+        champion: The model in production, of two classes.
+        outcomes: Its logged predictions with what labels are known.
+        threshold: Probability of the positive class from which it is answered.
+        project: As for `retrain`.
+
+    Raises:
+        InputError: The threshold cannot be set, or too few rows are labelled.
+    """
+    options = project.monitor
+    window = options.retrain_window_days
+    parts = split_rows(outcomes, None, window, options.retrain_test_share)
+    gated = project
+    if project.gates.no_worse_than is None:
+        gated = project.override("gates", no_worse_than="champion", no_worse_on=("accuracy",))
+    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
+        draft = with_threshold(champion, threshold, None, directory=folder)
+        verdict = accept(draft, parts.test, gated, champion=champion.path)
+    challenger = with_threshold(
+        champion,
+        threshold,
+        verdict.report,
+        directory=project.package.directory,
+        signing_key=project.registry.signing_key,
+    )
+    registered, promoted = _register(challenger, champion, verdict, project)
+    return Retrained(
+        challenger=challenger,
+        verdict=verdict,
+        learned=0,
+        new=0,
         tested=parts.test.height,
         registered=registered,
         promoted=promoted,

@@ -70,6 +70,14 @@ DRIFT_KINDS = ("correlation", "drift", "prediction_drift")
 QUALITY_KINDS = ("calibration", "concept_drift", "estimated_drop", "quality_drop")
 KINDS = {"data": DATA_KINDS, "drift": DRIFT_KINDS, "quality": QUALITY_KINDS}
 """Findings that each alarm on findings rings for."""
+_OF_SERVICE = {"traffic": "no_traffic", "store": "log_lost"}
+_BY_KIND = {kind: name for name, kinds in KINDS.items() for kind in kinds} | _OF_SERVICE
+
+
+def link_of(kind: str, runbook: str) -> str:
+    """Where it says what to do about a kind of finding."""
+    return f"{runbook}#alarm-{_BY_KIND.get(kind, kind)}"
+
 
 _ALARMS = (
     Alarm(

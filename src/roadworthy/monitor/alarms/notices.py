@@ -25,6 +25,7 @@ from typing import IO, Literal
 import msgspec
 
 from roadworthy.errors import InputError, OutsideError
+from roadworthy.monitor.alarms._base import link_of
 from roadworthy.monitor.findings import Finding
 from roadworthy.project.monitor import QualityKeys
 
@@ -140,7 +141,7 @@ def _step(
                 Notice(
                     state="open" if opens else "open_still", key=key, model=model,
                     severity=finding.severity, what=finding.what, since=entry.since,
-                    fix=finding.fix, link=f"{options.runbook}#{finding.kind.replace('_', '-')}",
+                    fix=finding.fix, link=link_of(finding.kind, options.runbook),
                 )
             )  # fmt: skip
     for key in sorted(set(state) - set(found)):

@@ -1,4 +1,4 @@
-"""Prometheus alerting rules and an Alertmanager configuration.
+"""Prometheus alerting rules, an Alertmanager configuration and a Grafana dashboard.
 
 Rule files are YAML, of which JSON is a part: they are written as JSON, which needs no library.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.monitor.alarms._base import KINDS, Alarm, Place
+from roadworthy.monitor.alarms.grafana import dashboard
 
 
 class Prometheus:
@@ -23,6 +24,7 @@ class Prometheus:
         return {
             "roadworthy.rules.json": to_json(groups),
             "alertmanager.json": to_json(_alertmanager(place)),
+            "grafana-dashboard.json": to_json(dashboard(place)),
         }
 
 
