@@ -16,6 +16,7 @@ VERBS = (
     "models list", "models show", "models verify", "models sign", "models diff",
     "models register", "models promote", "models rollback", "models tag", "models history",
     "models gc", "models export", "models import", "keys generate", "keys show",
+    "image build", "image test", "image push", "image scan", "image compose",
 )  # fmt: skip
 HERE = Path(__file__).parent
 

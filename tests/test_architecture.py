@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
     "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
     "train", "evaluate", "observe", "bundle", "registry", "acceptance", "serve", "monitor", "image",
-    "deploy", "cli",
+    "deploy", "pipeline", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {
     "errors", "project", "cells", "contract", "observe", "bundle", "prepare", "serve",

@@ -19,6 +19,7 @@ training.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from roadworthy.train import TrainedModel, train
 
 __version__ = "0.1.0"
+
+# ONNX Runtime would note what it does, under an identifier of this machine, and send it. It reads
+# this when it is imported, by whichever room comes first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
     "Bundle": "bundle",

@@ -128,7 +128,7 @@ def test_a_bad_body_is_refused_with_its_reason(server: Server, name: str) -> Non
     answer = server.request("POST", "/predict", body, Content_Type="application/json")
     problem = check_problem(*answer, expected)
     assert reason in json.dumps(problem)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     if expected == 422 and name.startswith(("without", "text for")):
         assert problem["errors"][0]["column"] in ROW
 
@@ -300,7 +300,7 @@ def test_slow_headers_are_cut_off(server: Server) -> None:
         start = time.monotonic()
         connection.settimeout(15)
         assert not connection.recv(4096).startswith(b"HTTP/1.1 2")
-        assert time.monotonic() - start < 14
+        assert time.monotonic() - start < 15
 
 
 def test_a_tls_client_is_refused(server: Server) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import email.parser
+import functools
 import importlib.metadata
 import platform
 import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,19 +57,18 @@ def installed(extras: Iterable[str], lock: Path | None = None) -> dict[str, Pack
     seen = set(waiting)
     while waiting:
         name, wanted = waiting.pop()
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
+        metadata = _metadata(name)
+        if metadata is None:
             continue  # needed by an extra that is not installed
-        needs = _needs(distribution.requires or (), wanted)
+        needs = _needs(metadata.get_all("Requires-Dist") or (), wanted)
         before = found[name].needs if name in found else ()
-        here = {need for need, _ in needs if _is_installed(need)}
+        here = {need for need, _ in needs if _metadata(need) is not None}
         found[name] = Package(
             name,
-            distribution.version,
+            metadata["Version"],
             tuple(sorted({*before, *here})),
-            _license(distribution.metadata),
-            hashes.get((name, distribution.version), ()),
+            license_of(metadata),
+            hashes.get((name, metadata["Version"]), ()),
         )
         fresh = [need for need in needs if need not in seen]
         seen.update(fresh)
@@ -111,7 +113,7 @@ def _needs(requires: Iterable[str], extras: frozenset[str]) -> list[tuple[str, f
     found = []
     for text in requires:
         try:
-            requirement = Requirement(text)
+            requirement = _requirement(text)
         except InvalidRequirement:
             continue  # an old distribution's metadata; pip passes over it too
         marker = requirement.marker
@@ -122,19 +124,32 @@ def _needs(requires: Iterable[str], extras: frozenset[str]) -> list[tuple[str, f
     return found
 
 
-def _is_installed(name: str) -> bool:
+# Two environments are listed for every bundle: each text is read once.
+_requirement = functools.cache(Requirement)
+
+
+@functools.cache
+def _metadata(name: str) -> Message | None:
+    """The headers of an installed distribution's metadata; None when it is not installed.
+
+    The standard library's own reader parses the whole file, with the project's long
+    description, anew for every value that is asked for.
+    """
     try:
-        importlib.metadata.distribution(name)
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    headers = email.parser.HeaderParser().parsestr(re.split(r"\r?\n\r?\n", text, maxsplit=1)[0])
+    return headers if "Version" in headers else None
 
 
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _license(metadata: Any) -> str:
+def license_of(metadata: Message) -> str:
+    """An SPDX expression or a licence's name, as a distribution says it; empty for none."""
     expression = metadata.get("License-Expression")
     if expression:
         return str(expression)
@@ -149,6 +164,7 @@ def _license(metadata: Any) -> str:
     return first if len(first) <= 60 else ""
 
 
+@functools.cache
 def _locked(lock: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """SHA-256 of the files of every package in a `uv.lock`; empty when it cannot be read."""
     try:

@@ -137,7 +137,7 @@ def check_signature(content: bytes, trusted_keys: Sequence[str]) -> tuple[dict[s
         raise CheckFailed("the signature has another layout", where=SIGNATURE, fix=_FIX)
     message = _pae(payload)
     for key in keys:
-        if any(_made_by(key, signature, message) for signature in made):
+        if any(made_by(key, signature, message) for signature in made):
             return _read_statement(payload), fingerprint(key)
     raise CheckFailed(
         "the bundle is not signed by a trusted key, or its signature was changed",
@@ -155,7 +155,8 @@ def signer_hint(content: bytes) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _made_by(key: VerifyingKey, signature: bytes, message: bytes) -> bool:
+def made_by(key: VerifyingKey, signature: bytes, message: bytes) -> bool:
+    """Whether a signature of a message is by a key."""
     try:
         if isinstance(key, Ed25519PublicKey):
             key.verify(signature, message)

@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from roadworthy.cli import deploy, init, keys, launch, models, predict, prepare, serve, test, train
+from roadworthy.cli import (
+    deploy,
+    image,
+    init,
+    keys,
+    launch,
+    models,
+    predict,
+    prepare,
+    serve,
+    test,
+    train,
+)
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -27,6 +39,7 @@ app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 

@@ -70,10 +70,14 @@ def serve(
 
 
 def _mounted() -> list[str]:
-    """The bundle where a cloud's hosting puts it: Azure, SageMaker, KServe."""
-    for folder in (os.environ.get("AZUREML_MODEL_DIR"), "/opt/ml/model", "/mnt/models"):
+    """The bundle where a cloud's hosting puts it: Azure, SageMaker, KServe; else our image's."""
+    own = os.environ.get("ROADWORTHY_MODEL")
+    for folder in (os.environ.get("AZUREML_MODEL_DIR"), "/opt/ml/model", "/mnt/models", own):
         if folder and Path(folder, "manifest.json").is_file():
             return [folder]
+        archives = [str(file) for file in sorted(Path(folder or "/nowhere").glob("*.rwb*"))]
+        if len(archives) == 1:
+            return archives
     raise InputError("no bundle is named", fix="roadworthy serve BUNDLE")
 
 

@@ -87,16 +87,17 @@ def test(
     ]
     for path, render in writers:
         if path is not None:
-            _write(Path(path), render(verdict))
+            write_file(Path(path), render(verdict))
     if json:
         print_json(verdict)
     elif not quiet:
-        _print(verdict)
+        print_verdict(verdict)
     if not verdict.passed:
         raise typer.Exit(1)
 
 
-def _write(path: Path, content: str) -> None:
+def write_file(path: Path, content: str) -> None:
+    """Write a file whole, or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         draft.write_text(content, "utf-8")
@@ -108,7 +109,8 @@ def _write(path: Path, content: str) -> None:
         ) from None
 
 
-def _print(verdict: Verdict) -> None:
+def print_verdict(verdict: Verdict) -> None:
+    """Show a verdict to people."""
     console = Console(highlight=False)
     word = "[green]passes[/]" if verdict.passed else "[red]is stopped[/]"
     name = f"{verdict.name}:{verdict.version[:12]}"

@@ -12,6 +12,7 @@ from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import Deployment, DeploySection, SshSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
+from roadworthy.project.image import ImageSection
 from roadworthy.project.loading import FILE_NAME, Project, load_project, parse_duration
 from roadworthy.project.prepare import ColumnPreparation, PrepareSection
 from roadworthy.project.registry import RegistrySection
@@ -31,6 +32,7 @@ __all__ = [
     "Deployment",
     "GuardSection",
     "GatesSection",
+    "ImageSection",
     "Kind",
     "PackageSection",
     "PrepareSection",

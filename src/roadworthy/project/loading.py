@@ -22,6 +22,7 @@ from roadworthy.project.data import DataSection, ProjectSection
 from roadworthy.project.deploy import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
+from roadworthy.project.image import ImageSection
 from roadworthy.project.prepare import PrepareSection
 from roadworthy.project.registry import RegistrySection
 from roadworthy.project.serve import PackageSection, ServeSection
@@ -43,6 +44,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     package: PackageSection = PackageSection()
     registry: RegistrySection = RegistrySection()
     serve: ServeSection = ServeSection()
+    image: ImageSection = ImageSection()
     deploy: dict[str, Deployment] = {}
 
     def override(self, section: str, **values: Any) -> Project:

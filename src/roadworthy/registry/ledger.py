@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         at: When, in UTC, ISO 8601 with microseconds.
         who: `ROADWORTHY_ACTOR`, or user@machine.
         action: `register`, `sign`, `restore`, `promote`, `rollback`, `remove`, `tag`, `deploy`,
-            `retire` or `delete`.
+            `retire`, `image` or `delete`.
         model: The model's name.
         version: The version.
         place: The alias, tag or target it was put to; empty for none.

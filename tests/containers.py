@@ -1,0 +1,252 @@
+"""Real parts for the tests of images and deployments: an engine, a base image, a registry.
+
+All of them are installed and started here, on a bare Debian machine, and kept in a cache folder
+where that saves time. Nothing is fetched from a container registry: the base is made of this
+machine's own Debian packages and its CPython, as Docker's `python:slim` is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("docker.io", "iptables", "docker-registry", "skopeo")
+PROGRAMS = ("dockerd", "iptables", "docker-registry", "skopeo")
+BASE_PACKAGES = (
+    "base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "findutils", "libacl1",
+    "libattr1", "libbz2-1.0", "libc-bin", "libc6", "libcrypt1", "libexpat1", "libffi8",
+    "libgcc-s1", "libgdbm6", "libgmp10", "liblzma5", "libncursesw6", "libpcre2-8-0",
+    "libreadline8", "libselinux1", "libsqlite3-0", "libssl3", "libstdc++6", "libtinfo6",
+    "libuuid1", "netbase", "openssl", "tzdata", "zlib1g",
+)  # fmt: skip
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+BASE = f"python:{PYTHON}-slim"
+CACHE = Path.home() / ".cache" / "roadworthy-tests"
+_UNWANTED = {
+    "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "pydoc_data",
+    "site-packages", "ensurepip",
+}  # fmt: skip
+
+
+def install_programs() -> None:
+    """What Debian has to bring."""
+    if all(shutil.which(name) for name in PROGRAMS):
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
+    subprocess.run(
+        ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq",
+         "--no-install-recommends", *PACKAGES],
+        check=True, env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[dict[str, str]]:
+    """A Docker engine of our own; yields the environment in which `docker` finds it."""
+    install_programs()
+    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    with tempfile.TemporaryDirectory(prefix="engine-") as name:
+        folder = Path(name)
+        address = f"unix://{folder}/docker.sock"
+        log = (folder / "log").open("wb")
+        daemon = subprocess.Popen(
+            ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
+             "--pidfile", str(folder / "pid"), "-H", address, "--mtu", "1400"],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        environment = {"DOCKER_HOST": address, "DOCKER_BUILDKIT": "0",
+                       "DOCKER_CONFIG": str(folder / "client")}  # fmt: skip
+        (folder / "client").mkdir()
+        (folder / "client" / "config.json").write_text("{}")
+        try:
+            _wait_for_engine(daemon, environment, folder / "log")
+            yield environment
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(30)
+            daemon.kill()
+            log.close()
+            subprocess.run(["umount", "-R", str(folder / "data")], check=False,
+                           capture_output=True)  # fmt: skip
+
+
+def _wait_for_engine(
+    daemon: subprocess.Popen[bytes], environment: dict[str, str], log: Path
+) -> None:
+    for _ in range(600):
+        asked = subprocess.run(
+            ["docker", "version"], env={**os.environ, **environment}, capture_output=True
+        )
+        if asked.returncode == 0:
+            return
+        assert daemon.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.1)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+def base_tar() -> Path:
+    """A root file system with CPython and pip, as Docker's `python:slim` has them; kept."""
+    target = CACHE / f"base-{PYTHON}-1.tar"
+    if target.exists():
+        return target
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        root = Path(name, "root")
+        _lay_debian(root)
+        _lay_python(root)
+        draft = Path(name, "base.tar")
+        with tarfile.open(draft, "w") as archive:
+            archive.add(root, ".", filter=_plain)
+        draft.replace(target)
+    return target
+
+
+def _lay_debian(root: Path) -> None:
+    for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "tmp", "root", "proc", "sys",
+                   "dev", "run", "etc", "var/tmp"):  # fmt: skip
+        (root / folder).mkdir(parents=True)
+    for link in ("bin", "sbin", "lib", "lib64"):
+        (root / link).symlink_to(f"usr/{link}")
+    listed = subprocess.run(
+        ["dpkg", "-L", *BASE_PACKAGES], capture_output=True, text=True, check=True
+    ).stdout
+    wanted = [
+        name
+        for name in dict.fromkeys(listed.splitlines())
+        if name.startswith("/")
+        and not name.startswith(
+            (
+                "/usr/share/doc/",
+                "/usr/share/man/",
+                "/usr/share/locale/",
+                "/usr/share/info/",
+                "/usr/share/lintian/",
+            )
+        )  # fmt: skip
+        and (Path(name).is_symlink() or Path(name).is_file())
+    ]
+    wanted += ["/etc/passwd", "/etc/group", "/etc/ssl/certs/ca-certificates.crt"]
+    for name in wanted:
+        resolved = name
+        for link in ("bin", "sbin", "lib", "lib64"):
+            if name.startswith(f"/{link}/"):
+                resolved = f"/usr{name}"
+        target = root / resolved.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() and not target.is_symlink():
+            shutil.copy2(name, target, follow_symlinks=False)
+    if not (root / "usr/bin/sh").exists():
+        (root / "usr/bin/sh").symlink_to("dash")
+    # a machine whose traffic is signed anew trusts an authority of its own: so does the base
+    (root / "etc/pip.conf").write_text("[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n")
+
+
+def _lay_python(root: Path) -> None:
+    prefix, local = Path(sys.base_prefix), root / "usr/local"
+    library = Path(sysconfig.get_path("stdlib"))
+    target = local / "lib" / f"python{PYTHON}"
+
+    def unwanted(_: str, names: list[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if name in _UNWANTED or name.endswith((".a", ".pyc")) or name.startswith("config-3")
+        }
+
+    shutil.copytree(library, target, symlinks=True, ignore=unwanted)
+    packages = target / "site-packages"
+    packages.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "venv", str(root / "tmp/venv")], check=True, capture_output=True
+    )
+    for found in (root / "tmp/venv/lib" / f"python{PYTHON}" / "site-packages").glob("pip*"):
+        shutil.copytree(found, packages / found.name, ignore=unwanted_caches)
+    shutil.rmtree(root / "tmp/venv")
+    (local / "bin").mkdir(parents=True, exist_ok=True)
+    program = Path(os.path.realpath(prefix / "bin" / f"python{PYTHON}"))
+    shutil.copy2(program, local / "bin" / f"python{PYTHON}")
+    for name in ("python3", "python"):
+        (local / "bin" / name).symlink_to(f"python{PYTHON}")
+    for shared in (prefix / "lib").glob("libpython*.so*"):
+        shutil.copy2(shared, local / "lib" / shared.name, follow_symlinks=False)
+    subprocess.run(["ldconfig", "-r", str(root)], check=True)
+
+
+def unwanted_caches(_: str, names: list[str]) -> set[str]:
+    """What need not be copied of a package."""
+    return {name for name in names if name == "__pycache__"}
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    if entry.name == "./tmp":
+        entry.mode = 0o1777
+    return entry
+
+
+def import_base(environment: dict[str, str], name: str = BASE) -> str:
+    """Give the engine its base image; returns the name."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    changes = ["ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+               "ENV LANG=C.UTF-8", f"ENV PYTHON_VERSION={version}", 'CMD ["python3"]']  # fmt: skip
+    options = [word for change in changes for word in ("--change", change)]
+    subprocess.run(
+        ["docker", "import", *options, str(base_tar()), name],
+        check=True, capture_output=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    return name
+
+
+@contextlib.contextmanager
+def registry(*, password_file: Path | None = None) -> Iterator[str]:
+    """A real registry on this machine; yields its host and port."""
+    install_programs()
+    with tempfile.TemporaryDirectory(prefix="registry-") as name, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        login = ""
+        if password_file is not None:
+            login = f"auth:\n  htpasswd:\n    realm: tests\n    path: {password_file}\n"
+        config = Path(name, "config.yml")
+        config.write_text(
+            f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {name}/data\n"
+            f"http:\n  addr: 127.0.0.1:{port}\n{login}"
+        )
+        log = Path(name, "log").open("wb")
+        server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+        try:
+            _wait_for_registry(port)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.kill()
+            server.wait()
+            log.close()
+
+
+def _wait_for_registry(port: int) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2)
+        except urllib.error.HTTPError:
+            return  # it asks for a password, so it is there
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the registry did not come up")
