@@ -236,6 +236,10 @@ def test_a_killed_server_is_replaced_and_answers_again(
     while host.ssh(f"systemctl show -p NRestarts --value {unit}").stdout == before:
         assert time.monotonic() < end
         time.sleep(0.1)
+    status = 0
+    while status != 200:
+        assert time.monotonic() < end
+        status = host.get("/readyz")[0]
     assert version_that_answers(host, versions[0]) == versions[0].bundle.version
 
 

@@ -21,7 +21,7 @@ from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.runtime import Runtime, gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
 from roadworthy.deploy.ssh.tunnel import tunnel
-from roadworthy.deploy.wanted import Content, Release, in_memory
+from roadworthy.deploy.wanted import Certificate, Release, in_memory
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.evaluate.verdict import Verdict
 from roadworthy.project import Project, SshSection
@@ -55,7 +55,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     release: Release
     bundle: Bundle
-    certificate: tuple[Content, Content] | None
+    certificate: Certificate | None
 
 
 class SshTarget:
