@@ -86,13 +86,21 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a deployment is to serve, worked out before the host is asked."""
+
+    release: Release
+    bundle: Bundle
+    certificate: Certificate | None
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot be a deployment's name, with an InputError."""
     if not _NAME.fullmatch(name) or name.endswith("-proxy"):
         raise InputError(
             f"{name!r} cannot be the name of a deployment",
             where=f"[deploy.{name}]",
-            fix="use lower-case letters, digits and dashes, a letter first, at most 31, not -proxy last",
+            fix="use lower-case letters, digits and dashes, a letter first, at most 31; not -proxy",
         )
 
 
