@@ -214,7 +214,7 @@ done
 ls -t {root}/evidence | tail -n +21 | while read -r each; do rm -rf "{root}/evidence/$each"; done
 """,  # noqa: E501
         stamp="",
-        present=f'[ "$(ls {root}/releases | wc -l)" -le {keep} ]',
+        present=f'[ "$(ls {root}/releases | grep -vxFc {release})" -lt {keep} ]',
         document={"keep": keep},
         needs=("drain",),
     )
