@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy import deploying
@@ -43,6 +43,7 @@ def run_here(steps: list[HostStep], folder: Path) -> subprocess.CompletedProcess
     )
 
 
+@settings(deadline=None, max_examples=15)
 @given(st.binary(max_size=300), st.text(st.characters(codec="utf-8"), max_size=30))
 def test_any_content_and_any_words_reach_the_shell_unchanged(data: bytes, words: str) -> None:
     import shlex

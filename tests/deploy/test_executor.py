@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy._base import There
@@ -94,6 +94,7 @@ def silent(*_: object) -> None:
     pass
 
 
+@settings(deadline=None, max_examples=40)
 @given(failures)
 def test_apply_that_is_run_again_after_any_failures_completes(cuts: list[tuple[str, str]]) -> None:
     place = Place()
@@ -110,6 +111,7 @@ def test_apply_that_is_run_again_after_any_failures_completes(cuts: list[tuple[s
         assert place.performed == []
 
 
+@settings(deadline=None, max_examples=40)
 @given(failures)
 def test_destroy_that_is_run_again_after_any_failures_leaves_nothing(
     cuts: list[tuple[str, str]],
@@ -160,6 +162,7 @@ def test_a_journal_that_cannot_be_written_stops_the_step(tmp_path: Path) -> None
     assert place.performed == []
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 400))
 def test_a_torn_line_hides_no_other(cut: int) -> None:
     with journal() as kept:

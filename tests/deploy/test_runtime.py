@@ -3,14 +3,13 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.deploy.runtime import Platform, gather, own_wheel, parse_platform
+from roadworthy.deploy.runtime import Platform, gather, parse_platform
 from roadworthy.errors import InputError, OutsideError
 from tests.deploy.hosts import cache
 
@@ -44,19 +43,6 @@ def test_whatever_a_host_says_is_a_platform_or_an_error(facts: dict[str, str]) -
     except InputError:
         return
     assert found.python.startswith("3.1")
-
-
-def test_our_own_wheel_has_the_same_bytes_twice_and_a_true_record(tmp_path: Path) -> None:
-    first = own_wheel(tmp_path / "a")
-    second = own_wheel(tmp_path / "b")
-    assert first.read_bytes() == second.read_bytes()
-    with zipfile.ZipFile(first) as archive:
-        names = set(archive.namelist())
-        record = next(name for name in names if name.endswith("RECORD"))
-        listed = {line.split(",")[0] for line in archive.read(record).decode().splitlines()}
-    assert listed == names
-    assert "roadworthy/deploy/host/service.py" in names
-    assert not any("__pycache__" in name for name in names)
 
 
 def test_every_wheel_of_the_runtime_is_pinned_by_its_digest_and_pip_takes_them(

@@ -20,8 +20,14 @@ from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
-from roadworthy.deploy.ssh.target import SshTarget, Wanted
-from roadworthy.deploy.wanted import check_certificate, check_name, in_file, make_release
+from roadworthy.deploy.ssh.target import SshTarget
+from roadworthy.deploy.wanted import (
+    Wanted,
+    check_certificate,
+    check_name,
+    in_file,
+    make_release,
+)
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import Deployment, Project
 from roadworthy.registry import resolve as find

@@ -28,7 +28,8 @@ def run(
     """Look, plan and do, while nobody else may.
 
     When a step fails the run ends there; what was done stays done, and the same call later goes on
-    where it ended. A step that was begun and never seen to end is done again.
+    where it ended. A step that was begun and never seen to end is done again, unless the
+    target is certain of what it has.
 
     Args:
         kind: What kind of run.

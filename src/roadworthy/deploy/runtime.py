@@ -1,33 +1,29 @@
 """The runtime that a host gets: wheels of the serving set, each pinned by its SHA-256.
 
 The wheels are gathered here, for the host's Python and machine, and sent: the host needs no package
-index and no compiler. Versions are those that run here, which the parity check and the gates saw.
+index and no compiler. Versions and digests are those of the container image.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-import roadworthy
-from roadworthy.bundle.requirements import Package, installed, requirements_text
 from roadworthy.errors import InputError, OutsideError
+from roadworthy.image.locks import requirements
+from roadworthy.image.wheel import own_wheel
 
 _MACHINES = ("x86_64", "aarch64")
 _EXTRAS = ("jwt", "zstd")
-_EPOCH = (2020, 1, 1, 0, 0, 0)
 _GLIBC_OLDEST = 17
 
 
@@ -78,7 +74,7 @@ def parse_platform(facts: Mapping[str, str]) -> Platform:
 
 
 def gather(platform: Platform, cache: Path) -> Runtime:
-    """The serving set of this environment as wheels for a platform.
+    """The serving set as wheels for a platform.
 
     Args:
         platform: For what.
@@ -87,59 +83,40 @@ def gather(platform: Platform, cache: Path) -> Runtime:
     Raises:
         OutsideError: There is no pip, or the package index is out of reach or lacks a wheel.
     """
-    packages = {name: each for name, each in installed(_EXTRAS).items() if name != "roadworthy"}
-    text = requirements_text(packages, "What serves a model")
-    pins = "\n".join(line for line in text.splitlines() if not line.startswith("#")) + "\n"
+    pins = requirements(_EXTRAS)
     key = hashlib.sha256(repr((platform, pins)).encode()).hexdigest()[:16]
     folder = cache / "wheels" / key
     if not folder.is_dir():
-        _download(platform, pins, packages, folder)
+        _download(platform, pins, folder)
     wheels = sorted(folder.glob("*.whl"))
-    own = own_wheel(cache / "wheels")
+    own = _own(cache / "wheels")
     lines = [_pinned(wheel) for wheel in [*wheels, own]]
     return Runtime(platform, "\n".join(sorted(lines)) + "\n", (*wheels, own))
 
 
-def own_wheel(folder: Path) -> Path:
-    """Roadworthy as it is installed here, as a wheel; the same files give the same bytes.
-
-    It is made from the installed files, so that a checkout is deployed like a release.
-    """
-    source = Path(roadworthy.__path__[0])
-    distribution = importlib.metadata.distribution("roadworthy")
-    info = f"roadworthy-{distribution.version}.dist-info"
-    files = {
-        f"roadworthy/{path.relative_to(source).as_posix()}": path.read_bytes()
-        for path in sorted(source.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    files[f"{info}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
-    files[f"{info}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: roadworthy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
-    files[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
-    record = f"{info}/RECORD"
-    rows = [f"{name},sha256={_encoded(data)},{len(data)}" for name, data in files.items()]
-    files[record] = ("\n".join([*rows, f"{record},,"]) + "\n").encode()
+def _own(folder: Path) -> Path:
+    name, content = own_wheel()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"roadworthy-{distribution.version}-py3-none-any.whl"
-    with (
-        tempfile.NamedTemporaryFile(dir=folder, prefix=".draft-", delete=False) as draft,
-        zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
-    Path(draft.name).replace(target)
-    return target
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".draft-", delete=False) as draft:
+        draft.write(content)
+    Path(draft.name).replace(folder / name)
+    return folder / name
 
 
-def _download(platform: Platform, pins: str, packages: Mapping[str, Package], folder: Path) -> None:
+def _download(platform: Platform, pins: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
     try:
         listed = draft / "requirements.txt"
         listed.write_text(pins)
-        command = [*_pip(), "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            *_pip(),
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+        ]
         command += ["--only-binary", ":all:", "--implementation", "cp"]
         command += ["--python-version", platform.python, "--dest", str(draft)]
         for tag in _tags(platform):
@@ -154,8 +131,6 @@ def _download(platform: Platform, pins: str, packages: Mapping[str, Package], fo
                 where=f"Python {platform.python}, {platform.machine}, glibc 2.{platform.glibc}",
                 fix="look at the package index that pip is set up with, then run the same again",
             )
-        if len(list(draft.glob("*.whl"))) != len(packages):
-            raise OutsideError("the package index gave other files than wheels", where=str(draft))
         listed.unlink()
         if not folder.is_dir():
             draft.rename(folder)
@@ -188,7 +163,3 @@ def _pinned(wheel: Path) -> str:
     name, version, *_ = wheel.name.split("-")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"{name.replace('_', '-').lower()}=={version} --hash=sha256:{digest}"
-
-
-def _encoded(data: bytes) -> str:
-    return urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

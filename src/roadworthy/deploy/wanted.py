@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -49,6 +50,14 @@ class Content(msgspec.Struct, frozen=True):
                 yield part
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate with its key, and the name that callers without one (SNI) get it by."""
+
+    chain: Content
+    key: Content
+    name: str
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file of a release."""
 
@@ -77,13 +86,21 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a deployment is to serve, worked out before the host is asked."""
+
+    release: Release
+    bundle: Bundle
+    certificate: Certificate | None
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot be a deployment's name, with an InputError."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.endswith("-proxy"):
         raise InputError(
             f"{name!r} cannot be the name of a deployment",
             where=f"[deploy.{name}]",
-            fix="use lower-case letters, digits and dashes, a letter first, at most 31",
+            fix="use lower-case letters, digits and dashes, a letter first, at most 31; not -proxy",
         )
 
 
@@ -163,7 +180,7 @@ def make_release(
     )
 
 
-def check_certificate(section: DeploySection) -> tuple[Content, Content] | None:
+def check_certificate(section: DeploySection) -> Certificate | None:
     """The given certificate and key, when they can be used.
 
     Raises:
@@ -190,7 +207,16 @@ def check_certificate(section: DeploySection) -> tuple[Content, Content] | None:
             where=str(paths[0]),
             fix="renew it, then run the same again",
         )
-    return chain, key
+    return Certificate(chain, key, _subject(certificate))
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        for each in names.value.get_values_for_type(x509.DNSName):
+            return each
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(common[0].value) if common else ""
 
 
 def _secrets(section: DeploySection) -> dict[str, str]:

@@ -12,7 +12,7 @@ from roadworthy.deploy.host.layout import PROXY_USER, SETTINGS, USER, Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.host.units import proxy_settings, proxy_unit, service_unit
 from roadworthy.deploy.runtime import Runtime
-from roadworthy.deploy.wanted import Content, in_file, in_memory
+from roadworthy.deploy.wanted import Certificate, in_file, in_memory
 from roadworthy.project import DeploySection
 
 _INSTALL = """\
@@ -249,11 +249,12 @@ def service_steps(layout: Layout, section: DeploySection, drain_seconds: float) 
 
 
 def proxy_steps(
-    layout: Layout, section: DeploySection, certificate: tuple[Content, Content] | None
+    layout: Layout, section: DeploySection, certificate: Certificate | None
 ) -> list[HostStep]:
     """The proxy in front: its certificate, its settings, its unit."""
     steps = []
-    for name, content in zip(("certificate", "key"), certificate or (), strict=False):
+    pair = (certificate.chain, certificate.key) if certificate is not None else ()
+    for name, content in zip(("certificate", "key"), pair, strict=False):
         steps.append(
             file_step(
                 f"tls-{name}",
@@ -274,7 +275,7 @@ def proxy_steps(
             "proxy-settings",
             f"let the proxy answer on port {section.public_port}",
             f"{layout.settings}/proxy.json",
-            in_memory(proxy_settings(layout, section)),
+            in_memory(proxy_settings(layout, section, certificate.name if certificate else "")),
             layout.stamp("proxy-settings"),
             after=f"if systemctl is-active --quiet {layout.proxy}; then {restart}; fi",
             needs=("users", "packages", *(step.id for step in steps)),

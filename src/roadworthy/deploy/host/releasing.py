@@ -155,8 +155,9 @@ if ! {probe}; then
 fi
 systemctl enable --quiet {shlex.quote(layout.unit(release))}
 """,
-        stamp=layout.stamp("switch"),
-        present=f'[ "$(readlink {current})" = {socket} ]',
+        stamp="",
+        present=f'[ "$(readlink {current})" = {socket} ] '
+        f"&& systemctl is-enabled --quiet {shlex.quote(layout.unit(release))}",
         document={"link": current, "to": socket, "port": section.public_port},
         needs=("accept", "proxy", "firewall", "start"),
     )
@@ -180,8 +181,8 @@ sleep 1
 for unit in $({others} || true); do systemctl stop "$unit"; done
 for unit in $({enabled} || true); do systemctl disable --quiet "$unit"; done
 """,
-        stamp=layout.stamp("drain"),
-        present=f'[ -z "$({enabled} || true)" ]',
+        stamp="",
+        present=f'[ -z "$({others.replace("--all ", "")} || true)$({enabled} || true)" ]',
         document={"keeps": layout.unit(release)},
         needs=("switch",),
     )
@@ -212,7 +213,8 @@ for each in $(ls {root}/wheels | grep 'whl$'); do
 done
 ls -t {root}/evidence | tail -n +21 | while read -r each; do rm -rf "{root}/evidence/$each"; done
 """,  # noqa: E501
-        stamp=layout.stamp("clean"),
+        stamp="",
+        present=f'[ "$(ls {root}/releases | grep -vxFc {release})" -lt {keep} ]',
         document={"keep": keep},
         needs=("drain",),
     )

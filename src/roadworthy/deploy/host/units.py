@@ -108,12 +108,17 @@ WantedBy=multi-user.target
 """
 
 
-def proxy_settings(layout: Layout, section: DeploySection) -> bytes:
+def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
     """Caddy's settings: the public port, TLS, and the link that names the socket.
 
     Each request dials anew, which costs tens of microseconds on a Unix socket: so a swap needs no
     reload, and no request is sent on a connection that the old release is about to close. A server
     that is just being restarted is waited for.
+
+    Args:
+        layout: The deployment's places.
+        section: For port, domain and certificate.
+        sni: The name of the given certificate, for callers that ask for none.
     """
     handler: dict[str, Any] = {
         "handler": "reverse_proxy",
@@ -127,7 +132,10 @@ def proxy_settings(layout: Layout, section: DeploySection) -> bytes:
     if section.domain is not None:
         route["match"] = [{"host": [section.domain]}]
     elif section.tls_certificate is not None:
-        server |= {"automatic_https": {"disable": True}, "tls_connection_policies": [{}]}
+        server |= {
+            "automatic_https": {"disable": True},
+            "tls_connection_policies": [{"default_sni": sni}],
+        }
         place = f"{layout.settings}/tls"
         pair = {"certificate": f"{place}/certificate.pem", "key": f"{place}/key.pem"}
         apps["tls"] = {"certificates": {"load_files": [pair]}}

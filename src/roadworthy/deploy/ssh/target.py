@@ -11,17 +11,17 @@ from pathlib import Path
 import msgspec
 
 from roadworthy.acceptance import accept
-from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Status, There
-from roadworthy.deploy.host import preparing, releasing
+from roadworthy.deploy.host import releasing
+from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.removing import removal_steps
 from roadworthy.deploy.host.steps import PUT, HostStep
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
-from roadworthy.deploy.runtime import Runtime, gather, parse_platform
+from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
 from roadworthy.deploy.ssh.tunnel import tunnel
-from roadworthy.deploy.wanted import Content, Release, in_memory
+from roadworthy.deploy.wanted import Wanted, in_memory
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.evaluate.verdict import Verdict
 from roadworthy.project import Project, SshSection
@@ -48,14 +48,6 @@ ls -t {root}/releases 2>/dev/null | sed 's/^/release /' || true
 [ -e {root} ] && echo "fact there yes" || true
 """
 _held: set[str] = set()
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What a deployment is to serve, worked out before the host is asked."""
-
-    release: Release
-    bundle: Bundle
-    certificate: tuple[Content, Content] | None
 
 
 class SshTarget:
@@ -330,47 +322,6 @@ class SshTarget:
         return self.connection.lines(
             f"exec journalctl --no-pager -o short-iso -n {lines}{more} -u '{self.layout.service}*'"
         )
-
-
-def host_steps(
-    layout: Layout,
-    section: SshSection,
-    project: Project,
-    wanted: Wanted,
-    runtime: Runtime,
-    *,
-    ports: Sequence[int],
-    upgrades: bool,
-) -> list[HostStep]:
-    """What makes a host ready and brings a release onto it, without starting it."""
-    release = wanted.release
-    return [
-        *preparing.base_steps(layout, section, release.model, upgrades=upgrades),
-        *preparing.runtime_steps(layout, runtime),
-        *preparing.service_steps(layout, section, project.serve.drain_seconds),
-        *preparing.proxy_steps(layout, section, wanted.certificate),
-        *(preparing.firewall_steps(layout, ports) if ports else []),
-        *releasing.release_steps(layout, release, runtime.id),
-    ]
-
-
-def swap_steps(layout: Layout, release: str, section: SshSection) -> list[HostStep]:
-    """What brings a release in front of callers."""
-    asked = HostStep(
-        id="accept",
-        what="golden rows, gates and behaviour against it, before callers get it",
-        script="true",
-        stamp=f"{layout.release(release)}/done/accept",
-        document={"release": release},
-        needs=("start",),
-    )
-    return [
-        releasing.start_step(layout, release, section),
-        asked,
-        releasing.switch_step(layout, release, section),
-        releasing.drain_step(layout, release),
-        releasing.clean_step(layout, release, section.keep),
-    ]
 
 
 def without_latency(project: Project) -> Project:
