@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from roadworthy.cli import init, keys, launch, models, predict, prepare, serve, test, train
+from roadworthy.cli import (
+    init,
+    keys,
+    launch,
+    models,
+    plan_capacity,
+    predict,
+    prepare,
+    serve,
+    test,
+    train,
+)
 from roadworthy.cli.output import print_error
 from roadworthy.errors import OutsideError, RoadworthyError
 
@@ -26,6 +37,7 @@ app.command("train")(train.train)
 app.command("test")(test.test)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("plan-capacity")(plan_capacity.plan_capacity)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 
