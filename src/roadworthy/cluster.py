@@ -12,7 +12,7 @@ from typing import Any
 from roadworthy.errors import OutsideError, RoadworthyError
 
 _OBJECT_STORE = 512 << 20
-_STARTS = 3
+_STARTS = 5
 
 
 @contextlib.contextmanager
@@ -44,7 +44,7 @@ def attached(
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or None
     if wanted not in (None, "auto", "local"):
-        _knock(wanted)
+        knock(wanted)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if wanted is None:
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
@@ -69,8 +69,12 @@ def _start(ray: Any, address: str | None, options: dict[str, Any]) -> None:
                 raise _unusable(address, first_line[:200]) from None
 
 
-def _knock(address: str) -> None:
-    """Say at once that nobody listens: Ray itself tries for half a minute."""
+def knock(address: str) -> None:
+    """Say at once that nobody listens: Ray itself tries for half a minute.
+
+    Raises:
+        OutsideError: The address is none, or nobody is there.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

@@ -23,6 +23,7 @@ from roadworthy.cli import (
     predict,
     prepare,
     retrain,
+    plan_capacity,
     predict,
     prepare,
     serve,
@@ -52,6 +53,7 @@ app.command("feedback")(feedback.feedback)
 app.command("advise")(advise.advise)
 app.command("pipeline")(pipeline.pipeline)
 app.command("retrain")(retrain.retrain)
+app.command("plan-capacity")(plan_capacity.plan_capacity)
 app.add_typer(models.app, name="models")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")

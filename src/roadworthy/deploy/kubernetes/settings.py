@@ -75,8 +75,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             InputError: With the key and what it may be.
         """
-        names = [self.pull_secret, self.keys_secret, self.tls_secret, self.namespace]
-        names += [*self.allow_from, self.monitoring_namespace]
+        names = {
+            "namespace": (self.namespace,),
+            "keys_secret": (self.keys_secret,),
+            "tls_secret": (self.tls_secret,),
+            "pull_secret": (self.pull_secret,),
+            "allow_from": self.allow_from,
+            "monitoring_namespace": (self.monitoring_namespace,),
+        }
         references = [reference.partition("/") for reference in self.secrets.values()]
         rules = [
             (len(self.name) <= 53 and DNS_NAME.fullmatch(self.name), "name", "a DNS label"),
@@ -96,7 +102,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             (1 <= self.workers <= 256, "workers", "between 1 and 256"),
             (1 <= self.canary_percent <= 50, "canary_percent", "between 1 and 50"),
             (0 <= self.drain_seconds <= 3600, "drain_seconds", "between 0 and 3600"),
-            (all(n is None or DNS_NAME.fullmatch(n) for n in names), "secrets", "DNS labels"),
+            *(
+                (all(n is None or DNS_NAME.fullmatch(n) for n in given), key, "a DNS label")
+                for key, given in names.items()
+            ),
             (all(VARIABLE.fullmatch(v) for v in self.secrets), "secrets", "VARIABLE = SECRET/KEY"),
             (all(a and b for a, _, b in references), "secrets", "SECRET/KEY, never the value"),
         ]
