@@ -117,7 +117,7 @@ def days(seed: int, rows: int, daily: float, weekly: float) -> tuple[int, bool, 
         found = judge(past, learn_days=28, false_alarms=OPTIONS.false_alarms)
         assert found is not None
         mine = [not shift or one.subject == "number0" for one in found.measured.measures]
-        return found.verdict.alarms[found.first :][:, mine].any(axis=1)
+        return np.asarray(found.verdict.alarms[found.first :][:, mine].any(axis=1))
 
     quiet = alarms(QUARTER, 0.0).astype(int)
     episodes = int((np.diff(np.r_[0, quiet]) == 1).sum())

@@ -16,7 +16,7 @@ from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.keys import open_signer
 from roadworthy.bundle.manifest import FILE_NAME, SIGNATURE, content_version, digest, to_json
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed
-from roadworthy.bundle.write import write_bundle
+from roadworthy.bundle.write import write_files
 from roadworthy.errors import InputError
 from roadworthy.evaluate import Report
 from roadworthy.evaluate.page import render_page
@@ -93,4 +93,4 @@ def with_threshold(
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
     signer = open_signer(signing_key) if signing_key else None
-    return Bundle(write_bundle(Path(directory), manifest, files, signer))
+    return Bundle(write_files(Path(directory), manifest, files, signer))

@@ -191,7 +191,7 @@ def write_bundle(
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(write_bundle(Path(directory), manifest, files, signer, gate))
+    return Bundle(write_files(Path(directory), manifest, files, signer, gate))
 
 
 def _papers(
@@ -248,7 +248,7 @@ def _commit() -> dict[str, str]:
     return {"commit": run.stdout.strip()}
 
 
-def write_bundle(
+def write_files(
     directory: Path,
     manifest: Manifest,
     files: dict[str, bytes],

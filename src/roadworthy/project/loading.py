@@ -49,7 +49,6 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     monitor: MonitorSection = MonitorSection()
     image: ImageSection = ImageSection()
     pipeline: PipelineSection = PipelineSection()
-    image: ImageSection = ImageSection()
     deploy: dict[str, Deployment] = {}
 
     def override(self, section: str, **values: Any) -> Project:
