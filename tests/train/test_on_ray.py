@@ -52,7 +52,9 @@ def test_a_cluster_finds_what_one_machine_finds_and_reports_as_it_goes(ray: Any)
     assert np.array_equal(there.oof_scores, here.oof_scores)
     holdout = small_table().holdout.frame
     assert np.array_equal(there.scores(holdout), here.scores(holdout))
-    assert [p.done for p in seen if p.step == "search"][-1] == 6  # two configurations on three folds
+    assert [p.done for p in seen if p.step == "search"][
+        -1
+    ] == 6  # two configurations on three folds
 
 
 def test_a_worker_that_is_lost_loses_its_own_fit_alone_and_that_is_fitted_again(ray: Any) -> None:
