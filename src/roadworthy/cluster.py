@@ -33,7 +33,7 @@ def attached(
     """
     # Ray sends usage reports unless it is told not to before it is loaded.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Under `uv run` Ray would have every worker build the environment anew, in a copy of the folder.
+    # Under `uv run` Ray would have every worker build the environment anew, in a copy of it all.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
