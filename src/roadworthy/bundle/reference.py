@@ -29,6 +29,8 @@ def make_reference(model: TrainedModel, engine: Engine) -> Reference:
         kept = np.arange(0, len(table), -(-len(table) // _MAX_ROWS))
         held = np.flatnonzero(np.isin(kept, held))
         table = table.take(kept)
+    if not len(held):  # nothing was held out, as of a model that was fitted elsewhere
+        held = np.arange(len(table))
     matrix = encode_columns(table.frame, model.plan)
     scores = engine.run_many(matrix[held]).reshape(len(held), -1)
     return learn_reference(
