@@ -138,9 +138,9 @@ def _print(inspection: Inspection, html: str | None) -> None:
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     history = inspection.history
     name = f"{inspection.model}:{inspection.version[:12]}"
+    days = "1 day" if len(history.days) == 1 else f"{len(history.days)} days"
     console.print(
-        f"[bold]{escape(name)}[/]: {history.rows:,} rows on {len(history.days)} days; "
-        f"{health(inspection)[1]}"
+        f"[bold]{escape(name)}[/]: {history.rows:,} rows on {days}; {health(inspection)[1]}"
     )
     for finding in inspection.findings:
         console.print(told(finding))
