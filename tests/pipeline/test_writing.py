@@ -208,7 +208,7 @@ def test_every_need_and_every_artifact_is_made_by_an_earlier_job() -> None:
 def test_the_template_of_init_shows_every_key_with_its_default() -> None:
     from roadworthy.cli.init import _TEMPLATE
 
-    section = _TEMPLATE.partition("[pipeline]\n")[2].partition("\n[")[0]
+    section = re.split(r"\n(?:# )?\[", _TEMPLATE.partition("[pipeline]\n")[2])[0]
     shown = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", section.replace("{{", "{").replace("}}", "}"))
     values = tomllib.loads("\n".join(line for line in shown.split("\n") if " = " in line))
     defaults = msgspec.json.decode(msgspec.json.encode(PipelineSection()))
