@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -131,8 +132,7 @@ def _postgres_binaries() -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     # Not below pytest's folder, which other users may not enter.
-    folder = Path(f"/var/tmp/roadworthy-postgres-{os.getpid()}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="roadworthy-postgres-", dir="/var/tmp"))
     try:
         server = Postgres(folder)
         yield server
