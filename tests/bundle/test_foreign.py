@@ -177,7 +177,7 @@ SERVED = {
     "catboost, as they are, one hot": (
         "passthrough",
         one_hot(sparse_output=False),
-        catboost.CatBoostClassifier(iterations=10, verbose=0),
+        catboost.CatBoostClassifier(iterations=10, verbose=0, allow_writing_files=False),
     ),
     "naive bayes, standard": (filled(StandardScaler()), one_hot(sparse_output=False), GaussianNB()),
     "perceptrons, standard": (
@@ -214,7 +214,7 @@ NUMBERS_TOO = {
     "catboost, filled, one hot": (
         filled(),
         one_hot(sparse_output=False),
-        catboost.CatBoostRegressor(iterations=10, verbose=0),
+        catboost.CatBoostRegressor(iterations=10, verbose=0, allow_writing_files=False),
     ),
     "perceptrons, standard": (
         filled(StandardScaler()),
