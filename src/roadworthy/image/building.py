@@ -30,9 +30,7 @@ def build(
         OutsideError: The engine, a registry or an index failed; nothing is tagged then.
     """
     name = check_tag(tag)
-    base = _plain(project.image.base) if engine.name == "none" else engine.pin(
-        _plain(project.image.base)
-    )  # fmt: skip
+    base = engine.pin(_plain(project.image.base))
     with tempfile.TemporaryDirectory(prefix="roadworthy-image-") as scratch:
         context = write_context(bundle, project, Path(scratch, "context"), base)
         return engine.build(context, name, replace=replace)

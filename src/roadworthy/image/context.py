@@ -36,12 +36,14 @@ class Context(NamedTuple):
         labels: The image's labels.
         epoch: Seconds since 1970 that stand for the time of everything in it.
         inside: Whether the model is in the image.
+        base: The base image, as the engine is to find it.
     """
 
     folder: Path
     labels: dict[str, str]
     epoch: int
     inside: bool
+    base: str
 
 
 def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> Context:
@@ -88,7 +90,7 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
         raise OutsideError(
             f"the build context cannot be written: {error.strerror or error}", where=str(folder)
         ) from None
-    return Context(folder, labels, epoch, inside)
+    return Context(folder, labels, epoch, inside, base)
 
 
 def moment(bundle: Bundle) -> int:

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -111,6 +110,18 @@ class Layout:
         draft.unlink(missing_ok=True)
         return blob, f"sha256:{writer.digest.hexdigest()}", writer.size
 
+    def squeeze(self, given: io.BufferedIOBase) -> tuple[Blob, str]:
+        """Keep a plain tar file, compressed; returns it and the digest that it had before."""
+        draft = self.blobs / ".layer"
+        with draft.open("wb") as file:
+            writer = _Squeezer(file)
+            while part := given.read(_CHUNK):
+                writer.write(part)
+            writer.close()
+        blob = self.take(draft)
+        draft.unlink()
+        return blob, f"sha256:{writer.digest.hexdigest()}"
+
     def finish(self, manifest: Blob, tag: str) -> None:
         """Name the image, which makes the layout whole."""
         entry = manifest.describe(MANIFEST) | {
@@ -125,10 +136,10 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, Any]]:
     """Digest and content of the one image of a layout; raises InputError."""
     try:
         index = json.loads((folder / "index.json").read_bytes())
-        digest = _one_of(index["manifests"])["digest"]
+        digest = for_this_machine(index["manifests"])["digest"]
         content = json.loads(blob_path(folder, digest).read_bytes())
         if content.get("mediaType") == INDEX or "manifests" in content:
-            digest = _one_of(content["manifests"])["digest"]
+            digest = for_this_machine(content["manifests"])["digest"]
             content = json.loads(blob_path(folder, digest).read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError("this is no OCI layout of one image", where=str(folder)) from None
@@ -192,31 +203,23 @@ def _from_saved(folder: Path, layout: Layout, source: Path) -> Base:
     try:
         (saved,) = json.loads((folder / "manifest.json").read_bytes())
         config = json.loads((folder / saved["Config"]).read_bytes())
-        layers = [
-            layout.put(gzip.compress((folder / name).read_bytes(), _LEVEL, mtime=0)).describe(LAYER)
-            for name in saved["Layers"]
-        ]
+        layers = []
+        for name in saved["Layers"]:
+            with (folder / name).open("rb") as given:
+                layers.append(layout.squeeze(given)[0].describe(LAYER))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError("the archive holds no single image", where=str(source)) from None
     return Base(config, layers)
 
 
 def _from_root(source: Path, layout: Layout) -> Base:
-    with tarfile.open(source) as archive, tempfile.TemporaryFile() as plain:
-        digest = hashlib.sha256()
-        with gzip.open(source) if _is_gzip(source) else source.open("rb") as given:
-            while part := given.read(_CHUNK):
-                digest.update(part)
-                plain.write(part)
-        del archive
-        plain.seek(0)
-        blob = layout.put(gzip.compress(plain.read(), _LEVEL, mtime=0))
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    with gzip.open(source) if _is_gzip(source) else source.open("rb") as given:
+        blob, digest = layout.squeeze(given)
     config = {
-        "architecture": machine,
+        "architecture": _machine(),
         "os": "linux",
         "config": {"Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest.hexdigest()}"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest]},
     }
     return Base(config, [blob.describe(LAYER)])
 
@@ -226,15 +229,17 @@ def _is_gzip(source: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _one_of(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """The image for this machine among those of an index."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    fitting = [
-        entry
-        for entry in manifests
-        if (entry.get("platform") or {}).get("architecture", machine) == machine
-    ]
-    return fitting[0]
+def for_this_machine(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """The image for this machine among those of an index; raises InputError."""
+    machine = _machine()
+    for entry in manifests:
+        if (entry.get("platform") or {}).get("architecture", machine) == machine:
+            return entry
+    raise InputError(f"the image has no part for this machine ({machine})")
+
+
+def _machine() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 
 
 def _entries(tree: Path, target: str, epoch: int) -> Iterator[tuple[tarfile.TarInfo, Path | None]]:
@@ -282,9 +287,3 @@ class _Squeezer:
 
     def close(self) -> None:
         self._gzip.close()
-
-
-def remove(folder: Path) -> None:
-    """Remove a layout, if it is one."""
-    if (folder / "oci-layout").is_file():
-        shutil.rmtree(folder)

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.image.layout import CONFIG, INDEX, MANIFEST, Layout, blob_path, read_manifest
+from roadworthy.image.layout import (
+    INDEX,
+    MANIFEST,
+    Layout,
+    blob_path,
+    for_this_machine,
+    read_manifest,
+)
 
 _ACCEPT = ", ".join([
     MANIFEST, INDEX, "application/vnd.docker.distribution.manifest.v2+json",
@@ -263,11 +270,10 @@ def _from_helper(helper: str, name: str) -> tuple[str, str] | None:
 
 def push_layout(folder: Path, place: Place) -> str:
     """Push the image of a layout; the tag is put last. Returns the digest."""
-    _, manifest = read_manifest(folder)
+    digest, manifest = read_manifest(folder)
     registry = Registry(place)
     for entry in [*manifest["layers"], manifest["config"]]:
         registry.put_blob(blob_path(folder, entry["digest"]).read_bytes())
-    digest, _ = read_manifest(folder)
     return registry.put_manifest(blob_path(folder, digest).read_bytes(), place.reference)
 
 
@@ -287,9 +293,7 @@ def pull_into(place: Place, layout: Layout) -> tuple[str, dict[str, Any], list[d
         )
     digest, content = found
     if "manifests" in content:
-        from roadworthy.image.layout import _one_of
-
-        found = registry.manifest(_one_of(content["manifests"])["digest"])
+        found = registry.manifest(for_this_machine(content["manifests"])["digest"])
         if found is None:
             raise InputError("the base image has no part for this machine", where=digest)
         content = found[1]
@@ -351,6 +355,3 @@ def _add_to_fallback(registry: Registry, subject: str, digest: str, size: int, k
         })  # fmt: skip
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
     registry.put_manifest(json.dumps(index, sort_keys=True).encode(), tag, INDEX)
-
-
-__all__ = ["CONFIG", "Place", "Registry", "attach", "parse_place", "pull_into", "push_layout"]

@@ -55,13 +55,12 @@ class NoEngine:
 
     def build(self, context: Context, tag: str, *, replace: bool) -> Image:
         """Lay the packages and the model over the base."""
-        base = _base_of(context)
         if self.folder.exists() and not replace:
             raise InputError(
                 "there is something already", where=str(self.folder), fix="--replace, or another"
             )
         try:
-            size = self._write(context, base, tag)
+            size = self._write(context, tag)
         except OSError as error:
             raise OutsideError(
                 f"the layout cannot be written: {error.strerror or error}",
@@ -71,12 +70,12 @@ class NoEngine:
         digest, _ = read_manifest(self.folder)
         return Image(str(self.folder), digest, size)
 
-    def _write(self, context: Context, base: str, tag: str) -> int:
+    def _write(self, context: Context, tag: str) -> int:
         """Make the layout beside its place, and move it there whole."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".image-") as scratch:
             layout = Layout(Path(scratch, "layout"))
-            found = self._base(base, layout)
+            found = self._base(context.base, layout)
             size = self._lay(context, found, layout, tag, Path(scratch))
             if self.folder.exists():
                 shutil.rmtree(self.folder)
@@ -156,14 +155,6 @@ def _config(base: dict[str, Any], context: Context) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _base_of(context: Context) -> str:
-    first = next(
-        line for line in (context.folder / "Dockerfile").read_text().splitlines()
-        if line.startswith("FROM ")
-    )  # fmt: skip
-    return first.split()[1]
-
-
 def _python_of(base: Base) -> str:
     """Major and minor version of the base's Python, as its images of Docker's library tell it."""
     for text in (base.config.get("config") or {}).get("Env") or ():
@@ -185,7 +176,6 @@ def _install(context: Path, target: Path, python: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for junk in target.glob("*.lock"):
         junk.unlink()
-    (target / ".lock").unlink(missing_ok=True)
     _settle_records(target)
     if python == f"{sys.version_info[0]}.{sys.version_info[1]}":
         # a process of its own: what it lived through before would show in the bytes
