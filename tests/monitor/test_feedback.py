@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from roadworthy.monitor.predictions import read_predictions
 from roadworthy.serve.feedback import Label
 from tests.conftest import Trained, serving
 from tests.registry.conftest import *  # noqa: F403 (the PostgreSQL server)
+from tests.registry.test_robustness import ended, forked
 from tests.serve.test_bad_input import ROW
 
 LABEL = st.builds(
@@ -116,31 +116,42 @@ def test_a_file_that_holds_no_labels_is_refused_whole_with_the_row(
         list(read_labels(tmp_path / "bad.csv"))
 
 
+def keep_and_die(url: str, labels: list[Label], point: int) -> None:
+    """Keep labels, and be killed when the given line of the store is reached."""
+    left = point
+
+    def count(frame, event: str, _):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("feedback/store.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return count
+
+    store = LabelStore(url)
+    sys.settrace(count)
+    store.add(labels)
+
+
 def test_a_process_killed_while_it_keeps_labels_leaves_none_twice_and_none_lost(
     tmp_path: Path,
 ) -> None:
-    file, url = tmp_path / "labels.jsonl", f"sqlite:///{tmp_path / 'labels.db'}"
-    rows = 60_000
+    file, rows = tmp_path / "labels.jsonl", 20_000
     with file.open("w") as lines:
         for number in range(rows):
             lines.write(json.dumps({"request_id": f"r{number}", "label": 1, "time": 5}) + "\n")
-    command = [sys.executable, "-m", "roadworthy", "feedback", str(file), "--store", url]
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and killed.poll() is None:
-        try:
-            if 0 < len(LabelStore(url, create=False)) < rows:
-                break
-        except (InputError, OutsideError):
-            pass
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    left = len(LabelStore(url, create=False))
-    assert left % 5000 == 0
-    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(again.stdout)["labels"] == rows
-    assert json.loads(again.stdout)["new"] == rows - left
+    labels, lefts = list(read_labels(file)), set()
+    for point in (20_000, 110_000, 190_000):  # in the first, the second and the third batch
+        url = f"sqlite:///{tmp_path / f'{point}.db'}"
+        assert ended(forked(keep_and_die, url, labels, point)) == -signal.SIGKILL
+        left = len(LabelStore(url, create=False))
+        lefts.add(left)
+        again = CliRunner().invoke(app, ["feedback", str(file), "--store", url, "--json"])
+        assert json.loads(again.stdout)["labels"] == rows
+        assert json.loads(again.stdout)["new"] == rows - left
+    assert lefts == {0, 5000, 10_000}
 
 
 def test_what_servers_were_sent_is_collected_once_and_a_torn_line_waits(

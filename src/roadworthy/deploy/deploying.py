@@ -18,19 +18,12 @@ from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.executor import Kind, Record, run
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
+from roadworthy.deploy.opening import open_host, open_target
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
-from roadworthy.deploy.ssh.target import SshTarget
-from roadworthy.deploy.wanted import (
-    Wanted,
-    check_certificate,
-    check_name,
-    in_file,
-    make_release,
-)
+from roadworthy.deploy.wanted import check_name, in_file
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import Deployment, Project
-from roadworthy.registry import resolve as find
+from roadworthy.project import Deployment, Project, SshSection
 from roadworthy.registry.opening import user_folder
 
 Watch = Callable[[Step, State], None]
@@ -175,8 +168,12 @@ def export(
             where=f"[deploy.{name}]",
             fix="leave secrets and tls_key out here, and send them with deploy apply",
         )
+    if not isinstance(section, SshSection):
+        raise InputError(
+            "user data is written for hosts, target ssh", where=f"deploy.{name}.target"
+        )
     bundle, folder = _bundle(project, section, model), Path(out)
-    with _target(project, name, bundle) as target:
+    with open_host(project, name, section, bundle) as target:
         steps = target.steps_for(facts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -219,26 +216,9 @@ def _bundle(project: Project, section: Deployment, model: str | None) -> Bundle:
 
 
 @contextlib.contextmanager
-def _target(project: Project, name: str, bundle: Bundle | None) -> Iterator[SshTarget]:
-    section = section_of(project, name)
-    cache = (
-        Path(project.registry.cache)
-        if project.registry.cache
-        else user_folder("XDG_CACHE_HOME", ".cache")
-    )
-    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
-        wanted = None
-        if bundle is not None:
-            release = make_release(
-                bundle, project, section, Path(folder), f"{Layout(name).state}/log",
-                lambda reference: find(reference, project),
-            )  # fmt: skip
-            wanted = Wanted(release, bundle, check_certificate(section))
-        target = SshTarget(name, section, project, cache, wanted)
-        try:
-            yield target
-        finally:
-            target.close()
+def _target(project: Project, name: str, bundle: Bundle | None) -> Iterator[Target]:
+    with open_target(project, name, section_of(project, name), bundle) as target:
+        yield target
 
 
 def _run(
@@ -260,7 +240,7 @@ def _run(
 
 
 def _journal(project: Project, name: str) -> Journal:
-    place = project.deploy[name].host
+    place = project.deploy[name].place
     key = hashlib.sha256(place.encode()).hexdigest()[:8]
     folder = user_folder("XDG_DATA_HOME", ".local/share") / "deployments"
     return Journal(folder / f"{name}-{key}.jsonl")

@@ -40,6 +40,11 @@ class DeploySection(
     start_seconds: int = 180
 
     @property
+    def place(self) -> str:
+        """Where, for people; the same place has the same text."""
+        raise NotImplementedError
+
+    @property
     def secured(self) -> bool:
         """Whether callers are spoken to by TLS."""
         return self.domain is not None or self.tls_certificate is not None
@@ -87,6 +92,11 @@ class SshSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields
     known_hosts: str | None = None
     firewall: bool = True
     upgrades: bool = True
+
+    @property
+    def place(self) -> str:
+        """The host."""
+        return self.host
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
