@@ -116,36 +116,38 @@ def test_a_file_that_holds_no_labels_is_refused_whole_with_the_row(
         list(read_labels(tmp_path / "bad.csv"))
 
 
-def keep_and_die(url: str, labels: list[Label], point: int) -> None:
-    """Keep labels, and be killed when the given line of the store is reached."""
-    left = point
+def keep_and_count(url: str, labels: list[Label], point: int | None = None) -> int:
+    """Keep labels; how many lines of the store that took. At the given line, be killed."""
+    seen = 0
 
     def count(frame, event: str, _):
-        nonlocal left
+        nonlocal seen
         if not frame.f_code.co_filename.endswith("feedback/store.py"):
             return None
-        if event == "line":
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
+        seen += event == "line"
+        if seen == point:
+            os.kill(os.getpid(), signal.SIGKILL)
         return count
 
-    store = LabelStore(url)
+    store, before = LabelStore(url), sys.gettrace()
     sys.settrace(count)
     store.add(labels)
+    sys.settrace(before)
+    return seen
 
 
 def test_a_process_killed_while_it_keeps_labels_leaves_none_twice_and_none_lost(
     tmp_path: Path,
 ) -> None:
-    file, rows = tmp_path / "labels.jsonl", 20_000
-    with file.open("w") as lines:
+    file, rows = tmp_path / "labels.jsonl", 15_000
+    with file.open("w") as sink:
         for number in range(rows):
-            lines.write(json.dumps({"request_id": f"r{number}", "label": 1, "time": 5}) + "\n")
+            sink.write(json.dumps({"request_id": f"r{number}", "label": 1, "time": 5}) + "\n")
     labels, lefts = list(read_labels(file)), set()
-    for point in (20_000, 110_000, 190_000):  # in the first, the second and the third batch
-        url = f"sqlite:///{tmp_path / f'{point}.db'}"
-        assert ended(forked(keep_and_die, url, labels, point)) == -signal.SIGKILL
+    lines = keep_and_count(f"sqlite:///{tmp_path / 'whole.db'}", labels)
+    for batch in range(3):
+        url, point = f"sqlite:///{tmp_path / f'{batch}.db'}", lines * (2 * batch + 1) // 6
+        assert ended(forked(keep_and_count, url, labels, point)) == -signal.SIGKILL
         left = len(LabelStore(url, create=False))
         lefts.add(left)
         again = CliRunner().invoke(app, ["feedback", str(file), "--store", url, "--json"])
