@@ -20,7 +20,9 @@ _REFUSED = {
 }  # fmt: skip
 
 
-class AzureSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="azure"):
+class AzureSection(
+    CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="azure"
+):
     """`target = "azure"`: a virtual machine in a resource group of its own, deployed to by SSH.
 
     Credentials come from where Azure's libraries find them: the environment, a managed identity,

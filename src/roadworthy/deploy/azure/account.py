@@ -8,7 +8,7 @@ from typing import Any
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
-from azure.core.pipeline.policies import RetryPolicy, UserAgentPolicy
+from azure.core.pipeline.policies import RequestIdPolicy, RetryPolicy, UserAgentPolicy
 from azure.core.polling import LROPoller
 from azure.core.rest import HttpRequest
 from azure.mgmt.core import ARMPipelineClient
@@ -52,6 +52,7 @@ class Account:
         self._client: Any = ARMPipelineClient(
             endpoint,
             policies=[
+                RequestIdPolicy(),
                 UserAgentPolicy(sdk_moniker="roadworthy"),
                 ARMAutoResourceProviderRegistrationPolicy(),
                 RetryPolicy(**retries),
@@ -133,7 +134,7 @@ class Account:
     ) -> dict[str, Any] | None:  # fmt: skip
         request = HttpRequest(
             method, f"{self.endpoint}{path}", params={"api-version": version, **(query or {})},
-            **({} if body is None else {"json": body}),
+            json=body,
         )  # fmt: skip
         try:
             answered = self._client.send_request(request, _return_pipeline_response=True)

@@ -78,7 +78,9 @@ def explain(error: AzureError, call: str, where: str) -> RoadworthyError:
             fix="ask for more under Quotas in the Azure portal, or use another region or size",
         )
     known = _FIXES.get(code, "correct that, then run the same again")
-    kind = InputError if status is not None and status < 500 and _WRONG.search(code) else OutsideError
+    kind = (
+        InputError if status is not None and status < 500 and _WRONG.search(code) else OutsideError
+    )
     return kind(f"Azure refuses {call}: {said} ({code or status})", where=where, fix=known)
 
 

@@ -13,7 +13,12 @@ from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
 from roadworthy.deploy.azure.wanted import (
-    ADDRESS, GROUP, MACHINE, disk_of, machine_of, resources,
+    ADDRESS,
+    GROUP,
+    MACHINE,
+    disk_of,
+    machine_of,
+    resources,
 )  # fmt: skip
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
@@ -43,7 +48,7 @@ def open_azure(
         raise InputError(
             "no subscription is named",
             where=f"[deploy.{name}]",
-            fix="write subscription = \"…\", or set AZURE_SUBSCRIPTION_ID; az account list",
+            fix='write subscription = "…", or set AZURE_SUBSCRIPTION_ID; az account list',
         )
     from azure.identity import DefaultAzureCredential
 
@@ -83,10 +88,14 @@ class AzureProvider:
         if group is None:
             part = self.parts[GROUP]
             self.account.change("PUT", part.path, part.version, part.body)
-        with held(self.account, self.naming):
-            yield
-        if group is None and not self._inside():
-            self.account.change("DELETE", self.naming.group, self.parts[GROUP].version)
+        try:
+            with held(self.account, self.naming):
+                yield
+        finally:
+            if group is None:
+                with contextlib.suppress(OutsideError):  # the error that led here must be seen
+                    if not self._inside():
+                        self._remove(self.naming.group, self.parts[GROUP].version)
 
     def steps(self) -> tuple[Step, ...]:
         """A step a part."""
@@ -130,7 +139,7 @@ class AzureProvider:
         group = self.account.get(self.naming.group, version)
         if group is not None and not self._is_ours(group):
             raise InputError(
-                f"the resource group {self.naming.name} was not made by Roadworthy, and is left alone",
+                f"the resource group {self.naming.name} was not made by Roadworthy",
                 where=self.place,
                 fix="choose another name for the deployment",
             )
@@ -239,8 +248,11 @@ class AzureProvider:
             if state in _SETTLED:
                 break
             if time.monotonic() > end:
-                raise OutsideError(f"{found['name']} stays {state}", where=self.place,
-                                   fix="look in the Azure portal; then run the same again")  # fmt: skip
+                raise OutsideError(
+                    f"{found['name']} stays {state}",
+                    where=self.place,
+                    fix="look in the Azure portal; then run the same again",
+                )
             time.sleep(_PAUSE)
         return found
 
@@ -254,7 +266,9 @@ class AzureProvider:
             others = [each for each in self._inside() if each["id"].lower() != own]
             if others:  # somebody else's: the group stays, and is not Roadworthy's any more
                 mine = self.naming.tags(GROUP)
-                remove_tags(self.account, path, {k: found["tags"][k] for k in mine if k in found["tags"]})
+                remove_tags(
+                    self.account, path, {k: found["tags"][k] for k in mine if k in found["tags"]}
+                )
                 return
         self.account.change("DELETE", path, version)
 
@@ -273,4 +287,6 @@ def _state(machine: dict[str, Any] | None) -> str:
         return "none"
     view = machine.get("properties", {}).get("instanceView") or {}
     codes = [str(each.get("code", "")) for each in view.get("statuses") or ()]
-    return next((code.partition("/")[2] for code in codes if code.startswith("PowerState/")), "unknown")
+    return next(
+        (code.partition("/")[2] for code in codes if code.startswith("PowerState/")), "unknown"
+    )

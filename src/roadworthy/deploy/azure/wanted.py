@@ -72,7 +72,10 @@ def _network(naming: Naming, section: AzureSection) -> Resource:
 def rules(section: AzureSection) -> list[dict[str, Any]]:
     """The rules of the firewall: who may reach SSH and the public ports; Azure closes the rest."""
     ports = sorted({section.public_port, *([80] if section.domain else [])})
-    allowed = [("ssh", 22, section.ssh_from), *((f"port-{p}", p, section.allow_from) for p in ports)]
+    allowed = [
+        ("ssh", 22, section.ssh_from),
+        *((f"port-{p}", p, section.allow_from) for p in ports),
+    ]
     return [
         {
             "name": name,
@@ -169,9 +172,7 @@ def _machine(naming: Naming, section: AzureSection) -> Resource:
         properties["securityProfile"] = security
     what = f"a machine {section.size} of {section.image or 'Debian 12'}, {section.disk_gb} GB"
     body = {"location": section.region, "properties": properties}
-    made = _resource(
-        naming, MACHINE, "Microsoft.Compute/virtualMachines", what, body, INTERFACE
-    )
+    made = _resource(naming, MACHINE, "Microsoft.Compute/virtualMachines", what, body, INTERFACE)
     price = price_of("azure", section.region, section.size, section.disk_gb)
     return msgspec.structs.replace(made, price=price)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _BLOCK = re.compile(r"BEGIN SSH HOST KEY KEYS-+(.*?)-+END SSH HOST KEY KEYS", re.DOTALL)
-_KEY = re.compile(r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})(?!\S)", re.MULTILINE)
+_KEY = re.compile(
+    r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})(?!\S)", re.MULTILINE
+)
 
 
 def host_keys_in(console: str) -> tuple[str, ...]:

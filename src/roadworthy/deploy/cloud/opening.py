@@ -10,7 +10,14 @@ import msgspec
 
 from roadworthy.deploy.cloud.provider import Machine, Provider
 from roadworthy.errors import OutsideError
-from roadworthy.project import AwsSection, AzureSection, CloudSection, DeploySection, Project, SshSection
+from roadworthy.project import (
+    AwsSection,
+    AzureSection,
+    CloudSection,
+    DeploySection,
+    Project,
+    SshSection,
+)
 
 
 def open_provider(
