@@ -175,7 +175,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(arm: Arm, identity: str) ->
     firewall = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/roadworthy-prod".lower()
     rules = arm.things[firewall]["properties"]["securityRules"]
     rules.append({"name": "postgres", "properties": {}})
-    rules[0]["properties"]["sourceAddressPrefixes"] = ["0.0.0.0/0"]
+    rules[0]["properties"]["sourceAddressPrefix"] = "0.0.0.0/0"
     arm.things[MACHINE.lower()]["properties"]["power"] = "deallocated"
     arm.things[MACHINE.lower()]["properties"]["hardwareProfile"]["vmSize"] = "Standard_D2s_v3"
     alarm = f"{GROUP}/providers/Microsoft.Insights/metricAlerts/roadworthy-prod-cpu".lower()
