@@ -133,7 +133,7 @@ class Google:
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
         place = path.removeprefix("/compute/v1/")
         if "perations." in name:
-            return self._operation(place.rpartition("/")[2])
+            return self._operation(place.removesuffix("/wait").rpartition("/")[2])
         if verb == "insert":
             return self._insert(place, body)
         if verb in ("list", "aggregatedList"):

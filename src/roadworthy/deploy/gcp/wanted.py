@@ -234,7 +234,7 @@ def _alarms(naming: Naming, section: GcpSection, project: Project) -> tuple[Reso
             Resource(
                 id=part, what=f"an alarm, {alarm}", collection="alertPolicies",
                 parent=f"projects/{naming.project}", body=body,
-                command=_command(naming, "monitoring", "policies", "create", policy=given),
+                command=_command(naming, "alpha", "monitoring", "policies", "create", policy=given),
                 needs=(MACHINE, *(each.id for each in channels)),
             )
         )  # fmt: skip
