@@ -6,7 +6,6 @@ import functools
 import subprocess
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +21,7 @@ from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import AwsSection, Project
-from tests.deploy.aws_server import READS, Aws, Fault, aws_server
+from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
 
 REGION = "eu-central-1"
 
@@ -41,14 +40,7 @@ current = SimpleNamespace(name="")
 def aws(server: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     server.reset()
     current.name = f"d{uuid.uuid4().hex[:8]}"
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
+    point_to(server.url, monkeypatch)
     monkeypatch.setattr("roadworthy.deploy.aws.account.time.sleep", lambda seconds: None)
     monkeypatch.setattr("roadworthy.deploy.aws.provider.time.sleep", lambda seconds: None)
     return server
@@ -208,7 +200,7 @@ def test_destroy_takes_only_what_carries_the_tag(aws: Aws, identity: str) -> Non
     apply(provider(section(identity), other))
     foreign = client().create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     others = tagged(other)
-    assert len(destroy(provider(section(identity)))) == 8
+    assert len(destroy(provider(section(identity)))) == 11
     assert tagged() == []
     assert tagged(other) == others
     assert client().describe_vpcs(VpcIds=[foreign])["Vpcs"]
@@ -353,7 +345,7 @@ def test_host_keys_come_from_the_console_and_are_kept_with_the_instance(
 ) -> None:
     one = provider(section(identity))
     apply(one)
-    key = Path(f"{identity}.pub").read_text().rsplit(" ", 1)[0]
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'B' * 42}+"
     aws.console = (
         "[ 9.1] cloud-init[500]: ci-info\r\n-----BEGIN SSH HOST KEY KEYS-----\r\n"
         f"ecdsa-sha2-nistp256 {'A' * 80}= root@host\r\n{key} root@host\r\n"
@@ -383,3 +375,31 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(identity: str, aws
     assert "aws ec2 run-instances --region eu-central-1 --cli-input-json" in instance.command
     elsewhere = AwsSection(region="eu-north-1", identity=identity, ssh_from=("192.0.2.0/24",))
     assert all(step.price is None for step in provider(elsewhere).steps())
+
+
+def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mended(
+    aws: Aws, identity: str
+) -> None:
+    wanted = section(identity, notify=("ops@example.org",))
+    apply(provider(wanted))
+    prefix = f"roadworthy-{current.name}/"
+    alarms = client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+    assert {each["AlarmName"] for each in alarms} == {f"{prefix}machine", f"{prefix}cpu"}
+    topics = {each["AlarmActions"][0] for each in alarms}
+    (topic,) = topics
+    told = client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert [each["Endpoint"] for each in told] == ["ops@example.org"]
+    for each in alarms:
+        assert each["Dimensions"] == [{"Name": "InstanceId", "Value": the_instance()["InstanceId"]}]
+    client("cloudwatch").put_metric_alarm(
+        AlarmName=f"{prefix}cpu", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=3,
+        Threshold=99, MetricName="CPUUtilization", Namespace="AWS/EC2", Period=300,
+        Statistic="Average",
+    )  # fmt: skip
+    assert "Threshold" in provider(wanted).observe().differences["aws-alarm-cpu"]
+    assert [step.id for step in apply(provider(wanted))] == ["aws-alarm-cpu"]
+    assert apply(provider(wanted)) == []
+    removed = apply(provider(section(identity, alarms=False)))
+    assert [step.change for step in removed] == ["delete"] * 3
+    assert client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"] == []
+    assert topic not in str(client("sns").list_topics())

@@ -61,6 +61,11 @@ class Account:
             self._id = str(answer["Account"])
         return self._id
 
+    @property
+    def partition(self) -> str:
+        """The first part of the names of its resources: `aws`, `aws-cn`, `aws-us-gov`."""
+        return str(self._session.get_partition_for_region(self.region))
+
     def client(self, service: str) -> Any:
         """The client of a service."""
         if service not in self._clients:
