@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from roadworthy.cli.measures import print_measures
 from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
 from roadworthy.cli.output import print_json
 from roadworthy.errors import OutsideError
@@ -119,8 +120,7 @@ def print_verdict(verdict: Verdict) -> None:
     _print_findings(console, verdict)
     report = verdict.report
     if report is not None:
-        metric, estimate = report.headline
-        console.print(f"  {metric} {escape(str(estimate))} on {report.rows:,} rows")
+        print_measures(console, report, f"on {report.rows:,} rows")
         for found in report.found[:3]:
             if found.confirmed:
                 where = escape(" and ".join(found.conditions))
