@@ -11,6 +11,7 @@ from roadworthy.project.data import (
 from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import DeploySection, SshSection
 from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_cloud import CloudSection
 from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
@@ -29,6 +30,7 @@ __all__ = [
     "NAME",
     "NAME_RULE",
     "AwsSection",
+    "AzureSection",
     "BehaviourSection",
     "CloudName",
     "CloudSection",

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from roadworthy.project.deploy import SshSection
 from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
 
-Deployment = SshSection | AwsSection
+Deployment = SshSection | AwsSection | AzureSection

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
 import msgspec
 
 from roadworthy.deploy.cloud.provider import Machine, Provider
-from roadworthy.project import AwsSection, CloudSection, DeploySection, Project, SshSection
+from roadworthy.errors import OutsideError
+from roadworthy.project import (
+    AwsSection,
+    AzureSection,
+    CloudSection,
+    DeploySection,
+    Project,
+    SshSection,
+)
 
 
 def open_provider(
@@ -26,7 +35,21 @@ def open_provider(
         from roadworthy.deploy.aws.provider import open_aws
 
         return open_aws(project, name, section, model)
+    if isinstance(section, AzureSection):
+        _require("azure.identity", "azure")
+        from roadworthy.deploy.azure.provider import open_azure
+
+        return open_azure(project, name, section, model)
     raise NotImplementedError(type(section).__name__)
+
+
+def _require(module: str, extra: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        raise OutsideError(
+            f"the libraries of {extra} are missing", fix=f"pip install 'roadworthy[{extra}]'"
+        ) from None
 
 
 def as_host(section: CloudSection, machine: Machine, folder: Path) -> SshSection:
