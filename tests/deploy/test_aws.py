@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
+import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +21,7 @@ from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider, open_aws
 from roadworthy.deploy.aws.wanted import machine_of
+from roadworthy.deploy.cloud.opening import open_provider
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
@@ -403,3 +408,41 @@ def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mende
     assert [step.change for step in removed] == ["delete"] * 3
     assert client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"] == []
     assert topic not in str(client("sns").list_topics())
+
+
+def test_without_the_library_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, identity: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(OutsideError, match="libraries of aws are missing") as caught:
+        open_provider(Project(), "prod", section(identity), None)
+    assert caught.value.fix == "pip install 'roadworthy[aws]'"
+
+
+def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, identity: str) -> None:
+    asked: set[str] = set()
+
+    def note(operation: str, body: bytes) -> None:
+        asked.add(operation)
+
+    aws.fail = note
+    one = provider(section(identity, notify=("ops@example.org",)))
+    with one.lock():
+        apply(one)
+        one.pin(("ssh-ed25519 AAAA",))
+        client().stop_instances(InstanceIds=[the_instance()["InstanceId"]])
+        larger = provider(section(identity, instance_type="t3.large"))
+        apply(larger)
+        destroy(larger)
+    apply(provider(section(identity, image="ami-0deb1a2deb1a2de01", alarms=False)))
+    destroy(provider(section(identity)))
+    docs = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
+    (policy,) = re.findall(r"```json\n(\{\n  \"Version\".*?)```", docs, re.DOTALL)
+    (statement,) = json.loads(policy)["Statement"]
+    allowed = {action.partition(":")[2] for action in statement["Action"]}
+    assert asked - allowed <= {"GetCallerIdentity"}  # which needs no permission
+    # tags at creation are permissions of their own; the others mend what these runs did not break
+    assert allowed - asked <= {
+        "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
+        "DescribeSubnets",
+    }  # fmt: skip

@@ -306,4 +306,18 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+# [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
+# target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
+# region = "eu-central-1"
+# instance_type = "t3.small"
+# identity = "deploy.key"
+# ssh_from = ["203.0.113.0/24"]  # who may reach SSH
+# allow_from = ["0.0.0.0/0"] # who may reach the public port
+# disk_gb = 20
+# alarms = true              # the cloud watches the machine
+# notify = ["ops@example.org"]
+# profile = "prod"           # of the AWS configuration
+# image = "ami-0123456789abcdef0"  # else the newest Debian 12
+# user = "admin"             # as the image has it
+# subnet = "subnet-0123456789abcdef0"  # else a network is made
 """

@@ -6,6 +6,8 @@ import random
 import time
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Disconnected
 
@@ -30,17 +32,10 @@ class Account:
         profile: Profile of the AWS configuration; None: as the environment says.
 
     Raises:
-        OutsideError: boto3 is missing, or there are no credentials.
+        OutsideError: There is no such profile.
     """
 
     def __init__(self, region: str, profile: str | None) -> None:
-        try:
-            import boto3
-            from botocore.config import Config
-        except ImportError:
-            raise OutsideError(
-                "the library of AWS is missing", fix="pip install 'roadworthy[aws]'"
-            ) from None
         self.region = region
         # one attempt: a repeated Create would make a second one
         self._config = Config(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ from roadworthy.deploy.aws.lock import held
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
 from roadworthy.deploy.aws.watching import WATCHING, watching_parts
+from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import PART, Found, Machine
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
@@ -29,10 +29,6 @@ _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
 }
-_KEYS = re.compile(r"BEGIN SSH HOST KEY KEYS-+(.*?)-+END SSH HOST KEY KEYS", re.DOTALL)
-_KEY = re.compile(
-    r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})(?=\s|$)", re.MULTILINE
-)
 _ATTEMPTS = 4
 
 
@@ -150,14 +146,11 @@ class AwsProvider:
     def _said(self, instance: str) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console at the first boot."""
         answer = self.account.call(call("GetConsoleOutput", InstanceId=instance))
-        text = str(answer.get("Output", ""))  # botocore has decoded it
-        return tuple(
-            f"{kind} {key}" for block in _KEYS.findall(text) for kind, key in _KEY.findall(block)
-        )
+        return host_keys_in(str(answer.get("Output", "")))  # botocore has decoded it
 
     def pin(self, host_keys: tuple[str, ...]) -> None:
         """Keep the first host key in a tag of the instance."""
-        kept = sorted(host_keys, key=lambda key: not key.startswith("ssh-ed25519"))[0]
+        kept = best_key(host_keys)
         self.account.call(
             call("CreateTags", Resources=[self._known[INSTANCE]],
                  Tags=[{"Key": HOST_KEY, "Value": kept}])
