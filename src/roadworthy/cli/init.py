@@ -246,6 +246,8 @@ target = {target}
 # counts_seconds = 10.0      # how often counts are written
 # learn_days = 28            # first days that are the usual, where the table has no time
 # false_alarms = 0.001       # how likely a usual day has a finding of drift
+# against = "training"       # last-week, weekday or DATE..DATE: what days are compared with
+# hours_days = 35            # days that are counted by the hour; older ones by the day
 # labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
 # label_delay_days = 7.0     # after which a label is expected; as they came when left out
 # period = "week"            # day, month: what quality is told by
@@ -304,4 +306,18 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+# [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
+# target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
+# region = "eu-central-1"
+# instance_type = "t3.small"
+# identity = "deploy.key"
+# ssh_from = ["203.0.113.0/24"]  # who may reach SSH
+# allow_from = ["0.0.0.0/0"] # who may reach the public port
+# disk_gb = 20
+# alarms = true              # the cloud watches the machine
+# notify = ["ops@example.org"]
+# profile = "prod"           # of the AWS configuration
+# image = "ami-0123456789abcdef0"  # else the newest Debian 12
+# user = "admin"             # as the image has it
+# subnet = "subnet-0123456789abcdef0"  # else a network is made
 """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import re
 import time
 from typing import Any
 
@@ -15,6 +13,8 @@ from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import held
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
+from roadworthy.deploy.aws.watching import WATCHING, watching_parts
+from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import PART, Found, Machine
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
@@ -22,15 +22,13 @@ from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-KINDS = EC2
+KINDS = WATCHING | EC2
 _WAITS = {
     "RunInstances": "instance_running",
     "StartInstances": "instance_running",
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
 }
-_KEYS = re.compile(r"BEGIN SSH HOST KEY KEYS-+(.*?)-+END SSH HOST KEY KEYS", re.DOTALL)
-_KEY = re.compile(r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})\b", re.MULTILINE)
 _ATTEMPTS = 4
 
 
@@ -59,7 +57,8 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in machine_parts(naming, section)}
+        wanted = machine_parts(naming, section) + watching_parts(naming, section, project)
+        self.parts = {part.id: part for part in wanted}
         self._known: dict[str, str] = {}
 
     def close(self) -> None:
@@ -147,17 +146,11 @@ class AwsProvider:
     def _said(self, instance: str) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console at the first boot."""
         answer = self.account.call(call("GetConsoleOutput", InstanceId=instance))
-        try:
-            text = base64.b64decode(answer.get("Output", "")).decode(errors="replace")
-        except ValueError:
-            text = answer.get("Output", "")
-        return tuple(
-            f"{kind} {key}" for block in _KEYS.findall(text) for kind, key in _KEY.findall(block)
-        )
+        return host_keys_in(str(answer.get("Output", "")))  # botocore has decoded it
 
     def pin(self, host_keys: tuple[str, ...]) -> None:
         """Keep the first host key in a tag of the instance."""
-        kept = sorted(host_keys, key=lambda key: not key.startswith("ssh-ed25519"))[0]
+        kept = best_key(host_keys)
         self.account.call(
             call("CreateTags", Resources=[self._known[INSTANCE]],
                  Tags=[{"Key": HOST_KEY, "Value": kept}])
@@ -170,7 +163,7 @@ class AwsProvider:
     def _removal(self, kind: str, thing: Thing) -> Step:
         calls = KINDS[kind].remove(thing.there)
         return Step(
-            id=f"aws-{thing.id}",
+            id=f"aws-{thing.id.rpartition(':')[2]}",
             what=f"remove the {kind} {thing.id}",
             change="delete",
             document={"kind": kind, "id": thing.id, "calls": [each.document for each in calls]},
