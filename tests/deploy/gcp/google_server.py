@@ -163,8 +163,11 @@ class Google:
         made = json.loads(json.dumps(body))
         number = str(uuid.uuid4().int % 10**18)
         made |= {"id": number, "selfLink": f"https://www.googleapis.com/compute/v1/{path}"}
+        if scope := re.search(r"(zone|region)s/[^/]+", place):
+            made[scope[1]] = place.rpartition("/")[0]
         if "/addresses" in place:
             made |= {"address": f"203.0.113.{10 + len(self.things)}", "status": "RESERVED"}
+            made.setdefault("addressType", "EXTERNAL")
         if "/instances" in place:
             self._start_machine(made)
         self.things[path] = self._whole(made)
@@ -192,8 +195,8 @@ class Google:
                 if each["natIP"] not in reserved or each["natIP"] in taken:
                     raise Refusal(400, "invalid", f"External IP {each['natIP']} cannot be used")
         made["disks"] = [{"boot": True, "autoDelete": True, "deviceName": "disk"}]
-        made["metadata"] = {**made["metadata"], "fingerprint": "m0"}
-        made["tags"] = {**made["tags"], "fingerprint": "t0"}
+        made["metadata"] = {**made["metadata"], "fingerprint": "bTA="}
+        made["tags"] = {**made["tags"], "fingerprint": "dDA="}
         made["status"] = "RUNNING"
 
     def _listed(self, place: str, verb: str) -> dict[str, Any]:
@@ -231,7 +234,7 @@ class Google:
             key = "metadata" if verb == "setMetadata" else "tags"
             if body.get("fingerprint") != machine[key]["fingerprint"]:
                 raise Refusal(412, "conditionNotMet", "Supplied fingerprint does not match.")
-            machine[key] = {**body, "fingerprint": uuid.uuid4().hex}
+            machine[key] = {**body, "fingerprint": f"{uuid.uuid4().hex}"}
         elif verb in ("start", "stop"):
             machine["status"] = "RUNNING" if verb == "start" else "TERMINATED"
         elif verb == "setMachineType":
@@ -248,7 +251,10 @@ class Google:
     def _begin(self, place: str, verb: str) -> dict[str, Any]:
         name, owner = f"operation-{uuid.uuid4().hex[:12]}", place.rsplit("/", 2)[0]
         link = f"https://www.googleapis.com/compute/v1/{owner}/operations/{name}"
-        made = {"name": name, "operationType": verb, "status": "RUNNING", "selfLink": link}
+        made = {"name": name, "operationType": verb, "status": "RUNNING", "selfLink": link,
+                "targetLink": f"https://www.googleapis.com/compute/v1/{place}"}  # fmt: skip
+        if scope := re.search(r"(zone|region)s/[^/]+", owner):
+            made[scope[1]] = f"https://www.googleapis.com/compute/v1/{owner}"
         self.operations[name] = made
         return dict(made)
 
@@ -260,7 +266,7 @@ class Google:
         if verb == "create":
             for each in body.get("notificationChannels", ()):
                 self._thing(each)
-            made = {**body, "name": f"{place}/{uuid.uuid4().int % 10**18}"}
+            made = {"enabled": True, **body, "name": f"{place}/{uuid.uuid4().int % 10**18}"}
             self.things[made["name"]] = made
             return made
         if verb == "list":

@@ -13,6 +13,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
+from roadworthy.deploy.deploying import plan_destroy, status
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.provider import GcpProvider, open_gcp
 from roadworthy.deploy.gcp.resource import Naming
@@ -342,3 +343,22 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(
     assert machine.price is not None
     assert machine.command.startswith("gcloud compute instances create roadworthy-prod ")
     assert "--no-service-account" in machine.command
+
+
+def test_the_verbs_find_the_provider_by_the_section(
+    google: Google, identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(provider(google, section(identity)))
+    monkeypatch.setattr("google.auth.default", lambda scopes: (AnonymousCredentials(), PROJECT))
+    monkeypatch.setattr(
+        "roadworthy.deploy.gcp.provider.Account",
+        lambda *given: Account(*given, endpoint=google.url, pause=0),
+    )
+    project = Project(deploy={"prod": section(identity)})
+    said = status(project, "prod")
+    assert (said.ready, said.place) == (False, "gcp europe-west1-b")
+    assert said.details["machine"] == "RUNNING"
+    planned = plan_destroy(project, "prod")
+    assert len(planned.steps) == len(PARTS)
+    assert planned.steps[-1].document["collection"] == "networks"
+    assert planned.model == "Adult.v1"
