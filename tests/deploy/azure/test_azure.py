@@ -159,6 +159,7 @@ def test_destroy_takes_what_carries_the_tag_and_leaves_what_others_put_there(
     foreign = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/theirs"
     arm.things[foreign.lower()] = {"id": foreign, "name": "theirs", "properties": {},
                                    "type": "Microsoft.Storage/storageAccounts"}  # fmt: skip
+    gone = f"{GROUP}/providers/Microsoft.Network/publicIPAddresses/gone"
     others = [key for key in arm.things if "roadworthy-other" in key]
     steps = destroy(provider(arm, section(identity)))
     assert len(steps) == len(PARTS)
@@ -167,6 +168,11 @@ def test_destroy_takes_what_carries_the_tag_and_leaves_what_others_put_there(
     with pytest.raises(InputError, match="was not made by Roadworthy"):
         destroy(provider(arm, section(identity)))
     del arm.things[foreign.lower()], arm.things[GROUP.lower()]
+    apply(provider(arm, section(identity)))
+    arm.listed_late = [{"id": gone, "name": "gone", "type": "Microsoft.Network/publicIPAddresses"}]
+    destroy(provider(arm, section(identity)))  # lists still show what has just gone
+    assert GROUP.lower() not in arm.things
+    arm.listed_late = []
     assert destroy(provider(arm, section(identity))) != []  # the group that the lock made
     assert GROUP.lower() not in arm.things
 

@@ -99,7 +99,7 @@ class Account:
         except Refusal as error:
             if error.status == 404 and method == "delete":
                 return {}
-            if error.status == 409 and method == "insert" and error.reason != "resourceNotReady":
+            if method == "insert" and error.reason in ("alreadyExists", "RESOURCE_ALREADY_EXISTS"):
                 return {}  # it was made by a call whose answer was lost
             if error.status >= 500 and not again:
                 raise CutOffError(
