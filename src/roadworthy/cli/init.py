@@ -180,8 +180,8 @@ target = {target}
 [image]
 # base = "python:3.12-slim"  # a Debian-like image with CPython 3.11 to 3.13; @sha256:... pins it
 # engine = "auto"            # docker, podman, buildah, or none: an OCI layout without a daemon
-# extras = []                # arrow, grpc, jwt, zstd: what the server takes besides JSON and CSV
-# model = "inside"           # mounted: the bundle comes with the container's start
+# extras = []                # arrow, grpc, jwt, zstd: besides JSON and CSV; registry: can fetch
+# model = "inside"           # mounted when the container starts, or fetched from the registry
 # memory_mb = 512            # memory that `image test` gives the container
 # latency_ms = 50.0          # 99th percentile of one row that `image test` allows
 # fail_on = "critical"       # low, medium, high, never: when `image scan` fails
