@@ -9,10 +9,11 @@ from pathlib import Path
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Target
+from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
-from roadworthy.project import Deployment, Project, SshSection
+from roadworthy.project import Deployment, DockerSection, Project, SshSection
 from roadworthy.registry import resolve as find
 from roadworthy.registry.opening import user_folder
 
@@ -32,8 +33,12 @@ def open_target(
     Raises:
         InputError: A file or a secret that the section names is missing.
     """
-    with open_host(project, name, section, bundle) as target:
-        yield target
+    if isinstance(section, DockerSection):
+        with open_docker(project, name, section, bundle) as engine:
+            yield engine
+    else:
+        with open_host(project, name, section, bundle) as host:
+            yield host
 
 
 @contextlib.contextmanager

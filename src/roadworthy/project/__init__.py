@@ -9,7 +9,9 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
-from roadworthy.project.deploy import Deployment, DeploySection, SshSection
+from roadworthy.project.deploy import DeploySection, SshSection
+from roadworthy.project.deploy_docker import DockerSection
+from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
@@ -33,6 +35,7 @@ __all__ = [
     "DecisionOptions",
     "DeploySection",
     "Deployment",
+    "DockerSection",
     "GuardSection",
     "GatesSection",
     "ImageSection",

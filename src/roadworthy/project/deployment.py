@@ -1,0 +1,8 @@
+"""Every kind of `[deploy.NAME]`: a union, told apart by `target`; a kind adds a file and a line."""
+
+from __future__ import annotations
+
+from roadworthy.project.deploy import SshSection
+from roadworthy.project.deploy_docker import DockerSection
+
+Deployment = SshSection | DockerSection
