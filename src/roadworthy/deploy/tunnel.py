@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from roadworthy.bundle import Bundle
 from roadworthy.project import Project
 
 _PART = 1 << 16
@@ -19,6 +20,12 @@ def without_latency(project: Project) -> Project:
     """The project without gates on latency: through a tunnel, the way there would be measured."""
     gates = msgspec.structs.replace(project.gates, latency_p50_ms=None, latency_p99_ms=None)
     return msgspec.structs.replace(project, gates=gates)
+
+
+def version_at(url: str, bundle: Bundle) -> str:
+    """Where a server answers by that very version: elsewhere a canary answers, too."""
+    manifest = bundle.manifest
+    return f"{url}/models/{manifest.name}/versions/{manifest.short_version}"
 
 
 @contextlib.contextmanager

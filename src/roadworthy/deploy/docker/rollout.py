@@ -17,7 +17,7 @@ from roadworthy.deploy.docker.engine import Engine
 from roadworthy.deploy.docker.evidence import Evidence
 from roadworthy.deploy.docker.looking import look, releases_of
 from roadworthy.deploy.host.probe import ask
-from roadworthy.deploy.tunnel import tunnel, without_latency
+from roadworthy.deploy.tunnel import tunnel, version_at, without_latency
 from roadworthy.deploy.wanted import Release, Wanted
 from roadworthy.errors import CheckFailed, OutsideError, RoadworthyError
 from roadworthy.image.dockerfile import HEALTH
@@ -164,14 +164,15 @@ class Rollout:
     def accept(self) -> None:
         """Golden rows, gates and behaviour against the release that callers do not get yet."""
         assert self.wanted is not None
-        release = self.wanted.release.id
+        release, bundle = self.wanted.release.id, self.wanted.bundle
         made = self.names.release(release)
         relay = ["exec", "--interactive", made, "python", "-m", "roadworthy.deploy.host.relay",
                  parts.socket_of(release)]  # fmt: skip
         try:
             self._wait_ready(made, self._container(made)["RestartCount"])
             with tunnel(lambda: self.engine.channel(relay)) as url:
-                verdict = accept(self.wanted.bundle, None, without_latency(self.project), url=url)
+                place, gates = version_at(url, bundle), without_latency(self.project)
+                verdict = accept(bundle, None, gates, url=place)
         except RoadworthyError as error:
             raise self._reject(release, {"error": str(error)}, error.what) from None
         if not verdict.passed:

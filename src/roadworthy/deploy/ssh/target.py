@@ -20,7 +20,7 @@ from roadworthy.deploy.host.steps import PUT, HostStep
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
-from roadworthy.deploy.tunnel import tunnel, without_latency
+from roadworthy.deploy.tunnel import tunnel, version_at, without_latency
 from roadworthy.deploy.wanted import Wanted, in_memory
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.evaluate.verdict import Verdict
@@ -257,12 +257,13 @@ class SshTarget:
     def _accept(self) -> None:
         """Golden rows, gates and behaviour against the release that callers do not get yet."""
         assert self.wanted is not None
-        release, layout = self.wanted.release, self.layout
+        release, bundle, layout = self.wanted.release, self.wanted.bundle, self.layout
         python = f"{layout.release(release.id)}/runtime/bin/python"
         relay = f"exec {python} -m roadworthy.deploy.host.relay {layout.socket(release.id)}"
         try:
             with tunnel(lambda: self.connection.channel(relay)) as url:
-                verdict = accept(self.wanted.bundle, None, without_latency(self.project), url=url)
+                place, gates = version_at(url, bundle), without_latency(self.project)
+                verdict = accept(bundle, None, gates, url=place)
         except RoadworthyError as error:
             raise self._reject({"error": str(error)}, str(error.what)) from None
         if not verdict.passed:
