@@ -306,4 +306,15 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+
+# [deploy.here]              # containers of this machine's engine; also the keys from model to
+# target = "docker"          # start_seconds above
+# engine = "auto"            # docker or podman
+# image = "registry.example/team/churn:1"  # else the one that was pushed, else one is built
+# address = "127.0.0.1"      # that callers use; 0.0.0.0: every address of this machine
+# network = "monitoring"     # that releases join, to call out; else they have none
+# memory_mb = 512
+# cpus = 2.0
+# proxy_image = "docker.io/library/caddy:2"
+# name = "churn-staging"     # what containers are called by, where destinations share an engine
 """
