@@ -12,6 +12,7 @@ from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.terraform import document
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
 from roadworthy.deploy.aws.watching import WATCHING, watching_parts
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
@@ -72,6 +73,10 @@ class AwsProvider:
     def steps(self) -> tuple[Step, ...]:
         """A step a part."""
         return tuple(part.step(self.account.region) for part in self.parts.values())
+
+    def terraform(self) -> dict[str, Any]:
+        """The same parts for Terraform."""
+        return document(self.parts, self.account.region)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the instance's type."""
