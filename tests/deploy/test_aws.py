@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy.aws.account import Account
@@ -188,6 +188,20 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
     completed(lambda: destroy(provider(section(identity))))
     assert tagged() == []
     assert (tries > 1) == (fault == "denied")
+
+
+def test_what_is_listed_later_is_waited_for_and_not_made_again(aws: Aws, identity: str) -> None:
+    unseen = iter(["unlisted"] * 3)
+
+    def late(operation: str, body: bytes) -> Fault | None:
+        made = "CreateVpc" in aws.calls
+        return next(unseen, None) if made and operation == "DescribeVpcs" else None
+
+    aws.fail = late  # type: ignore[assignment]
+    apply(provider(section(identity)))
+    assert aws.calls.count("CreateVpc") == 1
+    assert next(unseen, None) is None
+    assert apply(provider(section(identity))) == []
 
 
 def completed(run: Any) -> int:
@@ -459,6 +473,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_a_command_line_says_just_what_is_sent(parameters: dict[str, Any]) -> None:
     words = shlex.split(
@@ -468,6 +483,7 @@ def test_a_command_line_says_just_what_is_sent(parameters: dict[str, Any]) -> No
     assert json.loads(words[-1]) == parameters
 
 
+@settings(deadline=None, max_examples=50)
 @given(VALUES, st.text("abcdef0123456789-", min_size=1))
 def test_what_is_known_takes_the_place_of_its_name_and_nothing_else_changes(
     other: Any, name: str
