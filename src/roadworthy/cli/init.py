@@ -317,4 +317,18 @@ target = {target}
 # cpus = 2.0
 # proxy_image = "docker.io/library/caddy:2"
 # name = "churn-staging"     # what containers are called by, where destinations share an engine
+# [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
+# target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
+# region = "eu-central-1"
+# instance_type = "t3.small"
+# identity = "deploy.key"
+# ssh_from = ["203.0.113.0/24"]  # who may reach SSH
+# allow_from = ["0.0.0.0/0"] # who may reach the public port
+# disk_gb = 20
+# alarms = true              # the cloud watches the machine
+# notify = ["ops@example.org"]
+# profile = "prod"           # of the AWS configuration
+# image = "ami-0123456789abcdef0"  # else the newest Debian 12
+# user = "admin"             # as the image has it
+# subnet = "subnet-0123456789abcdef0"  # else a network is made
 """

@@ -32,6 +32,7 @@ def open_provider(
         model: Name of the model; None where that is not asked, as in a rollback.
     """
     if isinstance(section, AwsSection):
+        _require("boto3", "aws")
         from roadworthy.deploy.aws.provider import open_aws
 
         return open_aws(project, name, section, model)
