@@ -331,4 +331,16 @@ target = {target}
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
+# [deploy.azure]             # pip install 'roadworthy[azure]'
+# target = "azure"
+# region = "westeurope"
+# subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
+# size = "Standard_B2s"
+# encryption_at_host = false # temporary disks too
+# [deploy.google]            # pip install 'roadworthy[gcp]'
+# target = "gcp"
+# zone = "europe-west1-b"
+# project = "my-project"     # else that of the credentials
+# machine_type = "e2-small"
+# service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
 """
