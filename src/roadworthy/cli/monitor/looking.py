@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadworthy.cli.advise import Looked, look_at, releases
-from roadworthy.errors import RoadworthyError
+from roadworthy.errors import InputError, RoadworthyError
 from roadworthy.project import Project
 
 if TYPE_CHECKING:
     import polars as pl
 
     from roadworthy.bundle import Bundle
+    from roadworthy.monitor.advice import Situation
+    from roadworthy.monitor.export import Sample
     from roadworthy.monitor.findings import Finding
     from roadworthy.monitor.inspection import Inspection
     from roadworthy.monitor.overview import Overview, Release
@@ -70,6 +74,49 @@ def overview(
         releases=_releases(wanted, inspection.model),
         alarms=alarms,
     )
+
+
+def export_samples(
+    wanted: Project, model: str | None, log: str | None, since: str | None
+) -> list[Sample]:
+    """What there is to export of a model: by its counts, its log, or both."""
+    from roadworthy.acceptance import resolve
+    from roadworthy.acceptance.references import default_bundle
+    from roadworthy.monitor.inspection import inspect
+
+    bundle = default_bundle(wanted) if model is None else resolve(model, wanted)
+    counts = wanted.monitor.counts
+    if counts is None or not Path(counts).is_dir() or bundle.reference is None:
+        looked = look_at(wanted, None, log, since, opened=bundle)
+        return known_samples(bundle, wanted, looked.situation, looked.situation.findings, log)
+    known = overview(bundle, wanted, inspect(bundle, wanted.monitor), log)
+    return known_samples(bundle, wanted, known.situation, known.inspection.findings, log)
+
+
+def known_samples(
+    bundle: Bundle,
+    wanted: Project,
+    situation: Situation | None,
+    findings: Sequence[Finding],
+    log: str | None,
+) -> list[Sample]:
+    """What is known as metrics."""
+    from roadworthy.monitor.export import samples
+
+    return samples(
+        bundle, situation, findings=findings, certificate=wanted.serve.tls_certificate,
+        folder=log or wanted.serve.log_folder,
+    )  # fmt: skip
+
+
+def push(wanted: Project, to: str, found: Sequence[Sample]) -> int:
+    """Send metrics to one place; how many values it took."""
+    from roadworthy.monitor.push import PUSHES, PushPlace
+
+    if to not in PUSHES:
+        raise InputError(f"{to!r} is no place for metrics", fix=f"one of {', '.join(PUSHES)}")
+    place = PushPlace(wanted.monitor.push_resource, wanted.monitor.push_endpoint)
+    return PUSHES[to].push(found, place, time.time())
 
 
 def _over_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,10 @@ from roadworthy.errors import RoadworthyError
 from roadworthy.project import Project, load_project, parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from roadworthy.bundle import Bundle
     from roadworthy.monitor.findings import Finding
     from roadworthy.monitor.overview import Overview
 
@@ -48,6 +51,7 @@ def watch(
     from roadworthy.monitor.page import render_overview
 
     bundle, pause = open_model(model, wanted), parse_duration(every, "--every")
+    send = sender(bundle, wanted, log)
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     open_before: dict[tuple[str, str], Finding] = {}
     looked = 0
@@ -56,6 +60,7 @@ def watch(
             known = overview(bundle, wanted, look(bundle, wanted, None), log)
             write_page(dashboard_part(wanted, known), render_overview(known))
             inspection = known.inspection
+            send(known)
         except RoadworthyError as error:
             if not looked or times is not None:
                 raise
@@ -89,3 +94,28 @@ def dashboard_part(wanted: Project, known: Overview) -> Path:
     place = WindowStore(wanted.monitor.counts or ".").page(known.inspection.model)
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def sender(bundle: Bundle, wanted: Project, log: str | None) -> Callable[[Overview], None]:
+    """What sends metrics to the places of `[monitor] push`, and says so when one takes none."""
+    from roadworthy.cli.monitor.looking import known_samples, push
+    from roadworthy.monitor.service import ServiceMeter
+
+    options = wanted.monitor
+    meter = None
+    if options.scrape is not None:
+        key = os.environ.get("ROADWORTHY_API_KEY")
+        meter = ServiceMeter(options.scrape, bundle.manifest.name, key)
+
+    def send(known: Overview) -> None:
+        if not options.push:
+            return
+        found = known_samples(bundle, wanted, known.situation, known.inspection.findings, log)
+        service = [] if meter is None else meter.look()
+        for to in options.push:
+            try:  # collectors get the server's own counters from the server
+                push(wanted, to, [*found, *(service if to in ("cloudwatch", "azure") else [])])
+            except RoadworthyError as error:
+                print(error.what, file=sys.stderr, flush=True)
+
+    return send

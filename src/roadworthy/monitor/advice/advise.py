@@ -128,21 +128,29 @@ def _findings(
         return rows
     if len(recent) < logged.MIN_ROWS:
         return list(counted)
-    kept = [each for each in counted if each.kind not in _SEEN_ON_ROWS or _young(each, recent)]
+    kept = [finding for finding in counted if finding.kind not in _SEEN_ON_ROWS]
     known = {(finding.kind, finding.subject) for finding in kept}
     broken = [f for f in rows if f.kind != "drift" and (f.kind, f.subject) not in known]
-    return [*broken, *kept]
+    known |= {(finding.kind, finding.subject) for finding in broken}
+    young = [
+        found
+        for each in counted
+        if each.kind in _SEEN_ON_ROWS and (each.kind, each.subject) not in known
+        if (found := _on_young_rows(each, recent)) is not None
+    ]
+    return [*young, *broken, *kept]
 
 
-def _young(finding: Finding, recent: Predictions) -> bool:
-    """Whether rows since a finding say so too, or are too few to say anything."""
+def _on_young_rows(finding: Finding, recent: Predictions) -> Finding | None:
+    """What rows since a finding say of it; the finding itself where they are too few to say."""
     if finding.since is None:
-        return False
+        return None
     since = recent.take(recent.times >= finding.since.timestamp())
     if len(since) < logged.MIN_ROWS:
-        return True
-    told = {(each.kind, each.subject) for each in logged.logged_findings(since)}
-    return (finding.kind, finding.subject) in told
+        return finding
+    told = logged.logged_findings(since, finding.since)
+    same = [each for each in told if (each.kind, each.subject) == (finding.kind, finding.subject)]
+    return same[0] if same else None
 
 
 def change_point(outcomes: Outcomes) -> datetime | None:
