@@ -37,16 +37,13 @@ def busy_children() -> list[int]:
     return found
 
 
-def test_a_cluster_writes_the_bytes_that_one_machine_does_though_a_worker_is_killed_midway(
-    ray: Any, bundle: Bundle, tmp_path: Path
-) -> None:
-    source, out = tmp_path / "a.csv", tmp_path / "out"
-    rows(12_000).write_csv(source)
+def killed_midway(source: Path, bundle: Bundle, out: Path) -> tuple[int, list[int]]:
+    """Rows that a cluster scored while one of its workers was killed, and that worker."""
     killed: list[int] = []
+    over = threading.Event()
 
     def kill_one() -> None:
-        deadline = time.monotonic() + 60
-        while not killed and time.monotonic() < deadline:
+        while not killed and not over.is_set():
             if list(out.glob("_progress/*.json")):
                 for pid in busy_children()[:1]:
                     os.kill(pid, signal.SIGKILL)
@@ -55,10 +52,25 @@ def test_a_cluster_writes_the_bytes_that_one_machine_does_though_a_worker_is_kil
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    result = predict_files([str(source)], bundle, str(out), engine="ray", partition_mb=0.02)
-    killer.join()
+    try:
+        result = predict_files([str(source)], bundle, str(out), engine="ray", partition_mb=0.02)
+    finally:
+        over.set()
+        killer.join()
+    return result.rows, killed
+
+
+def test_a_cluster_writes_the_bytes_that_one_machine_does_though_a_worker_is_killed_midway(
+    ray: Any, bundle: Bundle, tmp_path: Path
+) -> None:
+    for height in (12_000, 48_000, 192_000):  # more where it is over before one can be killed
+        source, out = tmp_path / f"{height}.csv", tmp_path / f"out-{height}"
+        rows(height).write_csv(source)
+        scored_rows, killed = killed_midway(source, bundle, out)
+        assert (scored_rows, scored(out)["row"].to_list()) == (height, list(range(height)))
+        if killed:
+            break
     assert killed
-    assert (result.rows, scored(out)["row"].to_list()) == (12_000, list(range(12_000)))
     predict_files([str(source)], bundle, str(tmp_path / "local"), workers=1, partition_mb=0.02)
     parts = {path.name: path.read_bytes() for path in out.glob("part-*")}
     assert parts == {path.name: path.read_bytes() for path in (tmp_path / "local").glob("part-*")}

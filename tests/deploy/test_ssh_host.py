@@ -21,6 +21,7 @@ from tests.conftest import Trained
 from tests.deploy.conftest import Load, ssh_project
 from tests.deploy.hosts import Host
 from tests.deploy.test_wanted import certificate
+from tests.serve.test_http import wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -216,9 +217,8 @@ def test_the_service_is_hardened_and_its_secrets_are_in_no_process_list(
 
 def test_only_ssh_and_the_public_port_are_let_through(deployed: Project, host: Host) -> None:
     host.ssh("systemd-run --quiet --unit=other python3 -m http.server 9000")
-    time.sleep(1)
-    assert host.ssh("python3 -c 'import urllib.request as u; u.urlopen(\"http://127.0.0.1:9000\")'",
-                    check=False).returncode == 0  # fmt: skip
+    ask = "import urllib.request as u; u.urlopen('http://127.0.0.1:9000')"
+    wait_for(lambda: host.ssh(f'python3 -c "{ask}"', check=False).returncode == 0)
     with pytest.raises(OSError, match="timed out"):
         socket.create_connection((host.address, 9000), timeout=3)
     host.ssh("systemctl stop other")

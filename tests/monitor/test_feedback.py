@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +23,7 @@ from tests.conftest import Trained, serving
 from tests.registry.conftest import *  # noqa: F403 (the PostgreSQL server)
 from tests.registry.test_robustness import ended, forked
 from tests.serve.test_bad_input import ROW
+from tests.serve.test_http import wait_for
 
 LABEL = st.builds(
     Label,
@@ -196,7 +196,7 @@ def test_a_label_travels_from_an_answer_over_the_server_to_its_prediction(
         assert refused["errors"]
         server.process.kill()  # what was answered lies on the disk
     monkeypatch.chdir(tmp_path)
-    time.sleep(1.5)
+    wait_for(lambda: len(read_predictions(tmp_path / "log", bundle.contract)) == 3)
     ran = CliRunner().invoke(app, ["feedback", "--json"])
     assert ran.exit_code == 0, ran.output
     assert (json.loads(ran.output)["labels"], json.loads(ran.output)["unknown_ids"]) == (4, 1)

@@ -13,7 +13,7 @@ import pytest
 from roadworthy.observe import Counts, WindowStore
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW
-from tests.serve.test_http import workers
+from tests.serve.test_http import wait_for, workers
 
 
 def counted(trained: Trained, folder: Path) -> Counts:
@@ -106,12 +106,13 @@ def test_a_store_that_cannot_be_written_stops_no_prediction(
     (tmp_path / "counts").write_text("a file is in the way")
     server = serve(bundles["binary"], tmp_path)
     try:
-        for _ in range(3):
-            assert server.predict(ROW)[0] == 200
-            time.sleep(0.6)
+        wait_for(
+            lambda: (
+                server.predict(ROW)[0] == 200 and any("counts wait" in line for line in server.log)
+            )
+        )
     finally:
         assert server.stop() == 0
-    assert any("counts wait" in line for line in server.log)
 
 
 @pytest.mark.parametrize("name", ["multiclass", "regression"])

@@ -19,7 +19,7 @@ from roadworthy.serve.prediction_log.entries import Kinds
 from roadworthy.serve.prediction_log.parquet import write_parquet
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW
-from tests.serve.test_http import workers
+from tests.serve.test_http import wait_for, workers
 
 
 def serve_logged(
@@ -163,7 +163,8 @@ def test_a_killed_worker_loses_no_more_than_was_said(
     try:
         for _ in range(20):
             server.predict(ROW)
-        time.sleep(2.5)
+        wait_for(lambda: list((tmp_path / "log").glob("*.open")))
+        wait_for(lambda: len(list(read(tmp_path / "log"))) == 20)
         os.kill(workers(server)[0], signal.SIGKILL)
         time.sleep(0.2)
         assert len(list(read(tmp_path / "log"))) == 20
@@ -177,9 +178,7 @@ def test_rows_without_room_are_counted_and_predictions_go_on(
     server = serve_logged(bundles, tmp_path, "log_rows = 10")
     try:
         assert server.predict([ROW] * 11)[0] == 200
-        time.sleep(1.5)
-        text = server.get("/metrics")[2].decode()
-        assert "roadworthy_log_dropped_total 11.0" in text
+        wait_for(lambda: b"roadworthy_log_dropped_total 11.0" in server.get("/metrics")[2])
     finally:
         server.stop()
 

@@ -17,6 +17,7 @@ from openapi_spec_validator import validate
 
 from roadworthy.bundle.frames import json_rows
 from tests.conftest import Server, Trained, serving
+from tests.serve.test_http import wait_for
 
 
 def row_of(trained: Trained) -> dict:
@@ -193,9 +194,8 @@ def test_several_workers_answer_and_add_up_their_counts(bundles: dict[str, Train
     with serving(bundles["binary"].bundle.path, "--workers", "2") as server:
         for _ in range(60):
             assert server.predict(row)[0] == 200
-        time.sleep(1.5)  # workers share their counts once a second
-        text = server.get("/metrics")[2].decode()
-    assert 'roadworthy_rows_total{model="adult"} 60.0' in text
+        counted = b'roadworthy_rows_total{model="adult"} 60.0'  # shared once a second
+        wait_for(lambda: counted in server.get("/metrics")[2])
 
 
 def test_the_description_is_valid_and_true(server: Server, bundles: dict[str, Trained]) -> None:

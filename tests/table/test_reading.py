@@ -135,6 +135,7 @@ def test_kinds_of_text(tmp_path: Path, cells: list[str], kind: str, values: list
         (["2024-02-29T13:45:10Z", "2023-01-31T00:00:00Z"], "2024-02-29T13:45:10"),
         (["2024-02-29T13:45:10+02:00", "2023-01-31T00:00:00+01:00"], "2024-02-29T11:45:10"),
         (["29 Feb 2024", "31 Jan 2023"], "2024-02-29T00:00:00"),
+        (["2024-02-29", "2023-01-31T00:00:00+01:00"], "2024-02-29T00:00:00"),
     ],
 )
 def test_dates(tmp_path: Path, cells: list[str], iso: str) -> None:
@@ -145,6 +146,14 @@ def test_dates(tmp_path: Path, cells: list[str], iso: str) -> None:
     learned = {c.name: c for c in table.contract.columns}["d"]
     epoch = learned.read_text(cells[0], ("",))
     assert epoch == (np.datetime64(iso) - np.datetime64("1970-01-01")) / np.timedelta64(1, "s")
+
+
+def test_a_line_with_too_few_cells_is_named(tmp_path: Path) -> None:
+    whole = read_table(csv(tmp_path, "v,x,y\n" + rows("1,{n},a") + rows(",{n},b")), "y")
+    assert not [note for note in whole.notes if "fewer cells" in note]
+    text = "v,y,x\n" + rows("1,a,") + "2,b\n" + rows("2,b,{n}")
+    (note,) = [n for n in read_table(csv(tmp_path, text), "y").notes if "fewer cells" in n]
+    assert "line 42 " in note
 
 
 def test_identifiers_and_constants_are_left_out_with_a_reason_and_sentences_are_text(

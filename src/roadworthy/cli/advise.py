@@ -128,14 +128,11 @@ def load_outcomes(
 ) -> tuple[Bundle, Outcomes]:
     """A model in production with its logged predictions and their labels."""
     from roadworthy.acceptance import resolve
-    from roadworthy.acceptance.references import default_bundle
     from roadworthy.monitor.feedback import join as join_labels
     from roadworthy.monitor.feedback import open_labels
     from roadworthy.monitor.predictions import read_predictions
 
-    bundle = opened
-    if bundle is None:
-        bundle = default_bundle(wanted) if model is None else resolve(model, wanted)
+    bundle = opened if opened is not None else resolve(model, wanted)
     folder = log or wanted.serve.log_folder
     if folder is None:
         raise InputError(

@@ -30,12 +30,21 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, "
 
 
 class Dialect(NamedTuple):
-    """How a delimited file is written."""
+    """How a delimited file is written.
+
+    Attributes:
+        encoding: Its encoding.
+        delimiter: What stands between cells.
+        header: Whether the first row names the columns.
+        names: The columns.
+        short_line: The first line with fewer cells than columns, as far as the file was read.
+    """
 
     encoding: str
     delimiter: str
     header: bool
     names: tuple[str, ...]
+    short_line: int | None = None
 
     def describe(self) -> str:
         """One line for people."""
@@ -63,7 +72,10 @@ def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dial
         with utf8_file(plain, encoding, path) as utf8:
             head = _read_head(utf8)
             dialect = sniff(head, encoding, options, path)
-            return _parse(utf8, dialect, head, path), dialect
+            frame = _parse(utf8, dialect, head, path)
+            if len(dialect.names) > 1 and frame[dialect.names[-1]].null_count():
+                dialect = dialect._replace(short_line=_short_line(utf8, dialect))
+            return frame, dialect
 
 
 def _read_head(utf8: Path) -> str:
@@ -253,6 +265,17 @@ def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         raise _unreadable(utf8, dialect, path, error) from None
     return frame.slice(1) if dialect.header else frame
+
+
+def _short_line(utf8: Path, dialect: Dialect) -> int | None:
+    """The first line with fewer cells than there are columns; blank lines are rows to nobody."""
+    with utf8.open("r", encoding="utf-8", errors="replace", newline="") as text:
+        reader = csv.reader(text, delimiter=dialect.delimiter)
+        with contextlib.suppress(csv.Error):
+            for row in reader:
+                if 0 < len(row) < len(dialect.names) and any(cell.strip() for cell in row):
+                    return reader.line_num
+    return None
 
 
 def lines_before(head: str, delimiter: str) -> int:

@@ -265,7 +265,7 @@ def _dates(series: pl.Series, values: pl.Series, said: str | None) -> Typed | No
                 where=f"column {series.name!r}",
                 fix="use Python's strptime directives, with a four-digit year",
             )
-        return None
+        return _mixed_dates(series)
     form, moment = parsed[0]
     if len(parsed) > 1 and form.startswith("%m/%d"):
         also = f"; could also be {parsed[1][0]}: set date_format in [data.columns]"
@@ -279,6 +279,20 @@ def _dates(series: pl.Series, values: pl.Series, said: str | None) -> Typed | No
         f"dates written {form}{also}",
         date_format=_python_format(form),
     )
+
+
+def _mixed_dates(series: pl.Series) -> Typed | None:
+    """Dates in ISO 8601 of which some have a time or an offset and some have none."""
+    if not bool(series.drop_nulls().str.contains(r"^\d{4}-\d\d-\d\d").all()):
+        return None
+    read = (_cells_as(series, form) for form in DATE_FORMATS if form.startswith("%Y-"))
+    moment = pl.DataFrame([each.alias(str(n)) for n, each in enumerate(read)]).select(
+        pl.coalesce(pl.all()).alias(series.name)
+    )[series.name]
+    if moment.null_count() > series.null_count() or not _read_alike(series, moment, "%.f"):
+        return None
+    reason = "dates in ISO 8601, some with a time and some without; without an offset as UTC"
+    return Typed(moment, "date", "datetime", reason)
 
 
 def _python_format(form: str) -> str | None:
@@ -300,13 +314,19 @@ def _read_alike(series: pl.Series, moments: pl.Series, form: str) -> bool:
 
 
 def _strptime(series: pl.Series, form: str) -> pl.Series | None:
-    zone = "UTC" if "%z" in form else None
+    """A column of texts as moments; None when a cell is not written so."""
     try:
-        moment = series.str.strptime(pl.Datetime("us", zone), form, strict=False)
+        moment = _cells_as(series, form)
     except pl.exceptions.PolarsError:
         return None
-    moment = moment.dt.replace_time_zone(None) if zone else moment
     return moment if moment.null_count() == series.null_count() else None
+
+
+def _cells_as(series: pl.Series, form: str) -> pl.Series:
+    """Texts as moments in UTC, blank where they are not written so."""
+    zone = "UTC" if "%z" in form else None
+    moment = series.str.strptime(pl.Datetime("us", zone), form, strict=False)
+    return moment.dt.replace_time_zone(None) if zone else moment
 
 
 def _words(series: pl.Series, values: pl.Series) -> Typed:

@@ -71,7 +71,13 @@ def _read_file(path: Path, options: DataSection) -> Source:
         raise InputError(
             f"the file cannot be read: {error.strerror or error}", where=str(path)
         ) from None
-    return Source(frame, str(path), (dialect.describe(),), True, dialect.delimiter == ";")
+    notes = [dialect.describe()]
+    if dialect.short_line is not None:
+        notes.append(
+            f"line {dialect.short_line:,} has fewer cells than there are columns; what is missing "
+            "there, and on any such line after it, counts as blank"
+        )
+    return Source(frame, str(path), tuple(notes), True, dialect.delimiter == ";")
 
 
 def _from_object(data: Any) -> pl.DataFrame:

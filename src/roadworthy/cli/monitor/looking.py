@@ -81,10 +81,9 @@ def export_samples(
 ) -> list[Sample]:
     """What there is to export of a model: by its counts, its log, or both."""
     from roadworthy.acceptance import resolve
-    from roadworthy.acceptance.references import default_bundle
     from roadworthy.monitor.inspection import inspect
 
-    bundle = default_bundle(wanted) if model is None else resolve(model, wanted)
+    bundle = resolve(model, wanted)
     counts = wanted.monitor.counts
     if counts is None or not Path(counts).is_dir() or bundle.reference is None:
         looked = look_at(wanted, None, log, since, opened=bundle)

@@ -48,7 +48,7 @@ def _token() -> str:
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import CredentialUnavailableError, DefaultAzureCredential
     except ImportError:
-        raise missing("azure-identity", "azure-monitor") from None
+        raise missing("azure-identity", "azure") from None
     try:
         return str(DefaultAzureCredential().get_token(_SCOPE).token)
     except (ClientAuthenticationError, CredentialUnavailableError) as error:

@@ -28,7 +28,7 @@ class CloudWatch:
             import boto3
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
-            raise missing("the AWS SDK", "cloudwatch") from None
+            raise missing("the AWS SDK", "aws") from None
         data = [datum for sample in found for datum in _data(sample, now)]
         try:
             client = boto3.client("cloudwatch", endpoint_url=place.endpoint)

@@ -49,7 +49,7 @@ class GoogleCloud:
             from google.auth.exceptions import GoogleAuthError
             from google.auth.transport.requests import AuthorizedSession
         except ImportError:
-            raise missing("google-auth", "google-monitoring") from None
+            raise missing("google-auth", "gcp,otel") from None
         try:
             credentials, project = google.auth.default(scopes=[_SCOPE])
             wanted = place.resource or project

@@ -1,0 +1,9 @@
+"""Every kind of `[deploy.NAME]`: a union, told apart by `target`; a kind adds a file and a line."""
+
+from __future__ import annotations
+
+from roadworthy.project.deploy import SshSection
+from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
+
+Deployment = SshSection | AwsSection | AzureSection
