@@ -266,6 +266,10 @@ target = {target}
 # smtp_to = []
 # alarm_state = "alarms.json"  # what is open
 # repeat_hours = 24.0        # after which an open alarm is told again
+# push = ["cloudwatch"]      # azure, google, otlp: where monitor watch sends metrics
+# push_resource = "..."      # Azure's id of the resource, or Google's project
+# push_endpoint = "http://collector:4318"  # or https://REGION.monitoring.azure.com
+# scrape = "http://127.0.0.1:8080/metrics" # the server's counts, sent along
 
 [pipeline]
 # stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,
