@@ -21,7 +21,7 @@ import pytest
 
 from tests.registry.conftest import answers, free_port
 
-Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota"]
+Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota", "unlisted"]
 READS = ("Describe", "Get", "List", "Head")
 _ERRORS = {
     "fault": (500, "InternalError", "An internal error occurred"),
@@ -116,6 +116,8 @@ class Aws:
             _send(request, *_error(fault, operation, request))
             return
         status, headers, content = self._forward(request, body)
+        if fault == "unlisted":
+            content = f"<{operation}Response><vpcSet/></{operation}Response>".encode()
         if fault == "cut after":
             request.close_connection = True
             return

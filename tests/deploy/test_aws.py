@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 import subprocess
 import sys
 import uuid
@@ -15,9 +16,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.call import Call, fill
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider, open_aws
 from roadworthy.deploy.aws.wanted import machine_of
@@ -185,6 +188,20 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
     completed(lambda: destroy(provider(section(identity))))
     assert tagged() == []
     assert (tries > 1) == (fault == "denied")
+
+
+def test_what_is_listed_later_is_waited_for_and_not_made_again(aws: Aws, identity: str) -> None:
+    unseen = iter(["unlisted"] * 3)
+
+    def late(operation: str, body: bytes) -> Fault | None:
+        made = "CreateVpc" in aws.calls
+        return next(unseen, None) if made and operation == "DescribeVpcs" else None
+
+    aws.fail = late  # type: ignore[assignment]
+    apply(provider(section(identity)))
+    assert aws.calls.count("CreateVpc") == 1
+    assert next(unseen, None) is None
+    assert apply(provider(section(identity))) == []
 
 
 def completed(run: Any) -> int:
@@ -446,3 +463,34 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
         "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
         "DescribeSubnets",
     }  # fmt: skip
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+VALUES = st.recursive(
+    TEXT | st.integers(-1000, 1000) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(TEXT, VALUES, max_size=4))
+def test_a_command_line_says_just_what_is_sent(parameters: dict[str, Any]) -> None:
+    words = shlex.split(
+        Call(service="ec2", operation="CreateVpc", parameters=parameters).command(REGION)
+    )
+    assert words[:-1] == ["aws", "ec2", "create-vpc", "--region", REGION, "--cli-input-json"]
+    assert json.loads(words[-1]) == parameters
+
+
+@settings(deadline=None, max_examples=50)
+@given(VALUES, st.text("abcdef0123456789-", min_size=1))
+def test_what_is_known_takes_the_place_of_its_name_and_nothing_else_changes(
+    other: Any, name: str
+) -> None:
+    known = {"aws-network": name}
+    assert fill({"a": ["x${aws-network}y"], "b": 7}, known) == {"a": [f"x{name}y"], "b": 7}
+    if "${" not in str(other):
+        assert fill(other, known) == other
+    with pytest.raises(KeyError):
+        fill("${aws-subnet}", known)

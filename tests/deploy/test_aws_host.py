@@ -20,7 +20,7 @@ from tests.deploy.conftest import Load
 from tests.deploy.hosts import Host, cache
 from tests.registry.conftest import registry_project
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

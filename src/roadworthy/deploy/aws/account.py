@@ -158,7 +158,8 @@ class Account:
 
 
 def _is_early(code: str) -> bool:
-    return code.endswith(".NotFound") or code in ("DependencyViolation", "IncorrectInstanceState")
+    waiting = ("DependencyViolation", "IncorrectInstanceState", "InvalidInstanceID")
+    return code.endswith(".NotFound") or code in waiting
 
 
 def _is_fault(error: ClientError) -> bool:
