@@ -15,6 +15,7 @@ from roadworthy.project import (
     AzureSection,
     CloudSection,
     DeploySection,
+    GcpSection,
     Project,
     SshSection,
 )
@@ -41,6 +42,11 @@ def open_provider(
         from roadworthy.deploy.azure.provider import open_azure
 
         return open_azure(project, name, section, model)
+    if isinstance(section, GcpSection):
+        _require("googleapiclient.discovery", "gcp")
+        from roadworthy.deploy.gcp.provider import open_gcp
+
+        return open_gcp(project, name, section, model)
     raise NotImplementedError(type(section).__name__)
 
 
