@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import shlex
 import subprocess
 import sys
 import uuid
@@ -16,18 +15,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call, fill
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider, open_aws
 from roadworthy.deploy.aws.wanted import machine_of
 from roadworthy.deploy.cloud.opening import open_provider
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
-from roadworthy.errors import InputError, OutsideError, RoadworthyError
+from roadworthy.errors import OutsideError, RoadworthyError
 from roadworthy.project import AwsSection, Project
 from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
 
@@ -320,29 +316,6 @@ def test_missing_credentials_and_a_wrong_region_are_said(
         open_aws(Project(), "prod", section(identity, profile="nobody"), "adult")
 
 
-def test_the_models_of_the_services_refuse_what_is_wrong_before_anything_is_sent(
-    aws: Aws, identity: str
-) -> None:
-    account = Account(REGION, None)
-    wrong = [
-        Call(service="ec2", operation="RunInstances", parameters={
-            "MinCount": 1, "MaxCount": 1, "UserData": "x" * 16_385}),
-        Call(service="ec2", operation="RunInstances", parameters={
-            "MinCount": 1, "MaxCount": 1, "MetadataOptions": {"HttpTokens": "sometimes"}}),
-        Call(service="ec2", operation="CreateVpc", parameters={"CidrBloc": "10.0.0.0/16"}),
-        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
-            "AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator": "Above"}),
-        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
-            "AlarmName": "a", "EvaluationPeriods": 0,
-            "ComparisonOperator": "GreaterThanThreshold"}),
-        Call(service="ssm", operation="PutParameter", parameters={"Name": "", "Value": "v"}),
-    ]  # fmt: skip
-    for each in wrong:
-        with pytest.raises(InputError, match="AWS does not take"):
-            account.call(each)
-    assert aws.calls == []
-
-
 def test_two_deployments_of_a_name_are_kept_apart(aws: Aws, identity: str) -> None:
     parameter = f"/roadworthy/{current.name}/lock"
     with provider(section(identity)).lock():
@@ -463,34 +436,3 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
         "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
         "DescribeSubnets",
     }  # fmt: skip
-
-
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-VALUES = st.recursive(
-    TEXT | st.integers(-1000, 1000) | st.booleans(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.dictionaries(TEXT, VALUES, max_size=4))
-def test_a_command_line_says_just_what_is_sent(parameters: dict[str, Any]) -> None:
-    words = shlex.split(
-        Call(service="ec2", operation="CreateVpc", parameters=parameters).command(REGION)
-    )
-    assert words[:-1] == ["aws", "ec2", "create-vpc", "--region", REGION, "--cli-input-json"]
-    assert json.loads(words[-1]) == parameters
-
-
-@settings(deadline=None, max_examples=50)
-@given(VALUES, st.text("abcdef0123456789-", min_size=1))
-def test_what_is_known_takes_the_place_of_its_name_and_nothing_else_changes(
-    other: Any, name: str
-) -> None:
-    known = {"aws-network": name}
-    assert fill({"a": ["x${aws-network}y"], "b": 7}, known) == {"a": [f"x{name}y"], "b": 7}
-    if "${" not in str(other):
-        assert fill(other, known) == other
-    with pytest.raises(KeyError):
-        fill("${aws-subnet}", known)
