@@ -75,7 +75,7 @@ def watch(
         for state, finding in news:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             if json:
-                line = {"time": now, "state": state, **msgspec.to_builtins(finding)}
+                line = {"time": now, "state": state, **msgspec.to_builtins(finding, enc_hook=float)}
                 sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
                 sys.stdout.flush()
             else:
