@@ -45,10 +45,11 @@ class History:
 
         Args:
             rows: Rows that are enough.
-            hours: Hours to look back from the newest one, at most.
+            hours: Hours to look back from the newest one with rows, at most.
         """
         found: tuple[Counts, int] | None = None
-        last = max(self.hours, default=0)
+        answered = [hour for hour, counts in self.hours.items() if counts.cells[0]]
+        last = max(answered or self.hours, default=0)
         for hour in sorted(self.hours, reverse=True):
             if hour <= last - hours:
                 break

@@ -20,7 +20,6 @@ from roadworthy.project import Project, load_project, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from roadworthy.bundle import Bundle
     from roadworthy.monitor.findings import Finding
@@ -48,7 +47,6 @@ def watch(
     """
     wanted = load_project(project, destination).override("monitor", counts=store, against=against)
     from roadworthy.cli.monitor.looking import overview
-    from roadworthy.monitor.page import render_overview
 
     bundle, pause = open_model(model, wanted), parse_duration(every, "--every")
     send = sender(bundle, wanted, log)
@@ -58,7 +56,7 @@ def watch(
     while True:
         try:
             known = overview(bundle, wanted, look(bundle, wanted, None), log)
-            write_page(dashboard_part(wanted, known), render_overview(known))
+            leave_page(wanted, known)
             inspection = known.inspection
             send(known)
         except RoadworthyError as error:
@@ -75,7 +73,7 @@ def watch(
         for state, finding in news:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             if json:
-                line = {"time": now, "state": state, **msgspec.to_builtins(finding)}
+                line = {"time": now, "state": state, **msgspec.to_builtins(finding, enc_hook=float)}
                 sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
                 sys.stdout.flush()
             else:
@@ -87,13 +85,17 @@ def watch(
         time.sleep(pause)
 
 
-def dashboard_part(wanted: Project, known: Overview) -> Path:
-    """Where the server finds what its dashboard shows of a model."""
+def leave_page(wanted: Project, known: Overview) -> None:
+    """Leave the page where the server's dashboard finds it; a full disk does not stop the watch."""
+    from roadworthy.monitor.page import render_overview
     from roadworthy.observe.store import WindowStore
 
     place = WindowStore(wanted.monitor.counts or ".").page(known.inspection.model)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_page(place, render_overview(known))
+    except (OSError, RoadworthyError) as error:
+        print(f"the dashboard's page stays as it was: {error}", file=sys.stderr, flush=True)
 
 
 def sender(bundle: Bundle, wanted: Project, log: str | None) -> Callable[[Overview], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 
 from roadworthy.evaluate import Estimate
 from roadworthy.monitor.estimate.base import BLIND
@@ -35,7 +35,7 @@ def alarms(overview: Overview) -> str:
     """Alarms that were told and are not over."""
     told = []
     for key, entry in overview.alarms:
-        since = drawings.when(datetime.fromtimestamp(entry.since).astimezone())
+        since = drawings.when(datetime.fromtimestamp(entry.since, UTC))
         told.append(
             f"<tr><td>{html.escape(key)}</td><td>{html.escape(entry.severity)}</td>"
             f'<td class="name">{html.escape(entry.what)}</td><td>{since}</td></tr>'
