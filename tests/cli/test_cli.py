@@ -30,16 +30,13 @@ def run(*words: object, cwd: Path, **options: object) -> subprocess.CompletedPro
     )
 
 
-def test_launch_prints_one_document_and_keeps_its_budget(tmp_path: Path) -> None:
-    start = time.monotonic()
+def test_launch_prints_one_document(tmp_path: Path) -> None:
     done = run(
         "launch", DATA / "adult.csv", "--target", "income", "--budget", "10s", "--no-serve",
         "--json", cwd=tmp_path,
     )  # fmt: skip
-    taken = time.monotonic() - start
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert taken < 30
     assert document["rows"] == 48_842
     assert document["report"]["metrics"]["roc_auc"]["value"] > 0.915
     assert (

@@ -46,7 +46,6 @@ def test_a_real_table_becomes_a_service_that_answers_as_its_bundle(
     done = launch(DATA / name, target, tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["seconds"] < 3 * 12  # budgets are measured in benchmarks, not here
     assert document["report"]["metrics"][metric]["value"] > least
     assert document["bundle_bytes"] < 10e6
     bundle = Bundle(tmp_path / document["bundle"])
@@ -85,7 +84,6 @@ def test_two_thousand_columns(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["report"]["metrics"]["roc_auc"]["value"] > 0.8
-    assert document["seconds"] < 3 * 20
     bundle = Bundle(tmp_path / document["bundle"])
     with serving(bundle.path) as server:
         golden = bundle.golden[0]
