@@ -27,7 +27,13 @@ from roadworthy.bundle.foreign.model import ForeignModel
 from roadworthy.bundle.foreign.onnx_file import OnnxFile, open_onnx
 from roadworthy.bundle.foreign.onnx_model import OnnxRows
 from roadworthy.bundle.foreign.rows import ask
-from roadworthy.bundle.foreign.runtime import cost_of, engine_of, note_of, with_core
+from roadworthy.bundle.foreign.runtime import (
+    core_or_reason,
+    cost_of,
+    engine_of,
+    note_of,
+    only_exact,
+)
 from roadworthy.bundle.foreign.sample import complete, read_sample
 from roadworthy.bundle.foreign.taking import take_estimator, take_graph
 from roadworthy.contract import Contract
@@ -81,6 +87,7 @@ def adopt(
     levels = dict(taken.levels)
     table = read_sample(data, source, target, taken.names, levels, taken.classes, wanted)
     contract = complete(table.contract, levels)
+    core, why = core_or_reason(taken, without_core=without_core)
     adopted = ForeignModel(
         name=table.name,
         table=table,
@@ -92,12 +99,14 @@ def adopt(
         seconds={},
         original=taken.original,
         rows=taken.rows,
+        core=core,
+        why=why,
         lineage=taken.lineage,
     )
     contract = _refusals(adopted, levels)
     adopted = dataclasses.replace(adopted, contract=contract, table=_answered(adopted, contract))
     _check_answers(adopted)
-    return with_core(adopted, taken.core, without_core=without_core)
+    return only_exact(adopted) if without_core else adopted
 
 
 def measure_adopted(model: ForeignModel, project: Project | None = None) -> Report:

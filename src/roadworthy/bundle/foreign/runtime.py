@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from roadworthy.bundle.core import INPUT, Graph
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.foreign.model import ForeignModel
 from roadworthy.bundle.foreign.rows import OwnRows
+from roadworthy.bundle.foreign.taking import Taken
 from roadworthy.bundle.parity import check_parity
 from roadworthy.bundle.runtime import RuntimeEngine
 from roadworthy.errors import CheckFailed, InputError
@@ -20,34 +20,37 @@ from roadworthy.prepare.columns import encode_columns
 _ROWS = 50
 
 
-def with_core(
-    model: ForeignModel, write: Callable[[], bytes], *, without_core: bool
-) -> ForeignModel:
-    """The model with its core, or with the reason why it has none.
+def core_or_reason(taken: Taken, *, without_core: bool) -> tuple[bytes, str]:
+    """A model's core, or nothing and the reason why it has none.
 
     Args:
-        model: The model, its core yet unwritten.
-        write: Writes the core.
-        without_core: Whether it is taken without; then a core that differs is none either.
+        taken: The model.
+        without_core: Whether it is taken without.
 
     Raises:
         InputError: It has none and is not taken without.
     """
     try:
-        core = write()
-        if without_core:
-            engine = Engine(model.contract, model.plan, core)
-            check_parity(model, engine, core, reference=lambda rows, _: model.each(rows))
+        return taken.core(), ""
     except InputError as error:
         if without_core:
-            return dataclasses.replace(model, why=error.what)
-        if isinstance(model.rows, OwnRows):
+            return b"", error.what
+        if isinstance(taken.rows, OwnRows):
             fix = '[package] formats = ["skops"]: scikit-learn itself then serves it, more slowly'
             error.fix = f"{error.fix}; or {fix}" if error.fix else fix
         raise
-    except CheckFailed as error:
-        return dataclasses.replace(model, why=error.what)
-    return dataclasses.replace(model, core=core)
+
+
+def only_exact(model: ForeignModel) -> ForeignModel:
+    """The model without a core that differs from it, or that cannot be loaded."""
+    if not model.core:
+        return model
+    try:
+        engine = Engine(model.contract, model.plan, model.core)
+        check_parity(model, engine, model.core, reference=lambda rows, _: model.each(rows))
+    except (CheckFailed, InputError) as error:
+        return dataclasses.replace(model, core=b"", why=error.what)
+    return model
 
 
 def engine_of(model: ForeignModel) -> Engine:
