@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.bundle.answers import answer
-from roadworthy.bundle.manifest import Manifest, verify
+from roadworthy.bundle.manifest import CORE, Manifest, verify
 from roadworthy.contract import Contract
-from roadworthy.errors import CheckFailed, InputError, Problem, RowsError
+from roadworthy.errors import CheckFailed, InputError, OutsideError, Problem, RowsError
 from roadworthy.observe.reference import FILE_NAME, Reference, read_reference
 from roadworthy.prepare.plan import FeaturePlan
 
@@ -41,6 +41,9 @@ class Bundle:
         absent: Whether a column absent from a row is an error or a blank.
         trusted_keys: Public keys, one of which must have signed it: PEM files, `env:NAME` or PEM
             texts. None at all: signatures are not looked at.
+        allow_pickle: Whether a bundle without a core may be asked through its pickle or joblib
+            file, whose code then runs; see `estimator`.
+        trusted_types: Types that its skops file may hold besides those known to be harmless.
 
     Attributes:
         path: Where it is.
@@ -59,9 +62,13 @@ class Bundle:
         *,
         absent: Literal["error", "blank"] = "error",
         trusted_keys: Sequence[str] = (),
+        allow_pickle: bool = False,
+        trusted_types: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.absent = absent
+        self.allow_pickle = allow_pickle
+        self.trusted_types = tuple(trusted_types)
         self.trusted_keys = tuple(trusted_keys)
         self.manifest: Manifest
         self.manifest, self._contents = verify(self.path, trusted_keys=trusted_keys)
@@ -78,15 +85,52 @@ class Bundle:
 
     @cached_property
     def engine(self) -> Engine:
-        """Plan and core, loaded; only now comes the model runtime."""
+        """Plan and core, loaded; only now comes the model runtime.
+
+        Raises:
+            InputError: There is no core, and opening the estimator in its place was not allowed.
+            CheckFailed: As `estimator`.
+        """
+        if not self.has_core:
+            return self._runtime()
         from roadworthy.bundle.engine import Engine
 
         return Engine(self.contract, self.plan, self.core, self.absent)
 
     @property
+    def has_core(self) -> bool:
+        """Whether there is a core; scikit-learn serves the bundle where there is none."""
+        return CORE in self.manifest.files
+
+    @property
     def core(self) -> bytes:
-        """The core's ONNX graph, verified."""
-        return self._contents["core.onnx"]
+        """The core's ONNX graph, verified; InputError where there is none."""
+        if not self.has_core:
+            raise InputError(
+                "the bundle has no core: only scikit-learn itself can run its model",
+                where=str(self.path),
+                fix="serve it with roadworthy serve, or train an estimator of docs/formats.md",
+            )
+        return self._contents[CORE]
+
+    def _runtime(self) -> Engine:
+        try:
+            from roadworthy.bundle.formats import EXTRA  # what trained it, which a server has not
+            from roadworthy.bundle.runtime import RuntimeEngine, asker
+        except ModuleNotFoundError as error:
+            raise OutsideError(
+                f"the bundle has no core, and scikit-learn's runtime needs {error.name!r}",
+                where=str(self.path),
+                fix="install the bundle's requirements-train.txt beside the server",
+            ) from None
+        there = [form for form in EXTRA.values() if form.file in self.manifest.files]
+        if not there:
+            raise CheckFailed("the bundle has no core and no estimator", where=str(self.path))
+        form = min(there, key=lambda each: each.runs_code)
+        estimator = self.estimator(
+            form.name, allow_pickle=self.allow_pickle, trusted_types=self.trusted_types
+        )
+        return RuntimeEngine(self.contract, self.plan, asker(estimator), self.absent)
 
     @cached_property
     def golden(self) -> tuple[Golden, ...]:
@@ -208,7 +252,9 @@ class Bundle:
             raise InputError(
                 f"opening {form.file} runs the code that is in it",
                 where=str(self.path),
-                fix="predict with the bundle itself, or say allow_pickle=True",
+                fix="predict with the bundle itself, or say allow_pickle=True"
+                if self.has_core
+                else "[serve] allow_pickle = true, when you trust who made it",
             )
         if form.runs_code and not self.trusted_keys:
             raise CheckFailed(
@@ -268,6 +314,14 @@ def same_answer(given: dict[str, Any], expected: dict[str, Any], scale: float) -
     return bool(found == wanted and close)
 
 
-def load(path: str | os.PathLike[str], *, trusted_keys: Sequence[str] = ()) -> Bundle:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    trusted_keys: Sequence[str] = (),
+    allow_pickle: bool = False,
+    trusted_types: Sequence[str] = (),
+) -> Bundle:
     """Open and verify a bundle; see `Bundle`."""
-    return Bundle(path, trusted_keys=trusted_keys)
+    return Bundle(
+        path, trusted_keys=trusted_keys, allow_pickle=allow_pickle, trusted_types=trusted_types
+    )

@@ -14,9 +14,12 @@ from roadworthy.bundle.container import CHUNK, Container, is_plain_name, open_co
 from roadworthy.contract import ClassValue, Task
 from roadworthy.errors import CheckFailed, InputError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle's layout. It grows with every change that an older reader would get
-wrong; readers take every version up to their own."""
+wrong; readers take every version up to their own. 3: a bundle may have no core, and is then served
+by scikit-learn. A bundle that has one is still written as 2."""
+FORMAT_WITH_CORE = 2
+CORE = "core.onnx"
 FILE_NAME, SIGNATURE = "manifest.json", "signature.json"
 _UNHASHED = {"version", "created", "measured", "lineage"}
 _FOR_OTHERS = ("model.", "portable.")

@@ -22,7 +22,7 @@ from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.formats.reopen import reopened_scores
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.hostile import accepted, generated_rows, schema
-from roadworthy.bundle.portable import FILE_NAME, export_portable
+from roadworthy.bundle.portable import FILE_NAME, Portable, export_portable
 from roadworthy.bundle.portable.feed import portable_scores
 from roadworthy.contract import Target
 from roadworthy.errors import CheckFailed
@@ -128,7 +128,7 @@ for rows that the model itself refuses, which are left out."""
 def check_parity(
     model: TrainedModel,
     engine: Engine,
-    core: bytes,
+    core: bytes | None,
     extra: Mapping[str, bytes] | None = None,
     *,
     trusted_types: Sequence[str] = (),
@@ -139,7 +139,7 @@ def check_parity(
     Args:
         model: The trained model with its table.
         engine: The core that is to be packaged, loaded.
-        core: The same core's bytes.
+        core: The same core's bytes; None where the engine asks the estimator itself.
         extra: Format -> its file, each to be opened again in a fresh process.
         trusted_types: As for `formats.Format.read`.
         reference: What is right; None takes stock transformers and the trained estimator.
@@ -168,7 +168,9 @@ def check_parity(
         one = np.array([engine.run_bound(vector) for vector in rows.matrix.tolist()])
         prove("core, one row, by the runtime", rows.wanted, one.reshape(rows.wanted.shape))
     codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
-    edges = _edges(core, rows.matrix, codes) if reference is None else rows.matrix[:0]
+    edges = rows.matrix[:0]
+    if reference is None and core is not None:
+        edges = _edges(core, rows.matrix, codes)
     if len(edges):
         with np.errstate(all="ignore"):
             theirs = model_scores(model.estimator, edges, engine.classes)
@@ -176,7 +178,9 @@ def check_parity(
     for name, content in sorted((extra or {}).items()):
         scores = reopened_scores(name, content, rows.raw, trusted_types)
         prove(f"{name}, opened in a fresh process", rows.wanted, scores)
-    portable = export_portable(model.contract, model.plan, core)
+    portable = Portable(None, {})
+    if core is not None:
+        portable = export_portable(model.contract, model.plan, core)
     refused = {f"{FILE_NAME}, column {name!r}": why for name, why in portable.reasons.items()}
     graph = portable.content
     if graph is not None:

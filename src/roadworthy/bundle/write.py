@@ -33,8 +33,10 @@ from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.hostile import accepted
 from roadworthy.bundle.keys import Signer, open_signer
 from roadworthy.bundle.manifest import (
+    CORE,
     FILE_NAME,
     FORMAT,
+    FORMAT_WITH_CORE,
     SIGNATURE,
     Manifest,
     content_version,
@@ -62,16 +64,22 @@ class Parts(NamedTuple):
     """What of a model goes into its bundle.
 
     Attributes:
-        core: Everything after the plan, as ONNX.
+        core: Everything after the plan, as ONNX; None where scikit-learn has to serve.
         estimator: Makes the scikit-learn estimator of raw rows, for the formats that hold one.
         reference: What is right, see `check_parity`; None takes stock transformers.
         lineage: Where the model came from.
+        engine: What answers rows where there is no core.
+        why: What is not in the bundle -> why.
+        measured: Further numbers for the manifest.
     """
 
-    core: bytes
+    core: bytes | None
     estimator: Callable[[], Any]
     reference: Reference | None = None
     lineage: Mapping[str, str] = {}
+    engine: Engine | None = None
+    why: Mapping[str, str] = {}
+    measured: Mapping[str, float] = {}
 
 
 def package(
@@ -154,29 +162,31 @@ def write_bundle(
     if not NAME.fullmatch(model.name):
         raise InputError(f"{model.name!r} cannot name a model", fix=f"use {NAME_RULE}")
     core = parts.core
-    engine = Engine(model.contract, model.plan, core)
+    engine = parts.engine or Engine(model.contract, model.plan, core or b"")
     estimator = parts.estimator() if set(formats) & EXTRA.keys() else None
     extra = {name: EXTRA[name].write(estimator) for name in formats if name in EXTRA}
     parity, portable = check_parity(
         model, engine, core, extra, trusted_types=trusted_types, reference=parts.reference
     )
+    parity = msgspec.structs.replace(parity, refused={**parity.refused, **parts.why})
     files = {
         "contract.json": to_json(model.contract),
         "plan.json": to_json(model.plan),
-        "core.onnx": core,
         "parity.json": to_json(parity),
         "report.json": to_json(report),
         "report.html": render_page(verdict_of(report)).encode(),
         "golden.jsonl": _golden(model, engine),
         "reference.json": to_json(make_reference(model, engine)),
     }
+    if core is not None:
+        files[CORE] = core
     if portable is not None:
         files[PORTABLE] = portable
     files |= {EXTRA[name].file: content for name, content in extra.items()}
     data = _data_digest(model.table.frame, model.table.labels)
     files |= _papers(model, report, parity, files, data)
     manifest = Manifest(
-        format=FORMAT,
+        format=FORMAT if core is None else FORMAT_WITH_CORE,
         name=model.name,
         version="",
         task=model.table.task,
@@ -186,14 +196,22 @@ def write_bundle(
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         measured={
-            "microseconds_per_row": _microseconds(engine, model),
+            "microseconds_per_row": _microseconds(engine, model, 20 if core is None else 500),
+            **parts.measured,
             **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
         },
         lineage={"data": data, **_commit(), **parts.lineage},
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)
-    return Bundle(write_files(Path(directory), manifest, files, signer, gate))
+
+    def opened(bundle: Bundle) -> Bundle:
+        if core is None:  # the one that was just proven: no file needs to be trusted for it
+            bundle.engine = engine
+        return bundle
+
+    checked = gate and (lambda bundle: gate(opened(bundle)))
+    return opened(Bundle(write_files(Path(directory), manifest, files, signer, checked)))
 
 
 def _papers(
@@ -324,10 +342,10 @@ def _environment(model: TrainedModel) -> dict[str, str]:
     }
 
 
-def _microseconds(engine: Engine, model: TrainedModel) -> float:
+def _microseconds(engine: Engine, model: TrainedModel, most: int) -> float:
     """Wall time of one row from JSON bytes to scores: the median over rows of the holdout."""
     held = accepted(model.table.holdout.frame, model.contract)
-    rows = json_rows(held.head(500), model.contract)
+    rows = json_rows(held.head(most), model.contract)
     bodies = [msgspec.json.encode(row) for row in rows]
     decode, encode = engine.decode, engine.rows.encode
     taken = []

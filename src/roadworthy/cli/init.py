@@ -193,6 +193,7 @@ target = {target}
 # port = 8080
 # workers = 1                # processes; 0 is one a core
 # absent = "error"           # or blank: take an absent column for a blank
+# allow_pickle = false       # true: a signed bundle without a core runs its joblib or pickle file
 # max_body_mb = 16.0
 # max_rows = 20000
 # max_text = 100000          # characters of one cell

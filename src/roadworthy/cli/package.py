@@ -31,6 +31,12 @@ def package(
             "--allow-pickle", help="Open a pickle or joblib file, which runs the code in it."
         ),
     ] = False,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="Adds skops, joblib or pickle to the bundle; may be repeated."
+        ),
+    ] = None,
     name: ModelName = None,
     out: Out = None,
     project: ProjectFile = None,
@@ -41,7 +47,8 @@ def package(
     """Package a fitted scikit-learn model or pipeline, LightGBM, XGBoost, CatBoost or ONNX.
 
     Its answers are compared with the bundle's on the sample and on hostile rows; what differs is
-    not packaged. `train` and `launch` package their own models.
+    not packaged. What has no exact core is served by scikit-learn itself, when a format holds it
+    (`--format skops`). `train` and `launch` package their own models.
 
     Example: `roadworthy package model.skops --data sample.csv --target income`
     """
@@ -49,7 +56,7 @@ def package(
         load_project(project, destination)
         .override("project", name=name)
         .override("data", target=target)
-        .override("package", directory=out)
+        .override("package", directory=out, formats=["onnx", *formats] if formats else None)
     )
     if model is None:
         raise InputError(
@@ -96,6 +103,13 @@ def package(
     )
     for what, why in parity["refused"].items():
         console.print(f"  [yellow]without[/] {escape(what)}: {escape(why)}")
+    if not bundle.has_core:
+        console.print(
+            f"  [yellow]scikit-learn serves it[/]: {manifest.measured['rows_a_second']:,.0f} rows "
+            "a second asked one by one; a linear core of its columns answers "
+            f"{manifest.measured['rows_a_second_linear_core']:,.0f}. The server needs "
+            "requirements-train.txt; no image and no deployment is made of it"
+        )
     for column in bundle.contract.columns:
         said = {"blanks": column.on_blank, "unseen levels": column.on_unseen}
         refused = " and ".join(what for what, done in said.items() if done == "error")

@@ -37,6 +37,12 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes; 0: one a core. Default 1.")
     ] = None,
+    allow_pickle: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-pickle", help="A signed bundle without a core may run its joblib or pickle."
+        ),
+    ] = None,
     new_key: Annotated[
         str | None, typer.Option("--new-key", help="Add an API key of this name, and end.")
     ] = None,
@@ -52,7 +58,7 @@ def serve(
     from roadworthy.serve import serve as run
 
     wanted = load_project(project, destination).override(
-        "serve", port=port, host=host, workers=workers
+        "serve", port=port, host=host, workers=workers, allow_pickle=allow_pickle
     )
     if new_key is not None:
         _print_new_key(wanted.serve.keys, new_key)

@@ -147,6 +147,12 @@ def make_release(
     Raises:
         InputError: A file or a secret is missing, or `[serve]` asks for what cannot be had there.
     """
+    if not bundle.has_core:
+        raise InputError(
+            "the bundle has no core: a deployed server has no scikit-learn to run its estimator",
+            where=str(bundle.path),
+            fix="roadworthy serve it where it may run, or package an estimator of docs/formats.md",
+        )
     options = project.serve
     if options.grpc_port is not None or options.client_ca is not None:
         key = "grpc_port" if options.grpc_port is not None else "client_ca"

@@ -57,9 +57,16 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
         base: The base image as it stands in the Dockerfile.
 
     Raises:
-        InputError: The folder holds something else, or a key cannot be read.
+        InputError: The folder holds something else, a key cannot be read, or the bundle has no
+            core.
         OutsideError: The folder cannot be written.
     """
+    if not bundle.has_core:
+        raise InputError(
+            "the bundle has no core: its image would have to run the estimator itself",
+            where=str(bundle.path),
+            fix="roadworthy serve it where it may run, or package an estimator of docs/formats.md",
+        )
     labels, epoch = _labels(bundle, project, base), moment(bundle)
     model = _model(bundle, project)
     _check_folder(folder)

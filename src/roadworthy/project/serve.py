@@ -52,6 +52,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: int = 8080
     workers: int = 1
     absent: Literal["error", "blank"] = "error"
+    allow_pickle: bool = False
     max_body_mb: float = 16.0
     max_rows: int = 20_000
     max_text: int = 100_000

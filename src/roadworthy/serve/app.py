@@ -337,7 +337,7 @@ async def load_app(orders: Orders) -> App:
             wrong.
     """
     options = orders.options
-    opener = Opener(options, orders.trusted_keys)
+    opener = Opener(options, orders.trusted_keys, orders.trusted_types)
     models = [await load_model(PathPlace(Path(path)), opener) for path in orders.models]
     names = [model.name for model in models]
     for name in names:

@@ -100,11 +100,18 @@ class Opener:
         options: `[serve]`.
         trusted_keys: Public keys, one of which must have signed it; none: signatures are not
             looked at.
+        trusted_types: Types that the skops file of a bundle without a core may hold.
     """
 
-    def __init__(self, options: ServeSection, trusted_keys: Sequence[str]) -> None:
+    def __init__(
+        self,
+        options: ServeSection,
+        trusted_keys: Sequence[str],
+        trusted_types: Sequence[str] = (),
+    ) -> None:
         self.options = options
         self.trusted_keys = trusted_keys
+        self.trusted_types = trusted_types
 
     async def open(self, path: Path) -> Predictor:
         """Verify and load a bundle, and ask it its golden rows alone and together.
@@ -119,7 +126,12 @@ class Opener:
         """
         options = self.options
         bundle = await asyncio.to_thread(
-            Bundle, path, absent=options.absent, trusted_keys=self.trusted_keys
+            Bundle,
+            path,
+            absent=options.absent,
+            trusted_keys=self.trusted_keys,
+            allow_pickle=options.allow_pickle,
+            trusted_types=self.trusted_types,
         )
         await asyncio.to_thread(lambda: bundle.engine)
         predictor = Predictor(

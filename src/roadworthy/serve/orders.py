@@ -21,6 +21,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         counts_seconds: How often counts are written.
         counts_hours_days: Days for which they are kept by the hour.
         trusted_keys: Public keys, one of which must have signed every bundle that is opened.
+        trusted_types: Types that the skops file of a bundle without a core may hold.
     """
 
     models: list[str]
@@ -31,6 +32,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     counts: str | None = None
     counts_seconds: float = 10.0
     counts_hours_days: int = 35
+    trusted_types: tuple[str, ...] = ()
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

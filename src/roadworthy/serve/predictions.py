@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.answers import answer, class_chooser
 from roadworthy.contract import Target
+from roadworthy.errors import RowsError
 from roadworthy.observe.recording import Recorder
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
 from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
 from roadworthy.serve.columns import Encoded, Inputs
+from roadworthy.serve.problems import RequestProblem
 
 _MAX_WARNINGS = 1000
 _MESSAGES = {
@@ -181,12 +183,15 @@ class Predictor:
             return None
         if notes or body.count(b'"') != reader.quotes:
             check_keys(body)
+        try:
+            scores = self.engine.run_one(vector)
+        except RowsError:  # only scikit-learn itself refuses a row: the long way says so
+            return None
         self.counts.rows += 1
         warnings: Sequence[Warning] = ()
         if notes:
             self.counts.notes.update(notes)
             warnings = [self._warning(note, UNSET) for note in notes]
-        scores = self.engine.run_one(vector)
         if self.recorder is not None:
             self.recorder.add(vector, scores, notes)
         if self.on_answer is not None:
@@ -222,6 +227,14 @@ class Predictor:
         batch = await self.batch(encoded, request_id, single=single)
         return self.encode(batch, request_id, single=single)
 
+    def _run(self, matrix: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+        """Scores of one slice; RequestProblem for rows that scikit-learn itself refuses."""
+        try:
+            return self.engine.run_many(matrix[start : start + SLICE])
+        except RowsError as error:
+            problems = [each._replace(row=start + (each.row or 0)) for each in error.problems]
+            raise RequestProblem(422, "the model has no answer to these rows", problems) from None
+
     async def batch(
         self, encoded: Encoded, request_id: str, *, single: bool = False, told: bool = True
     ) -> Batch:
@@ -237,7 +250,7 @@ class Predictor:
         matrix = encoded.matrix
         parts = []
         for start in range(0, len(matrix), SLICE):
-            parts.append(self.engine.run_many(matrix[start : start + SLICE]))
+            parts.append(self._run(matrix, start))
             await asyncio.sleep(0)
         scores = np.concatenate(parts).reshape(len(matrix), -1)
         codes = np.empty(0, dtype=np.int64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,12 +21,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.bundle.bundle import Bundle
-from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.foreign.apart import Levels, unseen_value
 from roadworthy.bundle.foreign.core import plan_of
+from roadworthy.bundle.foreign.model import ForeignModel
 from roadworthy.bundle.foreign.onnx_file import OnnxFile, open_onnx
 from roadworthy.bundle.foreign.onnx_model import OnnxRows
-from roadworthy.bundle.foreign.rows import OwnRows, ask, ask_each
+from roadworthy.bundle.foreign.rows import ask
+from roadworthy.bundle.foreign.runtime import (
+    core_or_reason,
+    cost_of,
+    engine_of,
+    note_of,
+    only_exact,
+)
 from roadworthy.bundle.foreign.sample import complete, read_sample
 from roadworthy.bundle.foreign.taking import take_estimator, take_graph
 from roadworthy.contract import Contract
@@ -38,43 +45,18 @@ from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
 from roadworthy.table import Table
 from roadworthy.table.sources import read_frame
-from roadworthy.train import SearchRecord, TrainedModel
+from roadworthy.train import SearchRecord
 
 Floats = NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True)
-class ForeignModel(TrainedModel):
-    """A model that was fitted elsewhere.
-
-    Attributes:
-        original: The fitted estimator or pipeline, as it came.
-        rows: What makes its own rows of typed ones.
-        core: Everything after the plan, as ONNX.
-        lineage: Where it came from.
-    """
-
-    original: Any = None
-    rows: OwnRows | OnnxRows | None = None
-    core: bytes = b""
-    lineage: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def scores(self, frame: pl.DataFrame) -> Floats:
-        """Probabilities `[N, K]` or predictions `[N]` for typed rows, by the model itself."""
-        return ask(self.original, self._own(frame), len(self.contract.target.classes))
-
-    def each(self, frame: pl.DataFrame) -> Floats:
-        """As `scores`; NaN for the rows that the model refuses."""
-        return ask_each(self.original, self._own(frame), len(self.contract.target.classes))
-
-    def _own(self, frame: pl.DataFrame) -> Any:
-        if self.rows is None:
-            raise ValueError("a foreign model without its rows")
-        return self.rows.transform(frame)
-
-
 def adopt(
-    model: Any, data: Any, target: str | None = None, project: Project | None = None
+    model: Any,
+    data: Any,
+    target: str | None = None,
+    project: Project | None = None,
+    *,
+    without_core: bool = False,
 ) -> ForeignModel:
     """Take a model of others apart and write its core.
 
@@ -85,6 +67,7 @@ def adopt(
             them, and the model is measured on them.
         target: The column that the model predicts; None takes `[data] target`.
         project: The project; None takes every default.
+        without_core: Whether a model is taken whose core cannot be written, or would differ.
 
     Raises:
         InputError: A step or the estimator cannot be served, or the sample does not fit the model.
@@ -104,6 +87,7 @@ def adopt(
     levels = dict(taken.levels)
     table = read_sample(data, source, target, taken.names, levels, taken.classes, wanted)
     contract = complete(table.contract, levels)
+    core, why = core_or_reason(taken, without_core=without_core)
     adopted = ForeignModel(
         name=table.name,
         table=table,
@@ -115,13 +99,14 @@ def adopt(
         seconds={},
         original=taken.original,
         rows=taken.rows,
-        core=taken.core(),
+        core=core,
+        why=why,
         lineage=taken.lineage,
     )
     contract = _refusals(adopted, levels)
     adopted = dataclasses.replace(adopted, contract=contract, table=_answered(adopted, contract))
     _check_answers(adopted)
-    return adopted
+    return only_exact(adopted) if without_core else adopted
 
 
 def measure_adopted(model: ForeignModel, project: Project | None = None) -> Report:
@@ -129,7 +114,7 @@ def measure_adopted(model: ForeignModel, project: Project | None = None) -> Repo
     wanted = project or Project()
     scored = Scored(model.table, model.scores(model.table.frame), 0)
     metric = headline_metric("", model.table.task)
-    engine = Engine(model.contract, model.plan, model.core)
+    engine = engine_of(model)
 
     def predict(frame: pl.DataFrame) -> Floats:
         """The core's answers: it may be asked blanks that the model itself refuses."""
@@ -141,6 +126,8 @@ def measure_adopted(model: ForeignModel, project: Project | None = None) -> Repo
     ]
     if isinstance(model.rows, OnnxRows):
         notes.append("Parity is proven against the ONNX file itself, asked by plain ONNX Runtime.")
+    if not model.core:
+        notes.append(note_of(model))
     report = msgspec.structs.replace(
         report,
         name=model.name,
@@ -171,7 +158,8 @@ def package_foreign(
         target: As for `adopt`.
         project: As for `adopt`; its `[package]` is not looked at.
         gate: As for `write.package`, as are the rest.
-        formats: Formats of the bundle; ONNX alone for a model that came as an ONNX file.
+        formats: Formats of the bundle; ONNX alone for a model that came as an ONNX file. With
+            another one, a model whose core cannot be written exactly is served by scikit-learn.
         directory: The bundle becomes `directory/NAME/VERSION`.
         signing_key: The key that signs it.
         trusted_types: Types that a skops file may hold.
@@ -183,16 +171,18 @@ def package_foreign(
     from roadworthy.bundle.formats.estimator import PackagedClassifier, PackagedRegressor
     from roadworthy.bundle.write import Parts, write_bundle
 
-    adopted = adopt(model, data, target, project)
-    if isinstance(adopted.rows, OnnxRows) and set(formats) - {"onnx"}:
+    further = bool(set(formats) - {"onnx"})
+    graph = isinstance(model, (OnnxFile, onnx.ModelProto))
+    if graph and further:
         raise InputError(
             "a model that came as an ONNX file has no scikit-learn estimator for another format",
             where="[package] formats",
             fix='formats = ["onnx"]',
         )
+    adopted = adopt(model, data, target, project, without_core=further)
     kind = PackagedClassifier if adopted.contract.target.classes else PackagedRegressor
     parts = Parts(
-        core=adopted.core,
+        core=adopted.core or None,
         estimator=functools.partial(
             kind,
             contract=msgspec.json.encode(adopted.contract, order="sorted").decode(),
@@ -201,6 +191,9 @@ def package_foreign(
         ),
         reference=lambda typed, _: adopted.each(typed),
         lineage=adopted.lineage,
+        engine=None if adopted.core else engine_of(adopted),
+        why={} if adopted.core else {"core.onnx and portable.onnx": adopted.why},
+        measured={} if adopted.core else cost_of(adopted),
     )
     return write_bundle(
         adopted,
