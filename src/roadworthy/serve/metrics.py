@@ -30,7 +30,7 @@ from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
 SEPARATOR = "\x1f"
-_PREDICTING = ("predict", "invocations", "infer", "score")
+_PREDICTING = ("predict", "invocations", "infer", "score", "ModelInfer")
 """How the addresses end at which rows are predicted."""
 BUCKETS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
