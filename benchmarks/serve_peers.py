@@ -4,7 +4,8 @@
 
 Peers get environments of their own, made once. Every answer is compared with ours before anything
 is measured; a peer that cannot be installed, does not start or answers otherwise is left out, with
-a word why. Rounds are interleaved, medians count; on a busy machine read the ratios alone.
+a word why. Rounds are interleaved, medians count; on a busy machine read the ratios alone, of many
+rows those of processor time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,15 +91,17 @@ def compare(family: str, folder: Path, peers: list[str], options: argparse.Names
                 print(f"{name} is left out: {str(error)[:2000]}", flush=True)
         loads: Loads = defaultdict(list)
         batches: Seconds = defaultdict(list)
+        costs: Seconds = defaultdict(list)
         for number in range(options.rounds):
             for name in list(running) if number % 2 == 0 else list(reversed(running)):
                 load(name, running[name], rows, folder, options, loads)
-                for _ in range(5 if name != EMPTY else 0):
-                    batches[name].append(ask(running[name], many)[1])
-                    if name == OURS:
-                        batches[ARROW].append(ask_arrow(running[name], many))
+                for label, send in ways_to_send(name, running[name], many):
+                    send()  # what is loaded by the first request is no cost of the others
+                    before = processor(running[name].process.pid)
+                    batches[label] += [send() for _ in range(5)]
+                    costs[label].append((processor(running[name].process.pid) - before) / 5)
             print(f"round {number + 1} of {options.rounds}", flush=True)
-        show(family, running, loads, batches)
+        show(family, running, loads, batches, costs)
 
 
 def load(
@@ -161,6 +165,27 @@ def ask(server: Running, rows: Rows) -> tuple[list[list[float]], float]:
     return way.shares(json.loads(content)), taken
 
 
+def ways_to_send(name: str, server: Running, rows: Rows) -> list[tuple[str, Callable[[], float]]]:
+    """How many rows are sent to a server: label -> what sends them and says the seconds."""
+    if name == EMPTY:
+        return []
+    as_json = [(name, lambda: ask(server, rows)[1])]
+    return [*as_json, (ARROW, lambda: ask_arrow(server, rows))] if name == OURS else as_json
+
+
+def processor(pid: int) -> float:
+    """Seconds that a process, its threads and all below it have had of a processor.
+
+    Where others are at work too this says more than the time on the clock.
+    """
+    seconds = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+            seconds += sum(map(processor, map(int, (task / "children").read_text().split())))
+    return seconds
+
+
 def ask_arrow(server: Running, rows: Rows) -> float:
     """Seconds of the same rows as an Arrow stream."""
     media, body = bodies(rows)["Arrow"]
@@ -192,7 +217,9 @@ def check(name: str, wanted: list[list[float]], given: list[list[float]]) -> Non
         raise SystemExit(f"{name} answers otherwise: a probability differs by {worst:.2g}")
 
 
-def show(family: str, running: dict[str, Running], loads: Loads, batches: Seconds) -> None:
+def show(
+    family: str, running: dict[str, Running], loads: Loads, batches: Seconds, costs: Seconds
+) -> None:
     """Print two tables and the ratios that are claimed."""
     middle = {
         key: Load(*(statistics.median(values) for values in zip(*found, strict=True)))
@@ -207,18 +234,24 @@ def show(family: str, running: dict[str, Running], loads: Loads, batches: Second
             f"{one.p50:>9.2f} ms p50{one.p99:>9.2f} ms p99   ours is {ratio:,.2f} x"
         )
     print(f"\n{family}: {BATCH} rows a request; first answer and memory of each server")
-    fastest = min(statistics.median(batches[name]) for name in running if _is_peer(name))
-    for name, seconds in batches.items():
-        taken = statistics.median(seconds)
-        line = f"{name:<12}{1000 * taken:>8.1f} ms, {fastest / taken:>5.1f} x the best peer"
+    middles = {name: statistics.median(seconds) for name, seconds in batches.items()}
+    spent = {name: statistics.median(seconds) for name, seconds in costs.items()}
+    fastest = min((taken for name, taken in middles.items() if _is_peer(name)), default=0.0)
+    cheapest = min((taken for name, taken in spent.items() if _is_peer(name)), default=0.0)
+    for name, taken in middles.items():
+        line = (
+            f"{name:<12}{1000 * taken:>8.1f} ms, {fastest / taken:>5.1f} x the best peer;"
+            f" {1000 * spent[name]:.1f} ms of processor, {cheapest / spent[name]:.1f} x"
+        )
         if name in running:
             server = running[name]
             memory = resident(server.process.pid) / 1e6
             line += f"; first answer after {server.seconds:.1f} s, {memory:,.0f} MB"
         print(line)
     if (8, OURS) in middle and (8, EMPTY) in middle:
-        best = max(one.rate for (at, name), one in middle.items() if at == 8 and _is_peer(name))
+        peers = [one.rate for (at, name), one in middle.items() if at == 8 and _is_peer(name)]
         mine = middle[8, OURS]
+        best = max(peers, default=mine.rate)
         print(
             f"at 8 connections: {mine.rate / middle[8, EMPTY].rate:.2f} x the empty handler"
             f" (claimed {FLOOR[family]}), {mine.rate / best:,.0f} x the best peer,"
