@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import rich
+from sklearn.base import clone
 
 import roadworthy as rw
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
+from roadworthy.train.blend import Blend
 
 DATA = Path(__file__).parent.parent / "examples" / "data" / "adult.csv"
 TREES, LEAVES = 200, 31
@@ -27,7 +29,9 @@ def make_bundle(folder: Path, family: str = "boosting") -> rw.Bundle:
     model = rw.train(table, "30s", project=project)
     if family == "boosting":
         training = table.training
-        estimator = model.estimator.set_params(n_estimators=TREES, num_leaves=LEAVES)
+        found = model.estimator  # several boosters may have been blended: one is what compares
+        booster = found.members[0] if isinstance(found, Blend) else found
+        estimator = clone(booster).set_params(n_estimators=TREES, num_leaves=LEAVES)
         estimator.fit(encode_columns(training.frame, model.plan), training.labels)
         model = dataclasses.replace(model, estimator=estimator)
     rich.print(f"{family}: {len(table):,} rows, {model.plan.width} features")

@@ -132,6 +132,7 @@ def wrk(port: int, connections: int, seconds: int, script: Path) -> Load:
         capture_output=True,
         text=True,
         check=True,
+        timeout=seconds + 60,
     )
     if "Non-2xx" in run.stdout:
         raise SystemExit(f"port {port} answered with errors:\n{run.stdout}")
@@ -171,15 +172,23 @@ def lua(bodies: list[str], path: str = "/predict") -> str:
     )
 
 
-def wait(port: int, row: bytes, path: str = "/predict") -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
+def wait(
+    port: int,
+    row: bytes,
+    path: str = "/predict",
+    patience: float = 300,
+    process: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Wait for an answer, for as long as the process lives and the patience lasts."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("POST", path, row, {"Content-Type": "application/json"})
             if connection.getresponse().status == 200:
                 return
-        except OSError:
+            time.sleep(0.01)
+        except (OSError, http.client.HTTPException):
             time.sleep(0.01)
     raise SystemExit(f"nothing answers on port {port}")
 

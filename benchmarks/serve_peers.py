@@ -1,188 +1,52 @@
 """The same model served by Roadworthy and by others, with the same rows, on one core each.
 
-    python -m benchmarks.serve_peers [--peers mlflow,mlserver,bentoml,fastapi] [--rounds 3]
+    python -m benchmarks.serve_peers [--peers mlflow,mlserver,…] [--rounds 3] [--quick]
 
 Peers get environments of their own, made once. Every answer is compared with ours before anything
-is measured. Rounds are interleaved, medians count; on a busy machine read the ratios alone.
+is measured; a peer that cannot be installed, does not start or answers otherwise is left out, with
+a word why. Rounds are interleaved, medians count; on a busy machine read the ratios alone, of many
+rows those of processor time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import roadworthy as rw
-from benchmarks.environments import ROOT, environment
+import rich
+
 from benchmarks.model import make_bundle, whole_rows
-from benchmarks.serve_one_row import (
-    FLOOR,
-    Load,
-    free_port,
-    lua,
-    on_core,
-    resident,
-    wait,
-    wrk,
-)
+from benchmarks.peer_ways import PEERS, Rows, Way, ours
+from benchmarks.serve_batches import bodies
+from benchmarks.serve_one_row import FLOOR, Load, free_port, lua, on_core, resident, wait, wrk
 
 BATCH = 1000
-HERE = Path(__file__).parent
-Rows = list[dict[str, Any]]
-
-
-class Way(NamedTuple):
-    """How one server is started and asked.
-
-    Attributes:
-        command: Without the port.
-        path: Where one row is asked.
-        body: Rows -> JSON.
-        shares: Answer -> probabilities of each row.
-        many: Where many rows are asked.
-        environment: Further environment variables.
-    """
-
-    command: Callable[[int], list[Any]]
-    path: str
-    body: Callable[[Rows], Any]
-    shares: Callable[[Any], list[list[float]]]
-    many: str = ""
-    environment: Mapping[str, str] = MappingProxyType({})
+EMPTY, OURS, ARROW = "empty", "ours", "ours, Arrow"
+JSON = "application/json"
+Loads = dict[tuple[int, str], list[Load]]
+Seconds = dict[str, list[float]]
 
 
 class Running(NamedTuple):
-    """A server that answers: its process, port, seconds to the first answer."""
+    """A server that answers: how it is asked, its process, port, seconds to the first answer."""
 
+    way: Way
     process: subprocess.Popen[bytes]
     port: int
     seconds: float
-
-
-def ours(bundle: rw.Bundle) -> Way:
-    """Roadworthy."""
-
-    def shares(answer: Any) -> list[list[float]]:
-        rows = answer.get("predictions") or [answer]
-        return [list(row["probabilities"].values()) for row in rows]
-
-    command = [sys.executable, "-m", "roadworthy", "serve", bundle.path, "--quiet", "--port"]
-    return Way(
-        lambda port: [*command, port], "/predict", lambda r: r[0] if len(r) == 1 else r, shares
-    )
-
-
-def fastapi(bundle: rw.Bundle, _: Path) -> Way:
-    """FastAPI and a data frame, as tutorials have it."""
-
-    def shares(answer: Any) -> list[list[float]]:
-        found: list[Any] = answer["probabilities"]
-        return found if isinstance(found[0], list) else [found]
-
-    command = [sys.executable, HERE / "plain_app.py", bundle.path]
-    return Way(
-        lambda port: [*command, port],
-        "/predict",
-        lambda rows: rows[0] if len(rows) == 1 else rows,
-        shares,
-        many="/predict_many",
-    )
-
-
-def mlflow(bundle: rw.Bundle, folder: Path) -> Way:
-    """MLflow's scoring server."""
-    python = environment("peer-mlflow", f"{ROOT}[train]", "mlflow==3.17.2")
-    place = folder / "mlflow"
-    source = Path(bundle.path) / "model.joblib"
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    told = {**os.environ, **quiet}
-    save = [python, HERE / "peers" / "save_mlflow.py", source, place]
-    subprocess.run(save, check=True, env=told, cwd=folder)
-    command = [python, "-m", "mlflow", "models", "serve", "-m", place, "--env-manager", "local"]
-    return Way(
-        lambda port: [*command, "-h", "127.0.0.1", "-w", "1", "-p", port],
-        "/invocations",
-        lambda rows: {"dataframe_records": rows},
-        lambda answer: answer["predictions"],
-        environment={**quiet, "PATH": f"{python.parent}:{os.environ['PATH']}"},
-    )
-
-
-def mlserver(bundle: rw.Bundle, folder: Path) -> Way:
-    """MLServer, without its worker pool, which costs more than it gives on one core."""
-    needs = ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22")
-    python = environment("peer-mlserver", f"{ROOT}[train]", *needs)
-    place = folder / "mlserver"
-    place.mkdir()
-    about = {
-        "name": "adult",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": str(Path(bundle.path) / "model.joblib"), "version": "1"},
-    }
-    (place / "model-settings.json").write_text(json.dumps(about))
-    texts = {name for name, cell in whole_rows(bundle)[0].items() if isinstance(cell, str)}
-
-    def command(port: int) -> list[Any]:
-        settings = {
-            "debug": False, "parallel_workers": 0, "host": "127.0.0.1", "http_port": port,
-            "grpc_port": free_port(), "metrics_port": free_port(),
-        }  # fmt: skip
-        (place / "settings.json").write_text(json.dumps(settings))
-        return [python.parent / "mlserver", "start", place]
-
-    def body(rows: Rows) -> Any:
-        inputs = [
-            {
-                "name": name,
-                "shape": [len(rows), 1],
-                "datatype": "BYTES" if name in texts else "FP64",
-                "data": [row[name] for row in rows],
-                **({"parameters": {"content_type": "str"}} if name in texts else {}),
-            }
-            for name in rows[0]
-        ]
-        asked = [{"name": "predict_proba"}]
-        return {"parameters": {"content_type": "pd"}, "inputs": inputs, "outputs": asked}
-
-    def shares(answer: Any) -> list[list[float]]:
-        flat = answer["outputs"][0]["data"]
-        return [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
-
-    return Way(command, "/v2/models/adult/infer", body, shares)
-
-
-def bentoml(bundle: rw.Bundle, folder: Path) -> Way:
-    """BentoML."""
-    python = environment("peer-bentoml", f"{ROOT}[train]", "bentoml==1.4.39", "pandas>=2.3")
-    told = {
-        "MODEL": str(Path(bundle.path) / "model.joblib"),
-        "BENTOML_HOME": str(folder / "bento"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "PATH": f"{python.parent}:{os.environ['PATH']}",
-    }
-    service = [python, "-m", "bentoml", "serve", "bento_service:Rows", "--host", "127.0.0.1"]
-    place = ["--working-dir", HERE / "peers", "--port"]
-    return Way(
-        lambda port: [*service, *place, port],
-        "/predict",
-        lambda rows: {"rows": rows},
-        lambda answer: answer,
-        environment=told,
-    )
-
-
-PEERS = {"fastapi": fastapi, "mlflow": mlflow, "mlserver": mlserver, "bentoml": bentoml}
 
 
 def main() -> None:
@@ -191,113 +55,212 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(FLOOR), choices=list(FLOOR))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--patience", type=float, default=120, help="seconds for a peer to start")
+    parser.add_argument("--quick", action="store_true", help="one short round, 8 connections")
     options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.connections = 1, 1, [8]
     wanted = [name for name in options.peers.split(",") if name]
     for family in options.families:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             compare(family, Path(folder), wanted, options)
 
 
 def compare(family: str, folder: Path, peers: list[str], options: argparse.Namespace) -> None:
+    """Start all that can be had, measure them in turn, show what was found."""
     bundle = make_bundle(folder / "bundles", family)
     rows = whole_rows(bundle)
     many = (rows * (BATCH // len(rows) + 1))[:BATCH]
-    ways = {"ours": ours(bundle)}
-    ways |= {name: PEERS[name](bundle, folder) for name in peers}
-    running: dict[str, Running] = {}
-    try:
-        for name, way in ways.items():
-            running[name] = start(way, rows[:1], folder / f"{name}.log")
-        check(ways, running, rows[:20])
-        loads: dict[tuple[int, str], list[Load]] = defaultdict(list)
-        batches: dict[str, list[float]] = defaultdict(list)
+    empty = [sys.executable, Path(__file__).parent / "empty_app.py"]
+    floor = Way(lambda port: [*empty, port], "/predict", lambda r: r[0], lambda answer: [])
+    with contextlib.ExitStack() as stack:
+        running = {
+            OURS: start(ours(bundle), rows[:1], folder / "ours.log", 120, stack),
+            EMPTY: start(floor, rows[:1], folder / "empty.log", 120, stack),
+        }
+        wanted = ask(running[OURS], rows[:20])[0]
+        for name in peers:
+            try:
+                way = PEERS[name](bundle, folder)
+                log = folder / f"{name}.log"
+                found = start(way, rows[:1], log, options.patience, stack)
+                check(name, wanted, ask(found, rows[:20])[0])
+                running[name] = found
+            except (SystemExit, OSError, subprocess.SubprocessError) as error:
+                print(f"{name} is left out: {str(error)[:2000]}", flush=True)
+        loads: Loads = defaultdict(list)
+        batches: Seconds = defaultdict(list)
+        costs: Seconds = defaultdict(list)
         for number in range(options.rounds):
-            names = list(ways) if number % 2 == 0 else list(reversed(ways))
-            for name in names:
-                way, port = ways[name], running[name].port
-                script = folder / f"{name}.lua"
-                script.write_text(lua([json.dumps(way.body([row])) for row in rows], way.path))
-                for connections in options.connections:
-                    load = wrk(port, connections, options.seconds, script)
-                    loads[connections, name].append(load)
-                batches[name] += [ask(way, port, many)[1] for _ in range(3)]
-        show(family, ways, running, loads, batches)
-    finally:
-        for server in running.values():
-            server.process.terminate()
-        for server in running.values():
-            server.process.wait(60)
+            for name in list(running) if number % 2 == 0 else list(reversed(running)):
+                load(name, running[name], rows, folder, options, loads)
+                for label, send in ways_to_send(name, running[name], many):
+                    send()  # what is loaded by the first request is no cost of the others
+                    before = processor(running[name].process.pid)
+                    batches[label] += [send() for _ in range(5)]
+                    costs[label].append((processor(running[name].process.pid) - before) / 5)
+            print(f"round {number + 1} of {options.rounds}", flush=True)
+        show(family, running, loads, batches, costs)
 
 
-def start(way: Way, row: Rows, log: Path) -> Running:
-    """Start a server and wait for its first answer."""
+def load(
+    name: str,
+    server: Running,
+    rows: Rows,
+    folder: Path,
+    options: argparse.Namespace,
+    loads: Loads,
+) -> None:
+    """One round of single rows; a server that fails under it is not measured there."""
+    script = folder / f"{name}.lua"
+    way = server.way
+    script.write_text(lua([json.dumps(way.body([row])) for row in rows], way.path))
+    for connections in options.connections:
+        try:
+            loads[connections, name].append(wrk(server.port, connections, options.seconds, script))
+        except (SystemExit, subprocess.SubprocessError) as error:
+            print(f"{name} failed at {connections} connections: {str(error)[:300]}", flush=True)
+
+
+def start(way: Way, row: Rows, log: Path, patience: float, stack: contextlib.ExitStack) -> Running:
+    """Start a server and wait for its first answer; it ends with the stack.
+
+    Raises:
+        SystemExit: It does not answer in time.
+    """
     port = free_port()
     command = on_core(0, [str(word) for word in way.command(port)])
-    began = time.monotonic()
     told = {**os.environ, "OMP_NUM_THREADS": "1", **way.environment}
+    began = time.monotonic()
     with log.open("wb") as into:
-        process = subprocess.Popen(command, env=told, stdout=into, stderr=into)
+        process = subprocess.Popen(
+            command, env=told, stdout=into, stderr=into, start_new_session=True
+        )
+    stack.callback(stop, process)
     try:
-        wait(port, json.dumps(way.body(row)).encode(), way.path)
+        wait(port, json.dumps(way.body(row)).encode(), way.path, patience, process)
     except SystemExit as error:
+        stop(process)
+        raise SystemExit(f"{error}: {command}\n{log.read_text()[-1500:]}") from None
+    return Running(way, process, port, time.monotonic() - began)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and all that it started, by force if it must be."""
+    if process.poll() is None:
         process.terminate()
-        process.wait(60)
-        raise SystemExit(f"{error}: {command}\n{log.read_text()[-2000:]}") from None
-    return Running(process, port, time.monotonic() - began)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(40)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(40)
 
 
-def ask(way: Way, port: int, rows: Rows) -> tuple[list[list[float]], float]:
+def ask(server: Running, rows: Rows) -> tuple[list[list[float]], float]:
     """Probabilities of rows, and the seconds that they took."""
-    body = json.dumps(way.body(rows)).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    connection.connect()
+    way = server.way
     path = way.many if way.many and len(rows) > 1 else way.path
-    began = time.perf_counter()
-    connection.request("POST", path, body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    content = answer.read()
-    taken = time.perf_counter() - began
-    connection.close()
-    if answer.status != 200:
-        raise SystemExit(f"port {port} {path}: {answer.status} {content[:300]!r}")
+    content, taken = post(server.port, path, json.dumps(way.body(rows)).encode(), JSON)
     return way.shares(json.loads(content)), taken
 
 
-def check(ways: dict[str, Way], running: dict[str, Running], rows: Rows) -> None:
+def ways_to_send(name: str, server: Running, rows: Rows) -> list[tuple[str, Callable[[], float]]]:
+    """How many rows are sent to a server: label -> what sends them and says the seconds."""
+    if name == EMPTY:
+        return []
+    as_json = [(name, lambda: ask(server, rows)[1])]
+    return [*as_json, (ARROW, lambda: ask_arrow(server, rows))] if name == OURS else as_json
+
+
+def processor(pid: int) -> float:
+    """Seconds that a process, its threads and all below it have had of a processor.
+
+    Where others are at work too this says more than the time on the clock.
+    """
+    seconds = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+            seconds += sum(map(processor, map(int, (task / "children").read_text().split())))
+    return seconds
+
+
+def ask_arrow(server: Running, rows: Rows) -> float:
+    """Seconds of the same rows as an Arrow stream."""
+    media, body = bodies(rows)["Arrow"]
+    return post(server.port, server.way.path, body, media)[1]
+
+
+def post(port: int, path: str, body: bytes, media: str) -> tuple[bytes, float]:
+    """The answer on a new connection, and its seconds."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.connect()
+    try:
+        began = time.perf_counter()
+        connection.request("POST", path, body, {"Content-Type": media})
+        answer = connection.getresponse()
+        content = answer.read()
+        taken = time.perf_counter() - began
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise SystemExit(f"port {port} {path}: {answer.status} {content[:300]!r}")
+    return content, taken
+
+
+def check(name: str, wanted: list[list[float]], given: list[list[float]]) -> None:
     """Every server must answer the same."""
-    wanted = ask(ways["ours"], running["ours"].port, rows)[0]
-    for name, way in ways.items():
-        given = ask(way, running[name].port, rows)[0]
-        pairs = zip(wanted, given, strict=True)
-        worst = max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
-        if worst > 1e-6:
-            raise SystemExit(f"{name} answers otherwise: a probability differs by {worst:.2g}")
+    pairs = zip(wanted, given, strict=True)
+    worst = max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
+    if worst > 1e-6:
+        raise SystemExit(f"{name} answers otherwise: a probability differs by {worst:.2g}")
 
 
 def show(
-    family: str,
-    ways: dict[str, Way],
-    running: dict[str, Running],
-    loads: dict[tuple[int, str], list[Load]],
-    batches: dict[str, list[float]],
+    family: str, running: dict[str, Running], loads: Loads, batches: Seconds, costs: Seconds
 ) -> None:
-    print(f"\n{family}: one row, medians over the rounds")
-    for (connections, name), found in sorted(loads.items()):
-        rate, p50, p99 = (statistics.median(values) for values in zip(*found, strict=True))
-        mine = statistics.median(load.rate for load in loads[connections, "ours"])
+    """Print two tables and the ratios that are claimed."""
+    middle = {
+        key: Load(*(statistics.median(values) for values in zip(*found, strict=True)))
+        for key, found in loads.items()
+        if found
+    }
+    rich.print(f"\n[bold]{family}[/bold]: one row, medians over the rounds")
+    for (connections, name), one in sorted(middle.items()):
+        ratio = middle[connections, OURS].rate / one.rate
         print(
-            f"{connections:>4} connections  {name:<10}{rate:>10,.0f} requests/s"
-            f"{p50:>9.2f} ms p50{p99:>9.2f} ms p99   ours is {mine / rate:,.1f} x"
+            f"{connections:>4} connections  {name:<10}{one.rate:>10,.0f} requests/s"
+            f"{one.p50:>9.2f} ms p50{one.p99:>9.2f} ms p99   ours is {ratio:,.2f} x"
         )
-    mine = statistics.median(batches["ours"])
-    for name in ways:
-        middle, server = statistics.median(batches[name]), running[name]
+    print(f"\n{family}: {BATCH} rows a request; first answer and memory of each server")
+    middles = {name: statistics.median(seconds) for name, seconds in batches.items()}
+    spent = {name: statistics.median(seconds) for name, seconds in costs.items()}
+    fastest = min((taken for name, taken in middles.items() if _is_peer(name)), default=0.0)
+    cheapest = min((taken for name, taken in spent.items() if _is_peer(name)), default=0.0)
+    for name, taken in middles.items():
+        line = (
+            f"{name:<12}{1000 * taken:>8.1f} ms, {fastest / taken:>5.1f} x the best peer;"
+            f" {1000 * spent[name]:.1f} ms of processor, {cheapest / spent[name]:.1f} x"
+        )
+        if name in running:
+            server = running[name]
+            memory = resident(server.process.pid) / 1e6
+            line += f"; first answer after {server.seconds:.1f} s, {memory:,.0f} MB"
+        print(line)
+    if (8, OURS) in middle and (8, EMPTY) in middle:
+        peers = [one.rate for (at, name), one in middle.items() if at == 8 and _is_peer(name)]
+        mine = middle[8, OURS]
+        best = max(peers, default=mine.rate)
         print(
-            f"{name:<10} {BATCH} rows of JSON {1000 * middle:>8.1f} ms, ours is"
-            f" {middle / mine:.1f} x; first answer after {server.seconds:.1f} s,"
-            f" {resident(server.process.pid) / 1e6:,.0f} MB"
+            f"at 8 connections: {mine.rate / middle[8, EMPTY].rate:.2f} x the empty handler"
+            f" (claimed {FLOOR[family]}), {mine.rate / best:,.0f} x the best peer,"
+            f" p99 is {mine.p99 / mine.p50:.1f} x p50"
         )
+
+
+def _is_peer(name: str) -> bool:
+    return name not in (OURS, EMPTY, ARROW)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,22 @@ print(*sys.modules)
     assert [name for name in OF_TRAINING if name in loaded] == []
 
 
+def test_the_supervisor_of_a_server_loads_neither_numpy_nor_a_model_runtime() -> None:
+    program = """
+import sys
+from roadworthy.cli import serve as verb
+from roadworthy.registry import resolve
+from roadworthy.serve import serve
+print(*sys.modules)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "roadworthy.serve.supervisor" in loaded
+    assert loaded.isdisjoint({"numpy", "onnxruntime", "sqlalchemy", "pyarrow"})
+
+
 def test_importing_the_package_does_no_work() -> None:
     program = "import sys, roadworthy; print(len([m for m in sys.modules if 'roadworthy' in m]))"
     run = subprocess.run(

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roadworthy.serve.callers import TrustedProxies
+from roadworthy.serve.callers import AddressRates, TrustedProxies
 from roadworthy.serve.messages import Head, Request
+from roadworthy.serve.problems import RequestProblem
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW, TEXT
 from tests.serve.test_dialects import tensors
@@ -62,10 +63,57 @@ def test_only_what_a_trusted_proxy_wrote_is_believed(
     assert TrustedProxies([]).client(asked(client, forwarded)) == client
 
 
+@pytest.mark.parametrize(
+    ("header", "found", "secure"),
+    [
+        ("for=203.0.113.9", "203.0.113.9", False),
+        ("For=203.0.113.9:8080;Proto=https;by=10.0.0.1", "203.0.113.9", True),
+        ('for="[2001:db8::1]:47011";proto=https', "2001:db8::1", True),
+        ('proto=https; for="[2001:db8::1]"', "2001:db8::1", True),
+        ("for=1.1.1.1;proto=https, for=203.0.113.9;proto=http", "203.0.113.9", False),
+        ("for=203.0.113.9;proto=https,for=10.0.0.7;proto=http", "203.0.113.9", True),
+        ("for=1.1.1.1, for=unknown", "10.0.0.1", False),
+        ("for=1.1.1.1, for=_hidden, for=10.0.0.7", "10.0.0.7", False),
+        ('for=1.1.1.1, for="a, for=203.0.113.9', "203.0.113.9", False),  # it never ends
+        ("for=1.1.1.1;for=203.0.113.9", "10.0.0.1", False),  # two in one element
+        ('for="\\[2001:db8::1]"', "10.0.0.1", False),
+        ("203.0.113.9", "10.0.0.1", False),
+        ("", "10.0.0.1", False),
+    ],
+)
+def test_forwarded_is_read_where_the_proxies_write_it(
+    header: str, found: str, secure: bool
+) -> None:
+    request = asked("10.0.0.1", "198.51.100.1")  # what the other header says is the client's own
+    request.head.headers |= {"forwarded": header, "x-forwarded-proto": "https"}
+    proxies = TrustedProxies(["10.0.0.0/8"], "forwarded")
+    assert (proxies.client(request), proxies.is_secure(request)) == (found, secure)
+    assert TrustedProxies(["10.0.0.0/8"]).client(request) == "198.51.100.1"
+    request.client = "203.0.113.5"
+    assert (proxies.client(request), proxies.is_secure(request)) == ("203.0.113.5", False)
+
+
+def test_rates_are_an_addresss_own_and_a_networks_in_ipv6() -> None:
+    rates = AddressRates(0.001, 1)
+    for address in ("203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8:0:1::1", "", "no one"):
+        rates.check(address)
+    for address in ("203.0.113.1", "::ffff:203.0.113.2", "2001:db8::ffff", "no one"):
+        with pytest.raises(RequestProblem) as refused:
+            rates.check(address)
+        assert refused.value.status == 429
+    for number in range(10_001):  # whoever asked longest ago is forgotten
+        rates.check(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    rates.check("203.0.113.1")
+
+
 @given(client=st.ip_addresses().map(str), forwarded=st.text(max_size=60))
 def test_any_header_names_an_address_or_leaves_the_proxys(client: str, forwarded: str) -> None:
     for networks in (["0.0.0.0/0", "::/0"], ["10.0.0.0/8"]):
         found = TrustedProxies(networks).client(asked(client, forwarded))
+        assert found == client or found in forwarded
+        request = asked(client, "")
+        request.head.headers["forwarded"] = f"for={forwarded}"
+        found = TrustedProxies(networks, "forwarded").client(request)
         assert found == client or found in forwarded
 
 

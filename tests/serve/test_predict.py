@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import json
 import re
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from roadworthy.bundle.frames import json_rows
+from roadworthy.serve.bodies import SLICE
+from roadworthy.serve.predictions import Predictor
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_http import wait_for
 
@@ -300,3 +303,46 @@ def test_classes_and_dates_of_every_sort_are_served(tmp_path) -> None:
                 assert answer["errors"][0]["column"] == "when"
         for text in ("0001-01-01", "9999-12-31", "2020-02-29T12:00:00Z", "2020-02-29 12:00"):
             assert server.predict({"x": 1, "when": text})[0] == 200
+
+
+LARGE = 16 * SLICE
+
+
+@pytest.mark.parametrize("form", ["rows", "columns", "lines"])
+def test_single_rows_are_answered_between_the_slices_of_a_large_request(
+    bundles: dict[str, Trained], form: str
+) -> None:
+    predictor = Predictor(bundles["binary"].bundle, LARGE)
+    row = row_of(bundles["binary"])
+    one = json.dumps(row).encode()
+    columns = {name: [cell] * LARGE for name, cell in row.items()}
+    answered = 0
+
+    async def ask() -> bytes:
+        if form == "lines":
+            encoded = await predictor.reader.lines(b"\n".join([one] * LARGE))
+            return predictor.encode(await predictor.batch(encoded, "large"), "large")
+        body = json.dumps(columns if form == "columns" else [row] * LARGE).encode()
+        return await predictor.json(body, "large")
+
+    async def both() -> bytes:
+        nonlocal answered
+        large = asyncio.create_task(ask())
+        while not large.done():
+            await asyncio.sleep(0)
+            assert predictor.one(one, "small") is not None
+            answered += 1
+        return await large
+
+    assert len(json.loads(asyncio.run(both()))["predictions"]) == LARGE
+    assert answered >= LARGE // SLICE
+
+
+def test_who_is_told_of_a_batch_is_told_how_long_it_took(bundles: dict[str, Trained]) -> None:
+    predictor = Predictor(bundles["binary"].bundle, LARGE)
+    told: list[float] = []
+    predictor.on_batch = lambda encoded, batch, seconds: told.append(seconds)
+    body = json.dumps([row_of(bundles["binary"])] * (2 * SLICE)).encode()
+    began = time.perf_counter()
+    asyncio.run(predictor.json(body, "id"))
+    assert 0 < told[0] < time.perf_counter() - began

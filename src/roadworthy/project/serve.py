@@ -60,7 +60,10 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_in_flight: int = 64
     max_connections_client: int | None = None
     max_in_flight_client: int | None = None
+    rate_client: float | None = None
+    burst_client: int = 100
     trusted_proxies: tuple[str, ...] = ()
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     dialects: tuple[DialectName, ...] = ("invocations", "inference", "kserve", "vertex", "azure")
     grpc_port: int | None = None
     keys: str | None = None
@@ -138,6 +141,8 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 Range(getattr(self, key) is None or getattr(self, key) >= 1, key, "1 or more")
                 for key in ("max_connections_client", "max_in_flight_client")
             ),
+            Range(self.rate_client is None or self.rate_client > 0, "rate_client", "above 0"),
+            Range(self.burst_client >= 1, "burst_client", "1 or more"),
             Range(
                 all(map(_is_network, self.trusted_proxies)),
                 "trusted_proxies",

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from roadworthy.bundle import Bundle
 from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
+from roadworthy.serve.about import contract_of, metadata, summary
 from roadworthy.serve.access_log import AccessLog
 from roadworthy.serve.callers import InFlight
 from roadworthy.serve.columns import Encoded
@@ -117,7 +117,7 @@ class App:
             "/livez": constant(b'{"status":"live"}', "open"),
             "/startupz": constant(b'{"status":"started"}', "open"),
             "/readyz": constant(b'{"status":"ready"}', "open"),
-            "/models": constant(msgspec.json.encode([_summary(one) for one in self.models])),
+            "/models": constant(msgspec.json.encode([summary(one) for one in self.models])),
             "/metrics": Route("GET", self._metrics, "metrics"),
             "/feedback": Route("POST", self._feedback, "predict"),
         }
@@ -129,12 +129,12 @@ class App:
     def _of_model(self, model: Model, root: str) -> dict[str, Route]:
         """The native routes of a model, at the root or at its name."""
         bundle, name = model.current.bundle, model.name
-        contract = msgspec.json.encode(_contract(bundle.contract, bundle.absent))
+        contract = msgspec.json.encode(contract_of(bundle.contract, bundle.absent))
         description = msgspec.json.encode(openapi(bundle, self.options))
         docs = docs_page(bundle, closed=self.logs_in, root=root)
         pages = {
             f"{root}/predict": Route("POST", partial(self._predict, model, None), "predict"),
-            f"{root}/metadata": constant(msgspec.json.encode(_metadata(bundle))),
+            f"{root}/metadata": constant(msgspec.json.encode(metadata(bundle))),
             f"{root}/contract": constant(contract),
             f"{root}/openapi.json": constant(description),
             f"{root}/docs": Route("GET", lambda _: _page(docs)),
@@ -183,19 +183,28 @@ class App:
                 return self._refuse(route, problem, request)
 
     def _refuse(self, route: Route, problem: RequestProblem, request: Request) -> Response:
+        self.refused(route, problem)
+        return route.refusal(problem, request.id)
+
+    def refused(self, route: Route, problem: RequestProblem) -> None:
+        """Count the cells that a request was refused for."""
         if problem.problems and self.counting is not None:
             self.counting.refused(route, problem)
-        return route.refusal(problem, request.id)
 
     def note(self, request: Request | None, response: Response, seconds: float) -> None:
         """Count an answer that was sent."""
         path = request.head.path if request is not None else ""
-        route = self.routes.get(path, _NOWHERE)
+        self.note_at(self.routes.get(path, _NOWHERE), path, request, response, seconds)
+
+    def note_at(
+        self, route: Route, path: str, request: Request | None, response: Response, seconds: float
+    ) -> None:
+        """Count an answer of a route; `path` is its name where it has no label."""
+        name = route.label or path
         if self.access is not None:
-            self.access.add(request, route.label or path, response, seconds)
-        self.metrics.count(route.model, route.label or path, response.status)
+            self.access.add(request, name, response, seconds)
+        self.metrics.count(route.model, name, response.status)
         if self.telemetry is not None and request is not None:
-            name = route.label or path
             self.telemetry.end(request, name, route.model, response.status, seconds)
         if route.model and route.scope == "predict" and response.status == 200:
             self.metrics.observe(route.model, seconds)
@@ -308,10 +317,7 @@ class App:
         """What a browser asks before it lets a page of another origin send."""
         headers = (
             ("access-control-allow-methods", f"{route.method}, OPTIONS"),
-            (
-                "access-control-allow-headers",
-                "authorization, content-type, x-api-key, x-request-id",
-            ),
+            ("access-control-allow-headers", _CORS_HEADERS),
             ("access-control-max-age", "600"),
         )
         return Response(204, b"", "", headers)
@@ -365,43 +371,3 @@ def _page(content: bytes) -> Response:
 
 def _verdict(model: Model, _: Request) -> Response:
     return Response(200, msgspec.json.encode(model.verdict()))
-
-
-def _summary(model: Model) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "version": model.current.bundle.version,
-        "versions": list(model.versions()),
-        "canary": model.canary.short_version if model.canary else None,
-        "canary_percent": model.options.canary_percent if model.canary else 0,
-        "shadow": model.shadow.short_version if model.shadow else None,
-    }
-
-
-def _metadata(bundle: Bundle) -> dict[str, Any]:
-    manifest, report = bundle.manifest, bundle.report
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "created": manifest.created,
-        "task": manifest.task,
-        "target": bundle.contract.target.name,
-        "classes": manifest.classes,
-        "family": manifest.family,
-        "environment": manifest.environment,
-        "holdout_rows": report["rows"],
-        "metrics": report["metrics"],
-        "parity": bundle.parity,
-        "measured": manifest.measured,
-    }
-
-
-def _contract(contract: Contract, absent: Any) -> dict[str, Any]:
-    content = msgspec.to_builtins(contract)
-    for column in content["columns"]:  # how often a level stood in the table is nobody's business
-        column["categories"] = list(column["categories"])
-    return {
-        **content,
-        "example": contract.example(),
-        "schema": contract.json_schema(absent),
-    }

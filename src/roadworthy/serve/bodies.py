@@ -12,6 +12,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -232,7 +233,9 @@ class BodyReader:
             for text in texts:
                 check_keys(text)
         inputs = Inputs(records, size=sum(map(len, texts)))
-        return Encoded(np.array(vectors), dict(noticed), inputs=inputs)
+        width = len(vectors[0])
+        flat = np.fromiter(chain.from_iterable(vectors), np.float64, len(vectors) * width)
+        return Encoded(flat.reshape(-1, width), dict(noticed), inputs=inputs)
 
     async def _by_rows(self, table: Mapping[str, Cells], count: int, text: bool) -> Encoded:
         """Columns of a plan that is only known for single rows."""

@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import io
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,8 @@ async def read_body(reader: BodyReader, body: bytes, media: str | None, limit: i
                 415,
                 "this server has no Arrow library: send JSON or CSV, or install roadworthy[arrow]",
             )
+        if "pyarrow.parquet" not in sys.modules:  # a second's work: others are answered meanwhile
+            await asyncio.to_thread(importlib.import_module, "pyarrow.parquet")
         read = _arrow if essence in ARROW_TYPES else _parquet
         return Rows(await reader.table(read(reader, body, limit)), single=False)
     raise RequestProblem(

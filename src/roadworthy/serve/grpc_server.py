@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import uuid
-from collections.abc import Awaitable, Callable
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from roadworthy.errors import OutsideError
 from roadworthy.project import ServeSection
 from roadworthy.serve.app import App
 from roadworthy.serve.columns import Cells
-from roadworthy.serve.dialects._base import full_detail
 from roadworthy.serve.dialects.inference import (
     metadata,
     outputs_of,
@@ -22,13 +21,14 @@ from roadworthy.serve.dialects.inference import (
     unpack,
     wanted_outputs,
 )
-from roadworthy.serve.listener import fault
-from roadworthy.serve.messages import Head, Request
+from roadworthy.serve.grpc_calls import Calls, Method
+from roadworthy.serve.messages import Request
 from roadworthy.serve.models import Model
 from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
+from roadworthy.serve.tokens import stamp_of
 
-Method = Callable[[Any, Request], Awaitable[Any]]
+log = logging.getLogger("roadworthy.serve")
 
 
 async def start_grpc(app: App, options: ServeSection) -> Any:
@@ -56,12 +56,11 @@ async def start_grpc(app: App, options: ServeSection) -> Any:
         ],
         maximum_concurrent_rpcs=options.max_connections,
     )
-    service = _Service(app, message_classes(), grpc)
+    service = _Service(app, message_classes())
+    calls = Calls(app, grpc)
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            service.guarded(name, method, scope),
-            request_deserializer=service.classes[f"{name}Request"].FromString,
-            response_serializer=lambda message: message.SerializeToString(),
+            calls.answering(name, service.classes[f"{name}Request"].FromString, method, scope)
         )
         for name, (method, scope) in service.methods().items()
     }
@@ -82,30 +81,45 @@ async def start_grpc(app: App, options: ServeSection) -> Any:
 
 
 def _credentials(options: ServeSection, grpc: Any) -> Any:
-    key, certificate = (
-        Path(str(file)).read_bytes() for file in (options.tls_key, options.tls_certificate)
-    )
+    """The certificate of new connections, read again when its files change."""
     authority = Path(options.client_ca).read_bytes() if options.client_ca else None
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], authority, require_client_auth=authority is not None
+    files = [Path(str(file)) for file in (options.tls_key, options.tls_certificate)]
+
+    def look() -> list[tuple[int, int]]:
+        return [stamp_of(file) for file in files]
+
+    def read() -> Any:
+        key, certificate = (file.read_bytes() for file in files)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
+
+    known = look()
+
+    def renew() -> Any:
+        nonlocal known
+        try:
+            stamp = look()
+            if stamp == known:
+                return None
+            pair = str(options.tls_certificate), str(options.tls_key)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair)  # a rehearsal
+            configuration = read()
+        except (OSError, ssl.SSLError) as error:
+            log.error("the certificate of gRPC stays as it is: %s", type(error).__name__)
+            return None
+        known = stamp
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(
+        read(), renew, require_client_authentication=authority is not None
     )
 
 
 class _Service:
     """The methods of the service."""
 
-    def __init__(self, app: App, classes: dict[str, Any], grpc: Any) -> None:
+    def __init__(self, app: App, classes: dict[str, Any]) -> None:
         self.app = app
         self.classes = classes
-        self._codes = {
-            401: grpc.StatusCode.UNAUTHENTICATED,
-            403: grpc.StatusCode.PERMISSION_DENIED,
-            404: grpc.StatusCode.NOT_FOUND,
-            429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-            503: grpc.StatusCode.UNAVAILABLE,
-        }
-        self._invalid = grpc.StatusCode.INVALID_ARGUMENT
-        self._internal = grpc.StatusCode.INTERNAL
 
     def methods(self) -> dict[str, tuple[Method, Scope]]:
         """Name -> method and what a caller must be allowed."""
@@ -117,35 +131,6 @@ class _Service:
             "ModelMetadata": (self._metadata, "open"),
             "ModelInfer": (self._infer, "predict"),
         }
-
-    def guarded(self, name: str, method: Method, scope: Scope) -> Callable[[Any, Any], Any]:
-        """A method behind the guard; problems become status codes, faults say nothing."""
-
-        def count(name: str, status: int) -> None:
-            self.app.metrics.count(self.app.models[0].name, f"/grpc/{name}", status)
-
-        async def answer(message: Any, context: Any) -> Any:
-            given = {key: str(value) for key, value in context.invocation_metadata()}
-            head = Head("POST", f"/grpc/{name}", "", given, 0, True, None)
-            certificate = (context.auth_context().get("x509_common_name") or [b""])[0]
-            request = Request(head, b"", context.peer(), uuid.uuid4().hex, certificate.decode())
-            try:
-                caller = self.app.guard.check(request, scope)
-                name_of = caller.name if caller else context.peer().rpartition(":")[0]
-                self.app.in_flight.check(name_of, caller.in_flight if caller else None)
-                with self.app.in_flight.working(name_of):
-                    found = await method(message, request)
-            except RequestProblem as problem:
-                count(name, problem.status)
-                code = self._codes.get(problem.status, self._invalid)
-                await context.abort(code, full_detail(problem))
-            except Exception as error:
-                count(name, fault(request, error).status)
-                await context.abort(self._internal, f"an internal error; request {request.id}")
-            count(name, 200)
-            return found
-
-        return answer
 
     def _model(self, name: str) -> Model:
         for model in self.app.models:

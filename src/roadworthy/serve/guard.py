@@ -19,7 +19,7 @@ import msgspec
 
 from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
-from roadworthy.serve.callers import TrustedProxies
+from roadworthy.serve.callers import AddressRates, Bucket, TrustedProxies, too_often
 from roadworthy.serve.login import key_of
 from roadworthy.serve.messages import Request
 from roadworthy.serve.problems import RequestProblem
@@ -66,7 +66,7 @@ class Caller(NamedTuple):
 
     name: str
     scopes: tuple[str, ...]
-    bucket: _Bucket | None = None
+    bucket: Bucket | None = None
     in_flight: int | None = None
 
 
@@ -114,8 +114,10 @@ class Guard:
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int] | None = None
         self._tokens = Tokens(options) if options.jwks or options.oidc else None
-        self._rates: dict[str, _Bucket] = {}
-        self.proxies = TrustedProxies(options.trusted_proxies)
+        self._rates: dict[str, Bucket] = {}
+        self.proxies = TrustedProxies(options.trusted_proxies, options.proxy_header)
+        rate = options.rate_client
+        self._addresses = AddressRates(rate, options.burst_client) if rate is not None else None
         self.open = self._file is None and self._tokens is None and not options.client_ca
         if self._file is not None:
             self._read(self._file)
@@ -141,18 +143,18 @@ class Guard:
         Raises:
             RequestProblem: It does not say who asks (401), may not (403), or too often (429).
         """
-        if scope == "open" or self.open:
+        if scope == "open":
+            return None
+        if self._addresses is not None:
+            self._addresses.check(self.proxies.client(request))
+        if self.open:
             return None
         caller = self._who(request)
         name, scopes, bucket, _ = caller
         if scope not in scopes:
             raise RequestProblem(403, f"this key is not good for {scope}")
         if bucket is not None and (wait := bucket.take()) > 0:
-            raise RequestProblem(
-                429,
-                f"{name} asks more often than allowed: wait",
-                headers=(("retry-after", str(max(1, round(wait + 0.5)))),),
-            )
+            raise too_often(f"{name} asks", wait)
         return caller
 
     def _who(self, request: Request) -> Caller:
@@ -202,31 +204,11 @@ class Guard:
                 )
         self._keys = {key.sha256.lower(): key for key in keys}
         self._rates = {
-            digest: self._rates.get(digest) or _Bucket(key.rate, key.burst)
+            digest: self._rates.get(digest) or Bucket(key.rate, key.burst)
             for digest, key in self._keys.items()
             if key.rate is not None
         }
         self._stamp = stamp
-
-
-class _Bucket:
-    """A token bucket: so many requests a second, so many at once."""
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = max(1, burst)
-        self._level = float(self._burst)
-        self._at = time.monotonic()
-
-    def take(self) -> float:
-        """Take one; returns the seconds to wait when there is none."""
-        now = time.monotonic()
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        if self._level < 1:
-            return (1 - self._level) / self._rate
-        self._level -= 1
-        return 0.0
 
 
 def _digest(text: str) -> str:

@@ -72,7 +72,6 @@ def read_head(content: bytes) -> Head:
     path, query = _split(found.target)
     if headers.get("expect", "100-continue").lower() != "100-continue":
         raise RequestProblem(417, "the only expectation that is met is 100-continue")
-    given = headers.get("x-request-id", "")
     return Head(
         method,
         path,
@@ -80,8 +79,14 @@ def read_head(content: bytes) -> Head:
         headers,
         _length(method, version, headers),
         _keep_alive(version, headers),
-        given if _REQUEST_ID(given) else None,
+        own_request_id(headers),
     )
+
+
+def own_request_id(headers: dict[str, str]) -> str | None:
+    """The client's own request id, if it sent a good one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID(given) else None
 
 
 def check_beginning(content: bytes) -> None:

@@ -77,7 +77,7 @@ class Listener:
         self.heads: dict[bytes, Head] = {}
         self.connections: dict[Connection, None] = {}
         self.draining = False
-        self._proxies = TrustedProxies(options.trusted_proxies)
+        self._proxies = TrustedProxies(options.trusted_proxies, options.proxy_header)
         self._most_of_one = options.max_connections_client
         self._of: Counter[str] = Counter()
         self._ids = map("{}-{:x}".format, itertools.repeat(secrets.token_hex(6)), itertools.count())

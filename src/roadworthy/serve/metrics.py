@@ -31,7 +31,7 @@ from roadworthy.serve.prediction_log.journal import PredictionLog
 from roadworthy.serve.predictions import Predictor
 
 SEPARATOR = "\x1f"
-_PREDICTING = ("predict", "invocations", "infer", "score")
+_PREDICTING = ("predict", "invocations", "infer", "score", "ModelInfer")
 """How the addresses end at which rows are predicted."""
 
 

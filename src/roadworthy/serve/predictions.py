@@ -246,7 +246,7 @@ class Predictor:
             single: Whether it was one row by itself.
             told: Whether `on_batch` is called.
         """
-        start = perf_counter()
+        began = perf_counter()
         matrix = encoded.matrix
         parts = []
         for start in range(0, len(matrix), SLICE):
@@ -270,7 +270,7 @@ class Predictor:
             self.counts.notes[note] += len(rows)
         batch = Batch(scores, codes, self._warnings(encoded, single))
         if told and self.on_batch is not None:
-            self.on_batch(encoded, batch, perf_counter() - start)
+            self.on_batch(encoded, batch, perf_counter() - began)
         return batch
 
     def encode(self, batch: Batch, request_id: str, *, single: bool = False) -> bytes:

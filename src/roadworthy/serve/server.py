@@ -14,7 +14,6 @@ import msgspec
 from roadworthy.errors import OutsideError
 from roadworthy.project import Project, ServeSection
 from roadworthy.serve.orders import Orders, Served
-from roadworthy.serve.prediction_log.targets import open_target
 from roadworthy.serve.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -52,7 +51,10 @@ def serve(
     options, trusted = wanted.serve, wanted.registry.trusted_keys
     if options.workers == 0:
         options = msgspec.structs.replace(options, workers=len(os.sched_getaffinity(0)))
-    open_target(options)  # a library that the prediction log needs may be missing
+    if options.ships_log:
+        from roadworthy.serve.prediction_log.targets import open_target
+
+        open_target(options)  # a library that it needs may be missing
     several = bundles if isinstance(bundles, list) else [bundles]
     paths = [_path(one) for one in several]
     share = tempfile.mkdtemp(prefix="roadworthy-")
