@@ -246,6 +246,8 @@ target = {target}
 # counts_seconds = 10.0      # how often counts are written
 # learn_days = 28            # first days that are the usual, where the table has no time
 # false_alarms = 0.001       # how likely a usual day has a finding of drift
+# against = "training"       # last-week, weekday or DATE..DATE: what days are compared with
+# hours_days = 35            # days that are counted by the hour; older ones by the day
 # labels = "sqlite:///labels.db"  # or postgresql://HOST/DATABASE: what turned out to be true
 # label_delay_days = 7.0     # after which a label is expected; as they came when left out
 # period = "week"            # day, month: what quality is told by
@@ -264,6 +266,10 @@ target = {target}
 # smtp_to = []
 # alarm_state = "alarms.json"  # what is open
 # repeat_hours = 24.0        # after which an open alarm is told again
+# push = ["cloudwatch"]      # azure, google, otlp: where monitor watch sends metrics
+# push_resource = "..."      # Azure's id of the resource, or Google's project
+# push_endpoint = "http://collector:4318"  # or https://REGION.monitoring.azure.com
+# scrape = "http://127.0.0.1:8080/metrics" # the server's counts, sent along
 
 [pipeline]
 # stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,
@@ -304,4 +310,41 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+
+# [deploy.here]              # containers of this machine's engine; also the keys from model to
+# target = "docker"          # start_seconds above
+# engine = "auto"            # docker or podman
+# image = "registry.example/team/churn:1"  # else the one that was pushed, else one is built
+# address = "127.0.0.1"      # that callers use; 0.0.0.0: every address of this machine
+# network = "monitoring"     # that releases join, to call out; else they have none
+# memory_mb = 512
+# cpus = 2.0
+# proxy_image = "docker.io/library/caddy:2"
+# name = "churn-staging"     # what containers are called by, where destinations share an engine
+# [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
+# target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
+# region = "eu-central-1"
+# instance_type = "t3.small"
+# identity = "deploy.key"
+# ssh_from = ["203.0.113.0/24"]  # who may reach SSH
+# allow_from = ["0.0.0.0/0"] # who may reach the public port
+# disk_gb = 20
+# alarms = true              # the cloud watches the machine
+# notify = ["ops@example.org"]
+# profile = "prod"           # of the AWS configuration
+# image = "ami-0123456789abcdef0"  # else the newest Debian 12
+# user = "admin"             # as the image has it
+# subnet = "subnet-0123456789abcdef0"  # else a network is made
+# [deploy.azure]             # pip install 'roadworthy[azure]'
+# target = "azure"
+# region = "westeurope"
+# subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
+# size = "Standard_B2s"
+# encryption_at_host = false # temporary disks too
+# [deploy.google]            # pip install 'roadworthy[gcp]'
+# target = "gcp"
+# zone = "europe-west1-b"
+# project = "my-project"     # else that of the credentials
+# machine_type = "e2-small"
+# service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
 """

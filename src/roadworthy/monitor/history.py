@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.observe.counts import Cells, Counts
 from roadworthy.observe.reference import Reference
-from roadworthy.observe.store import HOUR, WindowStore
+from roadworthy.observe.store import DAY_SUFFIX, HOUR, SUFFIX, WindowStore, hour_of
 
 HOURS = 24
 
@@ -22,9 +22,11 @@ class History:
 
     Attributes:
         reference: What they are compared with.
-        hours: Hours since 1970 -> counts, in order.
+        hours: Hours since 1970 -> counts, in order; hours of which only the day is kept are not
+            among them.
         now: The present hour.
         damaged: Windows that could not be read.
+        days: Days since 1970 -> counts.
     """
 
     reference: Reference
@@ -36,7 +38,7 @@ class History:
     @property
     def rows(self) -> int:
         """Rows in all."""
-        return sum(int(counts.cells[0]) for counts in self.hours.values())
+        return sum(int(cells[0]) for cells in self.days.values())
 
     def recent(self, rows: int, hours: int = HOURS) -> tuple[Counts, int] | None:
         """The newest hours that hold so many rows, and the first of them.
@@ -84,21 +86,47 @@ def read_history(
         since: The first hour to read.
     """
     hours: dict[int, Counts] = {}
+    days: dict[int, Cells] = {}
     present = int(now // HOUR)
     damaged = 0
     for window, counts in store.windows(model, version, since=since):
         if window.hour > present + 1 or len(counts.cells) != reference.layout.size:
             damaged += 1
             continue
-        with contextlib.suppress(ValueError):
+        day = window.hour // HOURS
+        days[day] = days[day] + counts.cells if day in days else counts.cells
+        if not window.sources:
             known = hours.get(window.hour)
             hours[window.hour] = counts if known is None else known.merged(counts)
-    days: dict[int, Cells] = {}
-    for hour, counts in hours.items():
-        day = hour // HOURS
-        days[day] = days[day] + counts.cells if day in days else counts.cells
     ordered = dict(sorted(hours.items()))
     return History(reference, ordered, present, damaged + len(store.damaged), days)
+
+
+class VersionSpan(NamedTuple):
+    """When a version was served.
+
+    Attributes:
+        version: Its first twelve letters.
+        first: The first day since 1970;
+        last: and the last.
+    """
+
+    version: str
+    first: int
+    last: int
+
+
+def version_spans(store: WindowStore, model: str) -> tuple[VersionSpan, ...]:
+    """When each version of a model was served, by the first day."""
+    found = []
+    for folder in store.folder.glob(f"{model}/*"):
+        hours = [
+            hour_of(file) for file in folder.glob("*-*") if file.suffix in (SUFFIX, DAY_SUFFIX)
+        ]
+        known = [hour // HOURS for hour in hours if hour >= 0]
+        if known:
+            found.append(VersionSpan(folder.name, min(known), max(known)))
+    return tuple(sorted(found, key=lambda span: (span.first, span.last, span.version)))
 
 
 def reference_days(reference: Reference) -> dict[int, Cells]:

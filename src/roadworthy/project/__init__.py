@@ -9,7 +9,13 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
-from roadworthy.project.deploy import Deployment, DeploySection, SshSection
+from roadworthy.project.deploy import DeploySection, SshSection
+from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
+from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_docker import DockerSection
+from roadworthy.project.deploy_gcp import GcpSection
+from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
@@ -25,14 +31,19 @@ __all__ = [
     "FILE_NAME",
     "NAME",
     "NAME_RULE",
+    "AwsSection",
+    "AzureSection",
     "BehaviourSection",
     "CloudName",
+    "CloudSection",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",
     "DecisionOptions",
     "DeploySection",
     "Deployment",
+    "DockerSection",
+    "GcpSection",
     "GuardSection",
     "GatesSection",
     "ImageSection",

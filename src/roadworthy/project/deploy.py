@@ -108,7 +108,3 @@ class SshSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields
             Range(named, "host", "HOST, USER@HOST or a name of the SSH configuration"),
             Range(port, "ssh_port", "between 1 and 65535"),
         ]
-
-
-Deployment = SshSection
-"""Every kind of `[deploy.NAME]`: a union, told apart by `target`."""

@@ -19,7 +19,7 @@ import msgspec
 
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.project.data import DataSection, ProjectSection
-from roadworthy.project.deploy import Deployment
+from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,7 @@ AlarmName = Literal[
     "down", "errors", "latency", "no_traffic", "log_lost", "data", "drift", "quality",
     "stale_model", "certificate", "cpu", "memory", "disk",
 ]  # fmt: skip
+PushName = Literal["cloudwatch", "azure", "google", "otlp"]
 AlarmSeverity = Literal["page", "ticket", "info"]
 
 
@@ -40,12 +42,17 @@ class CountingKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         learn_days: First days of serving that are taken as the usual, where the bundle has no days.
         false_alarms: How likely a day on which nothing is wrong has a finding of drift, all columns
             together.
+        against: What days are compared with: `training`, `last-week`, `weekday`, or
+            `DATE..DATE` of serving.
+        hours_days: Days for which counts are kept by the hour; older ones are kept by the day.
     """
 
     counts: str | None = None
     counts_seconds: float = 10.0
     learn_days: int = 28
     false_alarms: float = 0.001
+    against: str = "training"
+    hours_days: int = 35
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -53,7 +60,31 @@ class CountingKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(0.1 <= self.counts_seconds <= 3600, "counts_seconds", "between 0.1 and 3600"),
             Range(7 <= self.learn_days <= 365, "learn_days", "between 7 and 365"),
             Range(1e-9 <= self.false_alarms <= 0.1, "false_alarms", "between 1e-9 and 0.1"),
+            Range(_is_against(self.against), "against", AGAINST),
+            Range(2 <= self.hours_days <= 3650, "hours_days", "between 2 and 3650"),
         ]
+
+
+AGAINST = "training, last-week, weekday or DATE..DATE, like 2026-01-01..2026-01-31"
+
+
+def read_dates(text: str) -> tuple[datetime.date, datetime.date]:
+    """Both ends of `DATE..DATE`; ValueError when it is none."""
+    first, _, last = text.partition("..")
+    both = datetime.date.fromisoformat(first), datetime.date.fromisoformat(last)
+    if both[0] > both[1]:
+        raise ValueError("the first date comes after the last one")
+    return both
+
+
+def _is_against(text: str) -> bool:
+    if text in ("training", "last-week", "weekday"):
+        return True
+    try:
+        read_dates(text)
+    except ValueError:
+        return False
+    return True
 
 
 class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +112,11 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
         smtp_to: Receivers.
         alarm_state: File that remembers what is open, so that nothing is told twice.
         repeat_hours: After which an open alarm is told again.
+        push: Clouds or collectors that `monitor watch` sends metrics to after each look.
+        push_resource: Azure's id of the resource that they are about, or Google's project.
+        push_endpoint: Address of a collector, or of Azure in its region; else the cloud's own.
+        scrape: The server's `/metrics`, whose counts are sent along to CloudWatch and Azure; a key
+            that it needs comes from `ROADWORTHY_API_KEY`.
     """
 
     labels: str = "sqlite:///labels.db"
@@ -100,6 +136,10 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
     smtp_to: tuple[str, ...] = ()
     alarm_state: str = "alarms.json"
     repeat_hours: float = 24.0
+    push: tuple[PushName, ...] = ()
+    push_resource: str | None = None
+    push_endpoint: str | None = None
+    scrape: str | None = None
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -132,7 +172,13 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
             Range(self.smtp is None or self.smtp.rpartition(":")[2].isdigit(), "smtp", "HOST:PORT"),
             Range(self.smtp is None or bool(self.smtp_to), "smtp_to", "given together with smtp"),
             Range(0 < self.repeat_hours <= 8760, "repeat_hours", "above 0 and at most 8760"),
+            Range(_is_address(self.push_endpoint), "push_endpoint", "http://… or https://…"),
+            Range(_is_address(self.scrape), "scrape", "http://… or https://…"),
         ]
+
+
+def _is_address(text: str | None) -> bool:
+    return text is None or text.startswith(("http://", "https://"))
 
 
 class MonitorSection(QualityKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):

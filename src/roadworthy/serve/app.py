@@ -33,6 +33,7 @@ from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wan
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.models import Model, Opener, PathPlace, load_model, read_again
+from roadworthy.serve.monitoring import monitoring_part
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
@@ -65,7 +66,8 @@ class App:
         models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
-        counts: Folder of the windows of what is served, and how often they are written.
+        counts: Folder of the windows of what is served, how often they are written, and
+            for how many days by the hour.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class App:
         models: list[Model],
         options: ServeSection,
         share: Path | None = None,
-        counts: tuple[Path, float] | None = None,
+        counts: tuple[Path, float, int] | None = None,
     ) -> None:
         self.models = models
         self.options = options
@@ -136,6 +138,7 @@ class App:
             f"{root}/contract": constant(contract),
             f"{root}/openapi.json": constant(description),
             f"{root}/docs": Route("GET", lambda _: _page(docs)),
+            f"{root}/monitoring": Route("GET", partial(self._monitoring, name), "metrics"),
             f"{root}/shadow": Route("GET", partial(_verdict, model)),
         }
         if root:
@@ -318,6 +321,9 @@ class App:
             raise RequestProblem(404, "this server keeps no labels: set [serve] feedback_folder")
         return self.feedback.answer(request)
 
+    def _monitoring(self, model: str, request: Request) -> Response:
+        return monitoring_part(self.counting.store if self.counting else None, model, request)
+
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)
 
@@ -343,7 +349,7 @@ async def load_app(orders: Orders) -> App:
         models[0].shadow = await opener.open(Path(options.shadow))
     share = Path(orders.share) if orders.share else None
     place = Path(orders.counts) if orders.counts else share and share / "counts"
-    counts = (place, orders.counts_seconds) if place else None
+    counts = (place, orders.counts_seconds, orders.counts_hours_days) if place else None
     return App(models, options, share, counts)
 
 
