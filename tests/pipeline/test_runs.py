@@ -40,12 +40,12 @@ tests = ["test -s data/churn.csv"]
 """
 
 
-def small_repository(folder: Path, system: str, least: float = 0.6, more: str = "") -> Path:
+def small_repository(folder: Path, system: str, least: float = 0.6) -> Path:
     """A repository with a real small table and the system's files."""
     (folder / "data").mkdir(parents=True)
     lines = (DATA / "churn.csv").read_text().splitlines(keepends=True)[:700]
     (folder / "data/churn.csv").write_text("".join(lines))
-    (folder / "roadworthy.toml").write_text(PROJECT.format(least=least) + more)
+    (folder / "roadworthy.toml").write_text(PROJECT.format(least=least))
     write(load_project(folder / "roadworthy.toml"), SYSTEMS[system], folder)
     (folder / ".gitignore").write_text(".gitlab-ci-local/\n.venv/\n")
     commit(folder, f"{system}.com")
