@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,8 +23,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("docker.io", "iptables", "docker-registry", "skopeo")
-PROGRAMS = ("dockerd", "iptables", "docker-registry", "skopeo")
+PACKAGES = ("docker.io", "iptables", "iproute2", "docker-registry", "skopeo")
+PROGRAMS = ("dockerd", "iptables", "ip", "docker-registry", "skopeo")
 BASE_PACKAGES = (
     "base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "findutils", "libacl1",
     "libattr1", "libbz2-1.0", "libc-bin", "libc6", "libcrypt1", "libexpat1", "libffi8",
@@ -58,13 +59,14 @@ def engine() -> Iterator[dict[str, str]]:
     """A Docker engine of our own; yields the environment in which `docker` finds it."""
     install_programs()
     subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
-    with tempfile.TemporaryDirectory(prefix="engine-") as name:
+    with tempfile.TemporaryDirectory(prefix="engine-") as name, _bridge() as bridge:
         folder = Path(name)
         address = f"unix://{folder}/docker.sock"
         log = (folder / "log").open("wb")
         daemon = subprocess.Popen(
             ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
-             "--pidfile", str(folder / "pid"), "-H", address, "--mtu", "1400"],
+             "--pidfile", str(folder / "pid"), "-H", address, "--mtu", "1400",
+             "--bridge", bridge],
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         environment = {"DOCKER_HOST": address, "DOCKER_BUILDKIT": "0",
@@ -81,6 +83,21 @@ def engine() -> Iterator[dict[str, str]]:
             daemon.kill()
             log.close()
             _unmount(folder)
+
+
+@contextlib.contextmanager
+def _bridge() -> Iterator[str]:
+    """A network of the engine's own: two engines on one bridge give the same address twice."""
+    name = f"rw{secrets.token_hex(4)}"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    try:
+        # of the range for benchmarks of networks (RFC 2544), which no machine is in
+        address = f"198.{18 + secrets.randbelow(2)}.{secrets.randbelow(256)}.1/24"
+        subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=False)
 
 
 def _unmount(folder: Path) -> None:

@@ -24,6 +24,7 @@ from roadworthy.image.locks import requirements
 from roadworthy.image.names import check_tag
 from roadworthy.image.registry_client import parse_place
 from roadworthy.project import Project
+from tests.conftest import Trained
 from tests.image.conftest import run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,6 +60,18 @@ def test_the_same_input_is_the_same_image_with_a_warm_cache(
     docker: Docker, image: Image, bundle: Bundle, project: Project
 ) -> None:
     assert build(bundle, "adult:again", project, docker).id == image.id
+
+
+def test_a_forests_image_is_as_small_and_shares_the_layer_of_packages(
+    docker: Docker, image: Image, base: str, bundles: dict[str, Trained], project: Project
+) -> None:
+    other = build(bundles["regression"].bundle, "forest:1", project, docker)
+    assert other.size - int(docker.inspect(base)["Size"]) < 150 * MB
+    below = len(docker.inspect(base)["RootFS"]["Layers"])
+    first, second = (docker.inspect(each.id)["RootFS"]["Layers"] for each in (image, other))
+    until = below + 3  # what is taken away, the folder, the packages
+    assert first[:until] == second[:until]
+    assert first[until:] != second[until:]
 
 
 def test_the_image_lists_the_packages_that_are_in_it(docker: Docker, image: Image) -> None:

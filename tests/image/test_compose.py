@@ -38,6 +38,15 @@ def test_a_mounted_model_has_its_place() -> None:
     assert found["services"]["model"]["volumes"] == ["./model:/opt/ml/model:ro"]
 
 
+def test_a_fetched_model_and_a_locked_server_are_told_where_things_are() -> None:
+    project = Project().override("image", model="fetched").override("serve", keys="keys.json")
+    text = compose_files("adult:1", project)["compose.yaml"]
+    service = yaml.safe_load(text)["services"]["model"]
+    assert service["volumes"] == ["./secrets:/run/secrets:ro"]
+    assert "# put here before the start: secrets/keys\n" in text
+    assert service["environment"] == ["ROADWORTHY_REGISTRY_URL", "ROADWORTHY_REGISTRY_STORE"]
+
+
 def test_every_file_that_compose_mounts_is_written(tmp_path: Path) -> None:
     files = compose_files("adult:1", Project())
     paths = write_compose(files, tmp_path)

@@ -11,6 +11,7 @@ from roadworthy.errors import InputError, OutsideError
 from roadworthy.image.dashboard import dashboard
 from roadworthy.image.hardening import GRACE_SECONDS, PIDS, TMPFS
 from roadworthy.image.names import check_tag
+from roadworthy.image.secrets import FOLDER, mounted
 from roadworthy.project import Project
 
 PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
@@ -24,17 +25,13 @@ def compose_files(reference: str, project: Project, name: str = "roadworthy") ->
 
     Args:
         reference: The image.
-        project: `[image] memory_mb` and `model`, `[serve] port`.
+        project: `[image] memory_mb` and `model`, `[serve] port` and the files that it names.
         name: The name that compose gives the set-up: the model's.
 
     Raises:
         InputError: The reference is no image's name.
     """
     image = reference if "@sha256:" in reference else check_tag(reference)
-    volumes = ""
-    if project.image.model == "mounted":
-        volumes = "    # the bundle's folder, put here before the start\n"
-        volumes += '    volumes: ["./model:/opt/ml/model:ro"]\n'
     values: dict[str, Any] = {
         "name": json.dumps(_plain(name)),
         "image": json.dumps(image),
@@ -43,7 +40,7 @@ def compose_files(reference: str, project: Project, name: str = "roadworthy") ->
         "memory": project.image.memory_mb,
         "pids": PIDS,
         "grace": GRACE_SECONDS,
-        "volumes": volumes,
+        "volumes": _given(project),
         "prometheus": PROMETHEUS,
         "grafana": GRAFANA,
     }
@@ -86,6 +83,23 @@ def write_compose(files: dict[str, str], folder: Path, *, replace: bool = False)
             f"the files cannot be written: {error.strerror or error}", where=str(folder)
         ) from None
     return list(paths)
+
+
+def _given(project: Project) -> str:
+    """What the service gets of this machine: a model, secrets, where the registry is."""
+    places = ["./model:/opt/ml/model:ro"] if project.image.model == "mounted" else []
+    if files := mounted(project.serve):
+        places.append(f"./secrets:{FOLDER}:ro")
+    lines = []
+    if places:
+        wanted = ["the bundle in model"] if project.image.model == "mounted" else []
+        wanted += [f"secrets/{name}" for name in files]
+        lines += [f"# put here before the start: {', '.join(wanted)}"]
+        lines += [f"volumes: {json.dumps(places)}"]
+    if project.image.model == "fetched":
+        names = ["ROADWORTHY_REGISTRY_URL", "ROADWORTHY_REGISTRY_STORE"]
+        lines += ["# taken from the shell, or from .env", f"environment: {json.dumps(names)}"]
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def _plain(name: str) -> str:

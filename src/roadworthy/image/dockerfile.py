@@ -26,25 +26,33 @@ ENVIRONMENT = {
     "ROADWORTHY_SERVE_HOST": "0.0.0.0",
 }
 UNUSED = (
-    "numpy/f2py", "numpy/distutils", "onnxruntime/backend", "onnxruntime/datasets",
-    "onnxruntime/quantization", "onnxruntime/tools", "onnxruntime/transformers",
-    "onnxruntime/capi/libonnxruntime.so*", "pygments/lexers/[a-z]*.py", "bin",
+    "numpy/f2py", "numpy/distutils", "numpy/polynomial", "pydantic/v1",
+    "onnxruntime/backend", "onnxruntime/datasets", "onnxruntime/quantization", "onnxruntime/tools",
+    "onnxruntime/transformers", "onnxruntime/capi/libonnxruntime.so*", "pygments/lexers/[a-z]*.py",
+    "bin",
 )  # fmt: skip
 """Parts of packages that no server imports: a C library beside the extension module that holds the
 same, tools for making models, grammars of languages to colour. NumPy's own tests go too."""
+FOR_COMPILERS = ("*.pyi", "*.pxd", "*.a", "*.h")
+"""What only type checkers and compilers read."""
+_NAMED = " -o ".join(f"-name '{pattern}'" for pattern in FOR_COMPILERS)
 PRUNE = (
     f"cd site && rm -rf {' '.join(UNUSED)} "
-    "&& find numpy -depth -type d -name tests -exec rm -rf {} + && cd .."
+    "&& find numpy -depth -type d -name tests -exec rm -rf {} + "
+    f"&& find . -type f \\( {_NAMED} \\) -delete && cd .."
 )
 STEPS = (
     "python -m pip install --no-cache-dir --no-compile --only-binary :all: --require-hashes "
     "--target site -r requirements.txt",
     "python -m pip install --no-cache-dir --no-compile --no-deps --no-index --target site *.whl",
     PRUNE,
-    "PYTHONPATH=site python -B -m roadworthy.image.sbom site < contents.json > sbom.cdx.json",
     "PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash "
     "-s . -p /opt/roadworthy site",
 )
+
+
+BILL = "PYTHONPATH=site python -B -m roadworthy.image.sbom site < contents.json > sbom.cdx.json"
+"""A step of its own: what is above does not depend on the model, and is built and pushed once."""
 
 
 def environment_of(model: str) -> dict[str, str]:
@@ -79,8 +87,10 @@ FROM {base} AS install
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 WORKDIR /install
-COPY requirements.txt contents.json *.whl ./
+COPY requirements.txt *.whl ./
 RUN {steps}
+COPY contents.json ./
+RUN {BILL}
 
 FROM {base}
 # The server installs nothing: no pip for whoever gets in.

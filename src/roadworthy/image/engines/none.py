@@ -15,6 +15,7 @@ from roadworthy.image.context import Context
 from roadworthy.image.dockerfile import (
     COMMAND,
     ENTRYPOINT,
+    FOR_COMPILERS,
     HEALTH,
     HEALTH_SECONDS,
     HOME,
@@ -170,7 +171,7 @@ def _install(context: Path, target: Path, python: str) -> None:
     own = ["--no-deps", "--no-index", str(wheel)]
     for options in (pinned, own):
         run([*_installer(python), "--target", str(target), *options], where="requirements.txt")
-    for pattern in (*UNUSED, "numpy/**/tests"):
+    for pattern in (*UNUSED, "numpy/**/tests", *(f"**/{each}" for each in FOR_COMPILERS)):
         for path in list(target.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for junk in target.glob("*.lock"):
