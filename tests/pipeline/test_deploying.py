@@ -46,7 +46,7 @@ targets = ["web"]
 target = "docker"
 proxy_image = "caddy:tests"
 """
-OVERLAY = '[deploy.web]\nname = "{system}-{destination}"\nport = {port}\n'
+OVERLAY = '[deploy.web]\ntarget = "docker"\nname = "{system}-{destination}"\nport = {port}\n'
 DESTINATIONS = ("staging", "production")
 
 
