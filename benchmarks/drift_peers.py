@@ -75,9 +75,9 @@ print("ANSWER" + json.dumps(found))
 
 def write_windows(folder: Path, base: Rows, windows: list[Rows]) -> None:
     """Write the reference and the windows as Parquet."""
-    _frame(base).write_parquet(folder / "reference.parquet")
+    frame_of(base).write_parquet(folder / "reference.parquet")
     for place, rows in enumerate(windows):
-        _frame(rows).write_parquet(folder / f"window{place:05}.parquet")
+        frame_of(rows).write_parquet(folder / f"window{place:05}.parquet")
 
 
 def ask_peers(folder: Path) -> dict[str, list[set[str]]]:
@@ -111,7 +111,8 @@ def _environment(name: str, needs: tuple[str, ...]) -> Path:
     return python
 
 
-def _frame(rows: Rows) -> pl.DataFrame:
+def frame_of(rows: Rows) -> pl.DataFrame:
+    """Rows as a table."""
     columns = {
         f"number{place}": pl.Series(rows.numbers[:, place]).fill_nan(None)
         for place in range(NUMBERS)

@@ -17,17 +17,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from benchmarks.drift_cases import (
     NOTHING,
     Change,
     World,
+    contract_of,
     day_effects,
     encoded,
     joined,
     reference_of,
 )
-from benchmarks.drift_peers import ask_peers, write_windows
+from benchmarks.drift_peers import ask_peers, frame_of, write_windows
+from roadworthy.contract import Contract
+from roadworthy.monitor.domain import Sample, tell_apart
 from roadworthy.monitor.drift import judge
 from roadworthy.monitor.history import History
 from roadworthy.monitor.inspection import inspect_history
@@ -96,6 +100,40 @@ def independent(repeats: int) -> None:
             kinds = {one.kind for one in found if one.kind not in ("drift", "prediction_drift")}
             told += kind in kinds if kind else bool(kinds)
         print(f"  n=   200  {name:<28} {told / looks:7.1%}  of {looks}")
+
+
+def domain(repeats: int) -> None:
+    """A classifier on the rows themselves: one window of rows, and weeks of days that differ."""
+    print("\nA classifier on rows, 14 columns: share of windows in which it tells them apart")
+    world = World(1)
+    contract, _ = contract_of(world.rows(5000))
+    base = Sample(frame_of(world.rows(6000)))
+    for name, change in (("correlation .8 to .2", Change(correlation=0.2)), ("nothing", NOTHING)):
+        told = sum(
+            tells(base, Sample(frame_of(world.rows(1000, change))), contract, seed)
+            for seed in range(repeats)
+        )
+        print(f"  n= 1,000  {name:<28} {told / repeats:7.1%}  of {repeats}")
+    for name, change in (("correlation .8 to .2", Change(correlation=0.2)), ("nothing", NOTHING)):
+        told = 0
+        for seed in range(repeats):
+            world = World(seed)
+            effects = day_effects(world.random, 35, 0.06, 0.1)
+            parts = [
+                world.rows(300, change if day >= 28 else NOTHING, effects[day]) for day in range(35)
+            ]
+            numbers = FIRST_DAY + np.repeat(np.arange(35), 300)
+            frame, young = frame_of(joined(parts)), numbers >= FIRST_DAY + 28
+            old = Sample(frame.filter(pl.Series(~young)), numbers[~young])
+            new = Sample(frame.filter(pl.Series(young)), numbers[young])
+            told += tells(old, new, contract, seed)
+        print(f"  a week against four, {name:<17} {told / repeats:7.1%}  of {repeats}")
+
+
+def tells(reference: Sample, new: Sample, contract: Contract, seed: int) -> bool:
+    """Whether rows are told apart."""
+    told = tell_apart(reference, new, contract, seed=seed)
+    return told is not None and told.p_value < LEVEL
 
 
 def days(seed: int, rows: int, daily: float, weekly: float) -> tuple[int, bool, bool]:
@@ -230,13 +268,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--only", choices=["rows", "days", "costs", "peers"])
+    parser.add_argument("--only", choices=["rows", "domain", "days", "costs", "peers"])
     wanted = parser.parse_args()
     os.nice(5)
     if wanted.only in (None, "costs"):
         costs()
     if wanted.only in (None, "rows"):
         independent(wanted.repeats)
+    if wanted.only in (None, "domain"):
+        domain(wanted.repeats)
     if wanted.only in (None, "days"):
         day_structured(wanted.repeats)
     if wanted.peers or wanted.only == "peers":

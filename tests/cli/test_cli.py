@@ -108,7 +108,7 @@ def test_launch_serves_until_it_is_stopped(tmp_path: Path) -> None:
         (["launch", "--nonsense"], 2, "No such option"),
         (["serve", "."], 2, "not a bundle"),
         (["models", "verify", "/nowhere"], 2, "not a bundle"),
-        (["predict", DATA / "adult.csv", "--model", "."], 2, "not a bundle"),
+        (["predict", DATA / "adult.csv", "--model", "."], 2, "there is no bundle"),
         (["launch", "x", "--project", "none.toml", "--target", "y"], 2, "project file"),
     ],
 )

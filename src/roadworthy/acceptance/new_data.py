@@ -128,7 +128,7 @@ def contract_check(incoming: Incoming) -> Check:
         reason = f"columns are absent: {shown}; they were taken for blank to measure the rest"
         return Check(name="contract", rule="columns", outcome="fail", reason=reason)
     if not incoming.frame.height:
-        reason = f"all {incoming.read:,} rows break the contract"
+        reason = f"all {incoming.read:,} rows break the contract" if incoming.read else "no rows"
         return Check(name="contract", rule="columns", outcome="fail", reason=reason)
     reason = f"{refused:,} of {incoming.read:,} rows break it and were left out"
     if not refused:

@@ -18,12 +18,13 @@ from roadworthy.registry import resolve as find
 from roadworthy.table.conform import conform
 
 
-def resolve(reference: str | os.PathLike[str], project: Project | None = None) -> Bundle:
+def resolve(reference: str | os.PathLike[str] | None, project: Project | None = None) -> Bundle:
     """Open the bundle that a reference names.
 
     Args:
         reference: Its path, a folder of versions, of which the newest is taken, or `name`,
-            `name:version` or `name@alias` in the registry.
+            `name:version` or `name@alias` in the registry; None: the newest bundle of the
+            project's folder.
         project: For `[registry]`; None takes every default.
 
     Raises:
@@ -31,6 +32,8 @@ def resolve(reference: str | os.PathLike[str], project: Project | None = None) -
         CheckFailed: It is damaged, or no trusted key signed it.
     """
     wanted = project or Project()
+    if reference is None:
+        return default_bundle(wanted)
     path = Path(reference)
     if path.is_dir() and not (path / FILE_NAME).exists():
         path = newest(path, wanted)

@@ -108,12 +108,11 @@ def look_at(wanted: Project, model: str | None, log: str | None, since: str | No
 def load_outcomes(wanted: Project, model: str | None, log: str | None) -> tuple[Bundle, Outcomes]:
     """A model in production with its logged predictions and their labels."""
     from roadworthy.acceptance import resolve
-    from roadworthy.acceptance.references import default_bundle
     from roadworthy.monitor.feedback import join as join_labels
     from roadworthy.monitor.feedback import open_labels
     from roadworthy.monitor.predictions import read_predictions
 
-    bundle = default_bundle(wanted) if model is None else resolve(model, wanted)
+    bundle = resolve(model, wanted)
     folder = log or wanted.serve.log_folder
     if folder is None:
         raise InputError(

@@ -43,12 +43,11 @@ def feedback(
     folder = wanted.serve.feedback_folder
     if file is None and folder is None:
         raise InputError("no labels are named", fix="roadworthy feedback FILE")
-    with open_labels(wanted) as opened:
-        kept = opened.collect(Path(folder)) if folder is not None else None
-        if file is not None:
-            read = opened.add(list(read_labels(file, label=label)))  # a bad file changes nothing
-            kept = read if kept is None else kept + read
-        assert kept is not None
+    labels = [] if file is None else list(read_labels(file, label=label))
+    with open_labels(wanted) as opened:  # a bad file changes nothing
+        kept = opened.add(labels)
+        if folder is not None:
+            kept += opened.collect(Path(folder))
         found: dict[str, Any] = {**kept._asdict(), "labels": len(opened), "store": opened.shown}
         found |= _unknown(opened, wanted)
     if json:

@@ -19,6 +19,12 @@ Destination = Annotated[
 Model = Annotated[
     str, typer.Argument(help="A bundle's path, or name, name:version, name@alias in the registry.")
 ]
+AnyModel = Annotated[
+    str | None,
+    typer.Argument(
+        help="Path, name, name:version or name@alias; else the newest of \\[package] directory."
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; logs go to standard error.")
 ]

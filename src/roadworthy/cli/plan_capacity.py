@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from roadworthy.cli.options import Destination, Json, Model, ProjectFile
+from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
@@ -18,7 +18,8 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def plan_capacity(
-    model: Model,
+    model: AnyModel = None,
+    *,
     rps: Annotated[float, typer.Option("--rps", help="Requests of one row a second, at the peak.")],
     p99: Annotated[str, typer.Option("--p99", help="Time in which 99 % are answered: 10ms.")],
     network: Annotated[
@@ -52,10 +53,9 @@ def plan_capacity(
 
     Example: `roadworthy plan-capacity adult@production --rps 50000 --p99 10ms --zones 3`
     """
-    from roadworthy.bundle import Bundle
+    from roadworthy.acceptance import resolve
     from roadworthy.deploy.capacity import Cost, Wish, measure, simulate
     from roadworthy.deploy.capacity import plan_capacity as plan
-    from roadworthy.registry import resolve
 
     wish = Wish(
         rps, _seconds(p99, "--p99"), _seconds(network, "--network"), zones, most_busy, workers,
@@ -63,7 +63,7 @@ def plan_capacity(
     )  # fmt: skip
     wish.check()
     wanted = load_project(project, destination)
-    bundle = Bundle(resolve(model, wanted), trusted_keys=wanted.registry.trusted_keys)
+    bundle = resolve(model, wanted)
     if microseconds is not None:
         cost = Cost(microseconds, memory or 128.0, 0, 0)
     else:

@@ -25,8 +25,12 @@ def predict(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", help="A bundle's path, or name, name:version, name@alias.")
-    ],
+        str | None,
+        typer.Option(
+            "--model",
+            help="Path, name, name:version, name@alias; else the newest of \\[package] directory.",
+        ),
+    ] = None,
     output: Annotated[
         str,
         typer.Option(
@@ -75,14 +79,13 @@ def predict(
 
     Example: `roadworthy predict 's3://lake/2026/*.parquet' --model adult@production -o s3://lake/scored`
     """
-    from roadworthy.bundle import Bundle
-    from roadworthy.registry import resolve
+    from roadworthy.acceptance import resolve
 
     in_parts = _in_parts(data, output, engine)
     if not in_parts:
         check_frame_file(output)
     wanted = load_project(project, destination)
-    bundle = Bundle(resolve(model, wanted), trusted_keys=wanted.registry.trusted_keys)
+    bundle = resolve(model, wanted)
     if not in_parts:
         _predict_file(data[0], bundle, output, json=json)
         return

@@ -7,24 +7,17 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as Grid
 
 from roadworthy.bundle import Bundle
 from roadworthy.cli.making import Made
-from roadworthy.evaluate import Estimate, Report
+from roadworthy.cli.measures import print_measures
+from roadworthy.evaluate import Report
 from roadworthy.guard import Finding
 from roadworthy.table import Table
 from roadworthy.train import SearchRecord
 
-_SHOWN_SLICES = 10
-_SHOWN_CLASSES = 12
 _SHOWN_COLUMNS = 15
 _SHOWN_FINDINGS = 12
-_METRICS = {
-    "regression": ("rmse", "mae", "r2"),
-    "binary": ("roc_auc", "accuracy", "f1_macro", "log_loss", "brier"),
-    "multiclass": ("accuracy", "f1_macro", "roc_auc", "log_loss", "brier"),
-}
 
 
 def launch_document(made: Made) -> dict[str, Any]:
@@ -62,10 +55,7 @@ def print_summary(made: Made) -> None:
     _print_findings(console, made.findings)
     _print_model(console, report)
     _print_decisions(console, made.model.search)
-    _print_metrics(console, report)
-    if report.classes:
-        _print_classes(console, report)
-    _print_slices(console, report)
+    print_measures(console, report, f"on {report.rows:,} held-out rows ({report.policy})")
     _print_bundle(console, made.bundle, made.taken)
 
 
@@ -169,54 +159,6 @@ def _print_decisions(console: Console, search: SearchRecord) -> None:
         )
 
 
-def _print_metrics(console: Console, report: Report) -> None:
-    grid = _grid(
-        f"on {report.rows:,} held-out rows ({report.policy})", "value", "95 % interval", "baseline"
-    )
-    for name in _METRICS[report.task]:
-        estimate, base = report.metrics[name], report.baseline.get(name)
-        grid.add_row(
-            name.replace("_", " "),
-            _number(estimate.value),
-            _interval(estimate),
-            _number(base),
-        )
-    console.print(grid)
-
-
-def _print_classes(console: Console, report: Report) -> None:
-    grid = _grid("class", "precision", "recall", "f1", "rows")
-    for entry in report.classes[:_SHOWN_CLASSES]:
-        grid.add_row(
-            escape(entry.name),
-            _number(entry.precision.value),
-            _number(entry.recall.value),
-            _number(entry.f1.value),
-            f"{entry.rows:,}",
-        )
-    console.print(grid)
-    if len(report.classes) > _SHOWN_CLASSES:
-        console.print(f"  … {len(report.classes) - _SHOWN_CLASSES} more classes in report.json")
-
-
-def _print_slices(console: Console, report: Report) -> None:
-    worse = -1.0 if report.task == "regression" else 1.0
-    known = [s for s in report.slices if s.gap is not None and not s.few]
-    if not known:
-        return
-    known.sort(key=lambda s: worse * (s.gap or 0.0))
-    grid = _grid("subgroup (weakest first)", known[0].metric, "95 % interval", "gap", "rows")
-    for entry in known[:_SHOWN_SLICES]:
-        grid.add_row(
-            escape(f"{entry.column} = {entry.value}"),
-            _number(entry.estimate.value),
-            _interval(entry.estimate),
-            f"{entry.gap:+.3g}",
-            f"{entry.rows:,}",
-        )
-    console.print(grid)
-
-
 def _print_bundle(console: Console, bundle: Bundle, taken: float) -> None:
     parity = bundle.parity
     worst = max(way["largest_difference"] for way in parity["ways"].values())
@@ -232,20 +174,3 @@ def _print_bundle(console: Console, bundle: Bundle, taken: float) -> None:
         f"{bundle_bytes(bundle) / 1e6:.2f} MB, "
         f"{bundle.manifest.measured['microseconds_per_row']:.0f} µs a row, made in {taken:.0f} s"
     )
-
-
-def _grid(*columns: str) -> Grid:
-    grid = Grid(box=None, padding=(0, 2), header_style="bold", pad_edge=True)
-    for place, column in enumerate(columns):
-        grid.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
-    return grid
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f"{estimate.low:.4g} to {estimate.high:.4g}"

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
+from roadworthy.cli.measures import print_measures
+from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile, Quiet
 from roadworthy.cli.output import print_json
 from roadworthy.errors import OutsideError
 from roadworthy.project import load_project
@@ -28,12 +29,7 @@ _SHOWN = 12
 
 
 def test(
-    bundle: Annotated[
-        str | None,
-        typer.Argument(
-            help="Path, name, name:version or name@alias; else the newest of \\[package] directory."
-        ),
-    ] = None,
+    bundle: AnyModel = None,
     data: Annotated[
         str | None, typer.Option("--data", help="New labelled data: CSV or Parquet file.")
     ] = None,
@@ -72,13 +68,17 @@ def test(
     Example: `roadworthy test bundles/adult/3f2a9c017d55 --data june.csv --html report.html`
     """
     from roadworthy.acceptance import accept, resolve
-    from roadworthy.acceptance.references import default_bundle
     from roadworthy.evaluate.page import render_junit, render_markdown, render_page
 
     wanted = load_project(project, destination)
-    opened = default_bundle(wanted) if bundle is None else resolve(bundle, wanted)
     verdict = accept(
-        opened, data, wanted, champion=champion, url=url, expected=expected, reference=reference
+        resolve(bundle, wanted),
+        data,
+        wanted,
+        champion=champion,
+        url=url,
+        expected=expected,
+        reference=reference,
     )
     writers: list[tuple[str | None, Callable[[Verdict], str]]] = [
         (junit, render_junit),
@@ -119,8 +119,7 @@ def print_verdict(verdict: Verdict) -> None:
     _print_findings(console, verdict)
     report = verdict.report
     if report is not None:
-        metric, estimate = report.headline
-        console.print(f"  {metric} {escape(str(estimate))} on {report.rows:,} rows")
+        print_measures(console, report, f"on {report.rows:,} rows")
         for found in report.found[:3]:
             if found.confirmed:
                 where = escape(" and ".join(found.conditions))

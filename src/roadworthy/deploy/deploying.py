@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.acceptance import resolve
-from roadworthy.acceptance.references import default_bundle
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Status, Target
 from roadworthy.deploy.cloud_init import archive, user_data
@@ -211,8 +210,7 @@ def section_of(project: Project, name: str) -> Deployment:
 
 
 def _bundle(project: Project, section: Deployment, model: str | None) -> Bundle:
-    reference = model or section.model
-    return resolve(reference, project) if reference is not None else default_bundle(project)
+    return resolve(model or section.model, project)
 
 
 @contextlib.contextmanager

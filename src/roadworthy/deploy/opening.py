@@ -9,11 +9,21 @@ from pathlib import Path
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Target
+from roadworthy.deploy.cloud.opening import as_host, open_provider
+from roadworthy.deploy.cloud.provider import Machine
+from roadworthy.deploy.cloud.target import CloudTarget
 from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
-from roadworthy.project import Deployment, DockerSection, Project, SshSection
+from roadworthy.project import (
+    CloudSection,
+    Deployment,
+    DeploySection,
+    DockerSection,
+    Project,
+    SshSection,
+)
 from roadworthy.registry import resolve as find
 from roadworthy.registry.opening import user_folder
 
@@ -32,8 +42,12 @@ def open_target(
 
     Raises:
         InputError: A file or a secret that the section names is missing.
+        OutsideError: The library of a cloud is missing, or there are no credentials.
     """
-    if isinstance(section, DockerSection):
+    if isinstance(section, CloudSection):
+        with open_cloud(project, name, section, bundle) as cloud:
+            yield cloud
+    elif isinstance(section, DockerSection):
         with open_docker(project, name, section, bundle) as engine:
             yield engine
     else:
@@ -46,21 +60,52 @@ def open_host(
     project: Project, name: str, section: SshSection, bundle: Bundle | None
 ) -> Iterator[SshTarget]:
     """A host that SSH reaches; the arguments are those of `open_target`."""
-    cache = (
-        Path(project.registry.cache)
-        if project.registry.cache
-        else user_folder("XDG_CACHE_HOME", ".cache")
-    )
-    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
-        wanted = None
-        if bundle is not None:
-            release = make_release(
-                bundle, project, section, Path(folder), f"{Layout(name).state}/log",
-                lambda reference: find(reference, project),
-            )  # fmt: skip
-            wanted = Wanted(release, bundle, check_certificate(section))
-        target = SshTarget(name, section, project, cache, wanted)
+    with _wanted(project, name, section, bundle) as wanted:
+        target = SshTarget(name, section, project, _cache(project), wanted)
         try:
             yield target
         finally:
             target.close()
+
+
+@contextlib.contextmanager
+def open_cloud(
+    project: Project, name: str, section: CloudSection, bundle: Bundle | None
+) -> Iterator[CloudTarget]:
+    """A machine in a cloud; the arguments are those of `open_target`."""
+    with (
+        _wanted(project, name, section, bundle) as wanted,
+        tempfile.TemporaryDirectory(prefix="roadworthy-") as folder,
+    ):
+        model = wanted.release.model if wanted is not None else None
+
+        def on(machine: Machine) -> SshTarget:
+            host = as_host(section, machine, Path(folder))
+            return SshTarget(name, host, project, _cache(project), wanted)
+
+        target = CloudTarget(name, open_provider(project, name, section, model), on, model)
+        try:
+            yield target
+        finally:
+            target.close()
+
+
+@contextlib.contextmanager
+def _wanted(
+    project: Project, name: str, section: DeploySection, bundle: Bundle | None
+) -> Iterator[Wanted | None]:
+    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
+        if bundle is None:
+            yield None
+            return
+        release = make_release(
+            bundle, project, section, Path(folder), f"{Layout(name).state}/log",
+            lambda reference: find(reference, project),
+        )  # fmt: skip
+        yield Wanted(release, bundle, check_certificate(section))
+
+
+def _cache(project: Project) -> Path:
+    if project.registry.cache:
+        return Path(project.registry.cache)
+    return user_folder("XDG_CACHE_HOME", ".cache")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from roadworthy.contract import Column, Contract
 from roadworthy.evaluate.metrics import Estimate
@@ -228,10 +230,6 @@ def adversarial_validation(
         contract: The columns to look at.
         seed: Seed of folds and trees.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
     shift = contract_shift(new, contract)
     random = np.random.default_rng(seed)
     parts = [
@@ -240,27 +238,59 @@ def adversarial_validation(
     ]
     if min(part.height for part in parts) < 30:
         return shift
-    both = pl.concat([_matrix(part, contract) for part in parts]).to_numpy()
+    both = pl.concat([row_matrix(part, contract) for part in parts]).to_numpy()
     which = np.repeat([0, 1], [part.height for part in parts])
-    model = HistGradientBoostingClassifier(max_iter=60, max_depth=4, random_state=seed)
-    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    guess = cross_val_predict(model, both, which, cv=folds, method="predict_proba")[:, 1]
-    area = float(roc_auc_score(which, guess))
+    area = told_apart(both, which, seed)
     error = _hanley_mcneil(area, parts[1].height, parts[0].height)
     estimate = Estimate(area, max(0.0, area - Z * error), min(1.0, area + Z * error))
     tellers = {}
     if estimate.low is not None and estimate.low > 0.5 and area > _CLEAR_AREA:
-        tellers = _tellers(model.fit(both, which), both, which, contract, random)
+        tellers = telling_columns(both, which, contract, random, seed)
     return msgspec.structs.replace(shift, against="rows", adversarial=estimate, tellers=tellers)
 
 
-def _tellers(
-    model: object, both: Floats, which: np.ndarray, contract: Contract, random: np.random.Generator
+def told_apart(both: Floats, which: NDArray[np.int64], seed: int = 0) -> float:
+    """How well trees tell rows apart that they have not seen: the area under the ROC curve.
+
+    Args:
+        both: Numbers of rows of both kinds `[N, width]`.
+        which: The kind of each `[N]`, 0 or 1.
+        seed: Seed of folds and trees.
+    """
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    trees = _trees(seed)
+    guess = cross_val_predict(trees, both, which, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(which, guess))
+
+
+def _trees(seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_iter=60, max_depth=4, random_state=seed)
+
+
+def telling_columns(
+    both: Floats,
+    which: NDArray[np.int64],
+    contract: Contract,
+    random: np.random.Generator,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """How much of the classifier's area each column carries, by shuffling it."""
+    """How much of the area each column carries, by shuffling it; the ten first ones.
+
+    Args:
+        both: Numbers of rows of both kinds `[N, width]`, as `row_matrix` makes them.
+        which: The kind of each `[N]`, 0 or 1.
+        contract: The columns.
+        random: Shuffles.
+        seed: Seed of the trees.
+    """
     from sklearn.metrics import roc_auc_score
 
-    judge = model.predict_proba  # type: ignore[attr-defined]
+    judge = _trees(seed).fit(both, which).predict_proba
     whole = roc_auc_score(which, judge(both)[:, 1])
     lost = {}
     for place, name in enumerate(contract.names):
@@ -272,7 +302,7 @@ def _tellers(
     return {name: lost[name] / total for name in first if lost[name] > 0}
 
 
-def _matrix(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+def row_matrix(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Numbers as they are, levels by their frequency in training, texts by their length."""
     columns = []
     for column in contract.columns:

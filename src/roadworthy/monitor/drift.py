@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from roadworthy.monitor.against import TRAINING, in_words, lagged
 from roadworthy.monitor.days import LEARN_DAYS, DayVerdict, judge_days
 from roadworthy.monitor.findings import Finding, Kind, Severity
 from roadworthy.monitor.history import HOURS, History, moment, reference_days
@@ -47,23 +48,26 @@ class Judged(NamedTuple):
     verdict: DayVerdict
 
 
-def judge(history: History, *, learn_days: int, false_alarms: float) -> Judged | None:
+def judge(
+    history: History, *, learn_days: int, false_alarms: float, against: str = TRAINING
+) -> Judged | None:
     """Judge the days of serving; None as long as there are too few of any.
 
     Args:
         history: What was counted.
         learn_days: First days of serving that are the usual where the bundle has no days.
         false_alarms: How likely a usual day alarms.
+        against: What days are compared with, as `[monitor] against`.
     """
     usual = reference_days(history.reference)
     served = {day: cells for day, cells in history.complete_days().items() if day not in usual}
     served = {day: cells for day, cells in served.items() if cells[0] >= _MIN_ROWS}
-    learn = len(usual) if usual else learn_days
+    learn = len(usual) if len(usual) >= LEARN_DAYS else max(learn_days, len(usual))
     if len(usual) + len(served) <= max(learn, LEARN_DAYS):
         return None
     days = np.array([*sorted(usual), *sorted(served)], dtype=np.int64)
     cells = [*(usual[day] for day in sorted(usual)), *(served[day] for day in sorted(served))]
-    measured = measure_days(history.reference, cells)
+    measured = lagged(days, measure_days(history.reference, cells), against)
     verdict = judge_days(days, measured, learn=learn, false_alarms=false_alarms)
     return Judged(days, learn, measured, verdict)
 
@@ -73,6 +77,7 @@ def drift(
     judged: Judged | None,
     explained: set[str],
     classes: Sequence[str] = (),
+    against: str = TRAINING,
 ) -> list[Finding]:
     """What drifts now.
 
@@ -81,18 +86,19 @@ def drift(
         judged: Its days; None takes the newest day's rows, and says so.
         explained: Columns whose data are broken: their drift is no news.
         classes: Names of the classes.
+        against: What the history's reference is, as `[monitor] against`.
     """
     newest = _newest(history)
     if newest is None:
         return []
     day, cells = newest
     found = (
-        _by_rows(history, day, cells)
+        _by_rows(history, day, cells, in_words(against))
         if judged is None
-        else _by_days(history, judged, cells, classes)
+        else _by_days(history, judged, cells, classes, in_words(against))
     )
     told = [finding for finding in found if finding.subject not in explained]
-    return told + _correlations(history, day, cells, explained)
+    return told + _correlations(history, day, cells, explained, in_words(against))
 
 
 def _newest(history: History) -> tuple[int, Cells] | None:
@@ -105,7 +111,7 @@ def _newest(history: History) -> tuple[int, Cells] | None:
 
 
 def _by_days(
-    history: History, judged: Judged, cells: Cells, classes: Sequence[str]
+    history: History, judged: Judged, cells: Cells, classes: Sequence[str], before: str
 ) -> list[Finding]:
     verdict = judged.verdict
     alarms: dict[str, list[int]] = {}
@@ -128,11 +134,11 @@ def _by_days(
             "days": int(judged.first),
             **sizes.get(subject, {}),
         }
-        found.append(_finding(subject, name, score > 0, evidence, since, calibrated=True))
+        found.append(_finding(subject, name, score > 0, evidence, since, before, calibrated=True))
     return found
 
 
-def _by_rows(history: History, day: int, cells: Cells) -> list[Finding]:
+def _by_rows(history: History, day: int, cells: Cells, before: str) -> list[Finding]:
     sizes = _sizes(history.reference, cells)
     told: dict[str, RowShift] = {}
     for shift in compare_rows(history.reference, cells):
@@ -148,7 +154,7 @@ def _by_rows(history: History, day: int, cells: Cells) -> list[Finding]:
             **sizes.get(subject, {}),
         }
         up = sizes.get(subject, {}).get("shift", 0.0) > 0
-        found.append(_finding(subject, shift.name, up, evidence, day, calibrated=False))
+        found.append(_finding(subject, shift.name, up, evidence, day, before, calibrated=False))
     return found
 
 
@@ -168,6 +174,7 @@ def _finding(
     up: bool,
     evidence: dict[str, float | int | str],
     since: int,
+    before: str,
     *,
     calibrated: bool,
 ) -> Finding:
@@ -185,7 +192,7 @@ def _finding(
         "shift": f"{name} lie {'higher' if up else 'lower'} than usual",
         "spread": f"{name} spread {'further' if up else 'less far'} than usual",
         "blank": f"{subject!r} is blank {often}",
-        "shape": f"{name} are distributed otherwise than in training",
+        "shape": f"{name} are distributed otherwise than {before}",
     }
     other = f"level {measure!r} of {subject!r} comes {often}"
     if subject == PREDICTION:
@@ -197,7 +204,9 @@ def _finding(
     return Finding(kind, severity, subject, what, evidence, moment(since * HOURS), _FIX)
 
 
-def _correlations(history: History, day: int, cells: Cells, explained: set[str]) -> list[Finding]:
+def _correlations(
+    history: History, day: int, cells: Cells, explained: set[str], before: str
+) -> list[Finding]:
     found = []
     for pair in broken_pairs(history.reference, cells):
         if {pair.first, pair.second} & explained:
@@ -207,7 +216,7 @@ def _correlations(history: History, day: int, cells: Cells, explained: set[str])
                 "correlation",
                 "warning",
                 pair.first,
-                f"{pair.first!r} and {pair.second!r} do not hang together as in training "
+                f"{pair.first!r} and {pair.second!r} do not hang together as {before} "
                 f"(Cramér's V {pair.before:.2f}, now {pair.now:.2f})",
                 {
                     "other": pair.second, "before": pair.before, "now": pair.now,

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 Kind = Literal[
     # the data that arrive
-    "drift", "prediction_drift", "correlation",
+    "drift", "prediction_drift", "correlation", "joint_drift",
     # the data are broken, and a model cannot mend them
     "blank_rate", "unseen", "range", "unit_change", "type_change", "renamed_category",
     "duplicates", "stuck", "time_gap",
@@ -38,7 +38,7 @@ class Finding:
     Attributes:
         kind: What it is; one of `KINDS`.
         severity: `info` to know, `warning` to look at today, `serious` to act on now.
-        subject: A column, `prediction`, `service` or a slice.
+        subject: A column, `prediction`, `rows`, `label`, `service` or a slice.
         what: One sentence.
         evidence: The numbers behind it: effect sizes, p-values, rows.
         since: When it began, as far as is known; UTC.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from dataclasses import dataclass, field
 
@@ -22,9 +21,11 @@ class History:
 
     Attributes:
         reference: What they are compared with.
-        hours: Hours since 1970 -> counts, in order.
+        hours: Hours since 1970 -> counts, in order; hours of which only the day is kept are not
+            among them.
         now: The present hour.
         damaged: Windows that could not be read.
+        days: Days since 1970 -> counts.
     """
 
     reference: Reference
@@ -36,7 +37,7 @@ class History:
     @property
     def rows(self) -> int:
         """Rows in all."""
-        return sum(int(counts.cells[0]) for counts in self.hours.values())
+        return sum(int(cells[0]) for cells in self.days.values())
 
     def recent(self, rows: int, hours: int = HOURS) -> tuple[Counts, int] | None:
         """The newest hours that hold so many rows, and the first of them.
@@ -84,19 +85,18 @@ def read_history(
         since: The first hour to read.
     """
     hours: dict[int, Counts] = {}
+    days: dict[int, Cells] = {}
     present = int(now // HOUR)
     damaged = 0
     for window, counts in store.windows(model, version, since=since):
         if window.hour > present + 1 or len(counts.cells) != reference.layout.size:
             damaged += 1
             continue
-        with contextlib.suppress(ValueError):
+        day = window.hour // HOURS
+        days[day] = days[day] + counts.cells if day in days else counts.cells
+        if not window.sources:
             known = hours.get(window.hour)
             hours[window.hour] = counts if known is None else known.merged(counts)
-    days: dict[int, Cells] = {}
-    for hour, counts in hours.items():
-        day = hour // HOURS
-        days[day] = days[day] + counts.cells if day in days else counts.cells
     ordered = dict(sorted(hours.items()))
     return History(reference, ordered, present, damaged + len(store.damaged), days)
 

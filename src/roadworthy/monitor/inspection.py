@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from roadworthy.bundle import Bundle
 from roadworthy.errors import InputError
+from roadworthy.monitor.against import TRAINING, compared, in_words
 from roadworthy.monitor.data_quality import broken_data
 from roadworthy.monitor.drift import Judged, drift, judge
 from roadworthy.monitor.findings import SEVERITIES, Finding
@@ -24,9 +25,10 @@ class Inspection:
         model: The model's name.
         version: The version.
         classes: Names of its classes; empty for regression.
-        history: What was counted.
+        history: What was counted, beside what it is compared with.
         judged: Its days; None where there are too few.
         findings: What was noticed, the most serious first.
+        against: What the history's reference is: `training`, or other days.
     """
 
     model: str
@@ -35,6 +37,7 @@ class Inspection:
     history: History
     judged: Judged | None
     findings: tuple[Finding, ...]
+    against: str = TRAINING
 
 
 def inspect(
@@ -86,10 +89,18 @@ def inspect_history(
     classes: tuple[str, ...] = (),
 ) -> Inspection:
     """Inspect counts that were read; arguments and result as `inspect`."""
-    judged = judge(history, learn_days=options.learn_days, false_alarms=options.false_alarms)
     broken = broken_data(history)
     explained = {finding.subject for finding in broken}
-    found = [*broken, *drift(history, judged, explained, classes), *unusual_traffic(history)]
+    beside, against = compared(history, options.against), options.against
+    if beside is None:
+        beside, against = history, TRAINING
+    judged = judge(
+        beside, learn_days=options.learn_days, false_alarms=options.false_alarms, against=against
+    )
+    moved = drift(beside, judged, explained, classes, against)
+    found = [*broken, *moved, *unusual_traffic(history)]
+    if against != options.against and history.rows:
+        found.append(_not_compared(options.against))
     if history.damaged:
         found.append(
             Finding(
@@ -107,4 +118,16 @@ def inspect_history(
     found.sort(
         key=lambda finding: (order[finding.severity], -float(finding.evidence.get("psi", 0)))
     )
-    return Inspection(model, version, classes, history, judged, tuple(found))
+    return Inspection(model, version, classes, beside, judged, tuple(found), against)
+
+
+def _not_compared(against: str) -> Finding:
+    return Finding(
+        "store",
+        "info",
+        "service",
+        f"too little was counted {in_words(against)} to compare with: the training table is taken",
+        {"against": against},
+        None,
+        "wait, or name other days with --against",
+    )

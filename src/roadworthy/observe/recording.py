@@ -238,6 +238,8 @@ class Recorder:
 
     def swap(self) -> bool:
         """Let the other half be filled; True when there is something to count."""
+        if not self._at and self._halves[self._turn].header()[3] != _hour():
+            self._begin(self._halves[self._turn])  # what comes after a quiet hour is not of it
         if self._at and self._full is None:
             self._full = self._halves[self._turn]
             self.rows += self._at
@@ -268,7 +270,7 @@ class Recorder:
         place = self.store.folder / ROWS_FOLDER / self.model / self.version[:12]
         for path in sorted(place.glob("*.rows")):
             if path.stem != self.writer:
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, ValueError), self.store.alone(wait=True):
                     found += self._recover(path)
         return found
 
@@ -332,8 +334,7 @@ class Recorder:
 
     def _known(self, hour: int, writer: str) -> Counts:
         """What a writer counted in an hour before: a clock may go back."""
-        path = self.store.path(self.model, self.version, hour, writer)
-        window = self.store.read(path)
+        window = self.store.pending(self.model, self.version, hour, writer)
         with contextlib.suppress(ValueError):
             if window is not None and window.counts.size == self.layout.size:
                 return window.unpacked()
@@ -375,9 +376,7 @@ class Recorder:
         count, _, generation, hour = half.header()
         if not count:
             return 0
-        path = self.store.path(self.model, self.version, hour, writer)
-        window = self.store.read(path)
-        if window is not None and window.generation >= generation:
+        if self.store.counted(self.model, self.version, hour, writer) >= generation:
             return 0  # it was counted, and its owner died before it could say so
         rows, noticed = half.content()
         counts = self._known(hour, writer).merged(self._count(rows, noticed))

@@ -10,6 +10,9 @@ from roadworthy.project.data import (
 )
 from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import DeploySection, SshSection
+from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
+from roadworthy.project.deploy_cloud import CloudSection
 from roadworthy.project.deploy_docker import DockerSection
 from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
@@ -27,8 +30,11 @@ __all__ = [
     "FILE_NAME",
     "NAME",
     "NAME_RULE",
+    "AwsSection",
+    "AzureSection",
     "BehaviourSection",
     "CloudName",
+    "CloudSection",
     "ColumnOptions",
     "ColumnPreparation",
     "DataSection",

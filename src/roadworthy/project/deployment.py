@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from roadworthy.project.deploy import SshSection
+from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_docker import DockerSection
 
-Deployment = SshSection | DockerSection
+Deployment = SshSection | DockerSection | AwsSection | AzureSection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Literal
 
 import msgspec
@@ -40,12 +41,17 @@ class CountingKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         learn_days: First days of serving that are taken as the usual, where the bundle has no days.
         false_alarms: How likely a day on which nothing is wrong has a finding of drift, all columns
             together.
+        against: What days are compared with: `training`, `last-week`, `weekday`, or
+            `DATE..DATE` of serving.
+        hours_days: Days for which counts are kept by the hour; older ones are kept by the day.
     """
 
     counts: str | None = None
     counts_seconds: float = 10.0
     learn_days: int = 28
     false_alarms: float = 0.001
+    against: str = "training"
+    hours_days: int = 35
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -53,7 +59,31 @@ class CountingKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(0.1 <= self.counts_seconds <= 3600, "counts_seconds", "between 0.1 and 3600"),
             Range(7 <= self.learn_days <= 365, "learn_days", "between 7 and 365"),
             Range(1e-9 <= self.false_alarms <= 0.1, "false_alarms", "between 1e-9 and 0.1"),
+            Range(_is_against(self.against), "against", AGAINST),
+            Range(2 <= self.hours_days <= 3650, "hours_days", "between 2 and 3650"),
         ]
+
+
+AGAINST = "training, last-week, weekday or DATE..DATE, like 2026-01-01..2026-01-31"
+
+
+def read_dates(text: str) -> tuple[datetime.date, datetime.date]:
+    """Both ends of `DATE..DATE`; ValueError when it is none."""
+    first, _, last = text.partition("..")
+    both = datetime.date.fromisoformat(first), datetime.date.fromisoformat(last)
+    if both[0] > both[1]:
+        raise ValueError("the first date comes after the last one")
+    return both
+
+
+def _is_against(text: str) -> bool:
+    if text in ("training", "last-week", "weekday"):
+        return True
+    try:
+        read_dates(text)
+    except ValueError:
+        return False
+    return True
 
 
 class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):

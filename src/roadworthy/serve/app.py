@@ -65,7 +65,8 @@ class App:
         models: The models; the first one answers where none is named.
         options: `[serve]`.
         share: Folder in which several workers share their counts.
-        counts: Folder of the windows of what is served, and how often they are written.
+        counts: Folder of the windows of what is served, how often they are written, and
+            for how many days by the hour.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class App:
         models: list[Model],
         options: ServeSection,
         share: Path | None = None,
-        counts: tuple[Path, float] | None = None,
+        counts: tuple[Path, float, int] | None = None,
     ) -> None:
         self.models = models
         self.options = options
@@ -343,7 +344,7 @@ async def load_app(orders: Orders) -> App:
         models[0].shadow = await opener.open(Path(options.shadow))
     share = Path(orders.share) if orders.share else None
     place = Path(orders.counts) if orders.counts else share and share / "counts"
-    counts = (place, orders.counts_seconds) if place else None
+    counts = (place, orders.counts_seconds, orders.counts_hours_days) if place else None
     return App(models, options, share, counts)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roadworthy.observe.compaction import compact
 from roadworthy.observe.counts import Counts
 from roadworthy.observe.effect import effects
 from roadworthy.observe.recording import Recorder, writer_name
@@ -39,21 +40,28 @@ class Counting:
         metrics: Where requests are counted, and drift is shown.
         folder: Of the windows.
         seconds: How often windows are written.
+        hours_days: Days for which they are kept by the hour; older ones become days.
     """
 
     def __init__(
-        self, models: Sequence[Model], metrics: ServerMetrics, folder: Path, seconds: float
+        self,
+        models: Sequence[Model],
+        metrics: ServerMetrics,
+        folder: Path,
+        seconds: float,
+        hours_days: int,
     ) -> None:
         self.models = models
         self.metrics = metrics
         self.store = WindowStore(folder)
         self.seconds = seconds
+        self.hours_days = hours_days
         self.recorders: dict[str, Recorder] = {}
         self._writer = writer_name()
         self._silent: set[str] = set()
         self._new: list[Recorder] = []
         self._due = time.monotonic() + seconds
-        self._drift_due = time.monotonic()
+        self._drift_due = self._compact_due = time.monotonic()
         self._told: dict[str, list[int]] = {}
 
     def attach(self) -> None:
@@ -119,6 +127,13 @@ class Counting:
         if time.monotonic() >= self._drift_due:
             self._drift_due = time.monotonic() + _DRIFT_SECONDS
             self.metrics.drift = [each for model in self.models for each in self._drift(model)]
+
+        if time.monotonic() >= self._compact_due:
+            self._compact_due = time.monotonic() + HOUR
+            try:
+                compact(self.store, now=time.time(), hours_days=self.hours_days)
+            except OSError as error:
+                log.error("old counts stay by the hour: %s", error.strerror)
 
     def _drift(self, model: Model) -> list[Drift]:
         """How the last day's rows of the current version differ, of all workers and hosts."""

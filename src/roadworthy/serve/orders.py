@@ -19,6 +19,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         share: Folder in which workers share their counts.
         counts: Folder in which what is served is counted; None: in `share`.
         counts_seconds: How often counts are written.
+        counts_hours_days: Days for which they are kept by the hour.
         trusted_keys: Public keys, one of which must have signed every bundle that is opened.
     """
 
@@ -29,6 +30,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     trusted_keys: tuple[str, ...] = ()
     counts: str | None = None
     counts_seconds: float = 10.0
+    counts_hours_days: int = 35
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,7 +61,7 @@ def serve(
         monitor = wanted.monitor
         orders = Orders(
             paths, options, listening.fileno(), share, trusted, monitor.counts,
-            monitor.counts_seconds,
+            monitor.counts_seconds, monitor.hours_days,
         )  # fmt: skip
         try:
             Supervisor(orders, lambda models: on_ready(address, models) if on_ready else None).run()

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 Store = Annotated[
     str | None, typer.Option("--store", help="Folder of the counts; else \\[monitor] counts.")
 ]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", help="Compare with training, last-week, weekday or DATE..DATE."),
+]
 _COLOURS = {"serious": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -36,6 +40,7 @@ def report(
         str | None,
         typer.Option("--since", help="Look from here on: 7d, 24h, or a date. Default: everything."),
     ] = None,
+    against: Against = None,
     html: Annotated[
         str | None, typer.Option("--html", help="Also write a page that opens offline.")
     ] = None,
@@ -56,7 +61,7 @@ def report(
         raise InputError(
             f"{fail_on!r} is no severity", where="--fail-on", fix="never, serious or warning"
         )
-    wanted = load_project(project, destination).override("monitor", counts=store)
+    wanted = load_project(project, destination).override("monitor", counts=store, against=against)
     inspection = look(open_model(model, wanted), wanted, since)
     if html is not None:
         _write(Path(html), render_inspection(inspection))
@@ -117,6 +122,7 @@ def content(inspection: Inspection) -> dict[str, Any]:
         "version": inspection.version,
         "rows": history.rows,
         "days": len(history.days),
+        "against": inspection.against,
         "judged_by": "days" if judged is not None else "rows",
         "findings": [msgspec.to_builtins(finding) for finding in inspection.findings],
     }

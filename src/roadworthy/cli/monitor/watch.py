@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from roadworthy.cli.monitor.report import Store, look, open_model, told
+from roadworthy.cli.monitor.report import Against, Store, look, open_model, told
 from roadworthy.cli.options import Destination, Json, Model, ProjectFile
 from roadworthy.project import load_project, parse_duration
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def watch(
     model: Model,
     store: Store = None,
+    against: Against = None,
     every: Annotated[str, typer.Option("--every", help="How often to look.")] = "60s",
     times: Annotated[
         int | None, typer.Option("--times", help="Look so many times, then end.", min=1)
@@ -34,7 +35,7 @@ def watch(
 
     Example: `roadworthy monitor watch churn@production --every 5m`
     """
-    wanted = load_project(project, destination).override("monitor", counts=store)
+    wanted = load_project(project, destination).override("monitor", counts=store, against=against)
     bundle, pause = open_model(model, wanted), parse_duration(every, "--every")
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     open_before: dict[tuple[str, str], Finding] = {}

@@ -122,6 +122,17 @@ class SshTarget:
             self._learn(self.steps_for(there.facts))
         return self._asked(there)
 
+    def suppose(self, facts: Mapping[str, str]) -> There:
+        """What there would be on a new host of a kind, without asking it."""
+        if self.wanted is not None:
+            self._learn(self.steps_for(facts))
+        return There(facts=facts)
+
+    @property
+    def step_ids(self) -> tuple[str, ...]:
+        """Ids of the steps that were worked out last."""
+        return tuple(self._steps)
+
     def _facts(self) -> There:
         layout = self.layout
         said = self.connection.ask(

@@ -182,7 +182,7 @@ def _rule_5_labels(situation: Situation) -> Iterator[Action]:
     few = situation.labelled < _ENOUGH
     doubt = situation.has(
         "estimated_drop", "quality_drop", "concept_drift", "calibration", "drift",
-        "prediction_drift", "unseen", "range", "correlation",
+        "prediction_drift", "unseen", "range", "correlation", "joint_drift",
     )  # fmt: skip
     if few and doubt:
         where = situation.worst_slice or _moved(situation) or "recent predictions"

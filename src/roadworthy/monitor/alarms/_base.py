@@ -66,7 +66,7 @@ class AlarmTarget(Protocol):
 
 
 DATA_KINDS = tuple(sorted(BROKEN_DATA))
-DRIFT_KINDS = ("correlation", "drift", "prediction_drift")
+DRIFT_KINDS = ("correlation", "drift", "joint_drift", "prediction_drift")
 QUALITY_KINDS = ("calibration", "concept_drift", "estimated_drop", "quality_drop")
 KINDS = {"data": DATA_KINDS, "drift": DRIFT_KINDS, "quality": QUALITY_KINDS}
 """Findings that each alarm on findings rings for."""

@@ -71,8 +71,8 @@ def _head(inspection: Inspection, name: str) -> str:
 def _tiles(inspection: Inspection) -> str:
     history, judged = inspection.history, inspection.judged
     days = f"{judged.first} days" if judged is not None else "rows: days are still being learned"
-    last = max(history.hours, default=None)
-    seen = "never" if last is None else drawings.iso_day(last // 24)
+    last = max(history.days, default=None)
+    seen = "never" if last is None else drawings.iso_day(last)
     tiles = [
         (f"{history.rows:,}", "rows counted"),
         (f"{len(history.days):,}", "days of serving"),

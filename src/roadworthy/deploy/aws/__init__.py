@@ -1,0 +1,1 @@
+"""Amazon Web Services: an EC2 instance with its network, address, alarms and registry."""

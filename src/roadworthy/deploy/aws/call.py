@@ -1,0 +1,60 @@
+"""A call of the AWS API as plain data: what a plan holds, and what is sent."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_KNOWN = re.compile(r"\$\{([a-z0-9.-]+)\}")
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call.
+
+    Attributes:
+        service: As botocore names it.
+        operation: As the API names it, like `CreateVpc`.
+        parameters: Its parameters; `${PART}` stands for what AWS names PART when it is made.
+        met: Codes of errors that say it was done before.
+    """
+
+    service: str
+    operation: str
+    parameters: dict[str, Any] = {}
+    met: tuple[str, ...] = ()
+
+    def filled(self, known: Mapping[str, str]) -> Call:
+        """The call with what is known in the place of `${…}`; KeyError for what is not."""
+        return msgspec.structs.replace(self, parameters=fill(self.parameters, known))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What people and machines see of it."""
+        return {"service": self.service, "operation": self.operation, **self.parameters}
+
+    def command(self, region: str) -> str:
+        """The command line that does the same."""
+        verb = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", self.operation)
+        line = ["aws", self.service, verb.lower(), "--region", region]
+        given = msgspec.json.encode(self.parameters).decode()
+        return shlex.join([*line, "--cli-input-json", given])
+
+
+def fill(value: Any, known: Mapping[str, str]) -> Any:
+    """A document in which `${NAME}` is replaced by what is known under that name."""
+    if isinstance(value, str):
+        return _KNOWN.sub(lambda found: known[found[1]], value)
+    if isinstance(value, list):
+        return [fill(each, known) for each in value]
+    if isinstance(value, dict):
+        return {key: fill(each, known) for key, each in value.items()}
+    return value
+
+
+def tags(found: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
+    """Tags of an answer of the API, by name."""
+    return {each["Key"]: each["Value"] for each in found.get(key) or ()}

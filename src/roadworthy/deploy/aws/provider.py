@@ -1,0 +1,271 @@
+"""The provider `aws`."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import time
+from typing import Any
+
+from roadworthy.deploy.aws.account import Account, CutOffError
+from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.kind import Thing
+from roadworthy.deploy.aws.kinds import EC2, call
+from roadworthy.deploy.aws.lock import held
+from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
+from roadworthy.deploy.cloud.provider import PART, Found, Machine
+from roadworthy.deploy.plan import Step
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import AwsSection, Project
+
+HOST_KEY = "roadworthy-host-key"
+"""The tag by which an instance's host key is kept."""
+KINDS = EC2
+_WAITS = {
+    "RunInstances": "instance_running",
+    "StartInstances": "instance_running",
+    "StopInstances": "instance_stopped",
+    "TerminateInstances": "instance_terminated",
+}
+_KEYS = re.compile(r"BEGIN SSH HOST KEY KEYS-+(.*?)-+END SSH HOST KEY KEYS", re.DOTALL)
+_KEY = re.compile(r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})\b", re.MULTILINE)
+_ATTEMPTS = 4
+
+
+def open_aws(project: Project, name: str, section: AwsSection, model: str | None) -> AwsProvider:
+    """The provider for a deployment; raises as `Account`."""
+    naming = Naming(name, model or "")
+    return AwsProvider(naming, section, project, Account(section.region, section.profile))
+
+
+class AwsProvider:
+    """A deployment on AWS.
+
+    Args:
+        naming: Its name, and the model's.
+        section: `[deploy.NAME]`.
+        project: For `[monitor]`.
+        account: Where the calls go.
+    """
+
+    name = "aws"
+
+    def __init__(
+        self, naming: Naming, section: AwsSection, project: Project, account: Account
+    ) -> None:
+        self.naming = naming
+        self.section = section
+        self.account = account
+        self.place = section.place
+        self.parts = {part.id: part for part in machine_parts(naming, section)}
+        self._known: dict[str, str] = {}
+
+    def close(self) -> None:
+        """End connections."""
+        self.account.close()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the deployment's parameter in the parameter store."""
+        return held(self.account, self.naming)
+
+    def steps(self) -> tuple[Step, ...]:
+        """A step a part."""
+        return tuple(part.step(self.account.region) for part in self.parts.values())
+
+    def image(self) -> Machine:
+        """Debian 12, on the processor of the instance's type."""
+        facts = {"python": "3.11", "glibc": "2.36", "ssh_port": "22", "system": "Debian 12",
+                 "machine": machine_of(self.section.instance_type)}  # fmt: skip
+        return Machine(address="", user=self.section.user, facts=facts)
+
+    def observe(self) -> Found:
+        """Look for everything by its tag, after a check of every call that would be made."""
+        for part in self.parts.values():
+            for one in part.calls:
+                self.account.check(one)
+        things = self._things()
+        self._known = {each.part: each.id for _, each in reversed(things)}
+        steps, differences = {}, {}
+        for kind, each in things:
+            wanted = self.parts.get(each.part)
+            if wanted is not None and self._known[each.part] == each.id:
+                said = KINDS[kind].differs(each.there, wanted, self._known)
+                steps[each.part] = not said
+                if said:
+                    differences[each.part] = said
+        surplus = tuple(
+            self._removal(kind, each) for kind, each in things
+            if each.part not in self.parts or self._known[each.part] != each.id
+        )  # fmt: skip
+        return Found(
+            steps=steps, surplus=surplus, differences=differences, machine=self._machine(things),
+            model=next((each.model for _, each in things), ""),
+            facts={"instance": self._state(things)},
+        )  # fmt: skip
+
+    def _things(self) -> list[tuple[str, Thing]]:
+        """Everything of the deployment with its kind, in the order of removal.
+
+        Of several that are one part, what the others use comes first.
+        """
+        found = [
+            (kind, each)
+            for kind, how in KINDS.items()
+            for each in how.find(self.account, self.naming.deployment)
+        ]
+        order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
+        return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
+
+    def _one(self, part: Part) -> Thing | None:
+        found = KINDS[part.kind].find(self.account, self.naming.deployment)
+        known = self._known.get(part.id)
+        mine = sorted((each for each in found if each.part == part.id), key=lambda each: each.id)
+        return next((each for each in mine if each.id == known), mine[0] if mine else None)
+
+    def _state(self, things: list[tuple[str, Thing]]) -> str:
+        there = next((each.there for _, each in things if each.part == INSTANCE), None)
+        return "none" if there is None else f"{there['InstanceId']} {there['State']['Name']}"
+
+    def _machine(self, things: list[tuple[str, Thing]]) -> Machine | None:
+        found = {each.part: each for _, each in reversed(things)}
+        if INSTANCE not in found or ADDRESS not in found:
+            return None
+        instance, address = found[INSTANCE], found[ADDRESS]
+        if address.there.get("InstanceId") != instance.id:
+            return None
+        pinned = instance.tags.get(HOST_KEY)
+        return Machine(
+            address=str(address.there["PublicIp"]),
+            user=self.section.user,
+            host_keys=(pinned,) if pinned else self._said(instance.id),
+            pinned=bool(pinned),
+            facts=self.image().facts,
+        )
+
+    def _said(self, instance: str) -> tuple[str, ...]:
+        """The host keys that cloud-init printed on the console at the first boot."""
+        answer = self.account.call(call("GetConsoleOutput", InstanceId=instance))
+        try:
+            text = base64.b64decode(answer.get("Output", "")).decode(errors="replace")
+        except ValueError:
+            text = answer.get("Output", "")
+        return tuple(
+            f"{kind} {key}" for block in _KEYS.findall(text) for kind, key in _KEY.findall(block)
+        )
+
+    def pin(self, host_keys: tuple[str, ...]) -> None:
+        """Keep the first host key in a tag of the instance."""
+        kept = sorted(host_keys, key=lambda key: not key.startswith("ssh-ed25519"))[0]
+        self.account.call(
+            call("CreateTags", Resources=[self._known[INSTANCE]],
+                 Tags=[{"Key": HOST_KEY, "Value": kept}])
+        )  # fmt: skip
+
+    def removal(self) -> tuple[Step, ...]:
+        """Everything that carries the deployment's tag."""
+        return tuple(self._removal(kind, each) for kind, each in self._things())
+
+    def _removal(self, kind: str, thing: Thing) -> Step:
+        calls = KINDS[kind].remove(thing.there)
+        return Step(
+            id=f"aws-{thing.id}",
+            what=f"remove the {kind} {thing.id}",
+            change="delete",
+            document={"kind": kind, "id": thing.id, "calls": [each.document for each in calls]},
+            command=" && ".join(each.command(self.account.region) for each in calls),
+        )
+
+    def perform(self, step: Step) -> None:
+        """Make a part as wanted, or take something away."""
+        if step.change == "delete":
+            self._remove(step.document["kind"], step.document["id"])
+            return
+        part = self.parts[step.id]
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._make(part)
+                return
+            except CutOffError:
+                # what was made without an answer is found by its tag in the next round
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(1 + attempt)
+
+    def _make(self, part: Part) -> None:
+        kind, thing = KINDS[part.kind], self._one(part)
+        if thing is None:
+            known = self._known | self._looked_up(part)
+            answer = self.account.call(part.make.filled(known))
+            self._wait(part.make, answer)
+            thing = self._one(part)
+            if thing is None:
+                raise CutOffError(f"{part.what}: AWS does not list it yet", where=self.place,
+                                  fix="run the same again")  # fmt: skip
+        else:
+            self._refuse_what_cannot_change(part, thing)
+            for each in kind.mend(thing.there, part, self._known):
+                self.account.call(each)
+                self._wait(each, {})
+        self._known[part.id] = thing.id
+        for each in part.settle:
+            self.account.call(each.filled(self._known), patient=True)
+
+    def _refuse_what_cannot_change(self, part: Part, thing: Thing) -> None:
+        if part.kind == "key" and KINDS["key"].differs(thing.there, part, self._known):
+            raise InputError(
+                "the machine was made with another key than identity",
+                where=self.place,
+                fix="name that key, or destroy the deployment and make it anew",
+            )
+
+    def _looked_up(self, part: Part) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for each in part.look:
+            answer = self.account.call(each)
+            if each.operation == "DescribeSubnets":
+                found["subnet.network"] = answer["Subnets"][0]["VpcId"]
+            else:
+                found |= self._image(answer["Images"])
+        return found
+
+    def _image(self, images: list[dict[str, Any]]) -> dict[str, str]:
+        if not images:
+            raise OutsideError("the region has no image of Debian 12", where=self.place,
+                               fix="name an image of your own: image = \"ami-…\"")  # fmt: skip
+        image = max(images, key=lambda each: str(each.get("CreationDate", "")))
+        return {"image": image["ImageId"], "image.disk": image.get("RootDeviceName", "/dev/xvda")}
+
+    def _wait(self, made: Call, answer: dict[str, Any]) -> None:
+        waiter = _WAITS.get(made.operation)
+        if waiter is not None:
+            instances = made.parameters.get("InstanceIds") or [
+                each["InstanceId"] for each in answer["Instances"]
+            ]
+            self.account.wait("ec2", waiter, InstanceIds=instances)
+
+    def _remove(self, kind: str, name: str) -> None:
+        """Take a thing away; it is looked at again, for a run before may have begun with it."""
+        for each in KINDS[kind].find(self.account, self.naming.deployment):
+            if each.id == name and each.tags.get(PART):
+                for one in KINDS[kind].remove(each.there):
+                    self._removed(one)
+
+    def _removed(self, one: Call) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.account.call(one, patient=True)
+                self._wait(one, {})
+                return
+            except CutOffError:  # a removal may be repeated
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(1 + attempt)
+
+
+def _used(things: list[tuple[str, Thing]]) -> set[str]:
+    """Ids that occur in what AWS says of other things."""
+    said = {each.id: repr(each.there) for _, each in things}
+    return {name for name in said if any(name in text for other, text in said.items()
+                                         if other != name)}  # fmt: skip

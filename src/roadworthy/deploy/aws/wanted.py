@@ -1,0 +1,186 @@
+"""What a section asks of AWS: every part, from the network to the address."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.errors import InputError
+from roadworthy.project import AwsSection
+
+NETWORK, GATEWAY, SUBNET, ROUTES = "aws-network", "aws-gateway", "aws-subnet", "aws-routes"
+FIREWALL, KEY, INSTANCE, ADDRESS = "aws-firewall", "aws-key", "aws-instance", "aws-address"
+_DEBIAN = "136693071363"
+"""The account of Debian's images (https://wiki.debian.org/Cloud/AmazonEC2Image)."""
+_THERE = ("Resource.AlreadyAssociated",)
+_BLOCK, _SUBNET_BLOCK = "10.83.0.0/16", "10.83.0.0/24"
+
+
+def machine_of(instance_type: str) -> str:
+    """`aarch64` for types of Graviton processors, else `x86_64`, by EC2's way of naming types."""
+    graviton = re.match(r"(a1|[a-z]+-?[a-z]*\d+[a-z]*g[a-z]*)(\.|-)", instance_type)
+    return "aarch64" if graviton and not re.match(r"g\d+[a-fh-z]*\.", instance_type) else "x86_64"
+
+
+def public_key(identity: str) -> str:
+    """The public key beside a private one: kind and key, without the comment.
+
+    Raises:
+        InputError: There is none, or EC2 does not take its kind.
+    """
+    place = Path(f"{identity}.pub").expanduser()
+    try:
+        words = place.read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "the public key of identity cannot be read",
+            where=str(place),
+            fix=f"write it: ssh-keygen -y -f {identity} > {place}",
+        ) from None
+    if len(words) < 2 or words[0] not in ("ssh-ed25519", "ssh-rsa"):
+        raise InputError(
+            "EC2 takes keys of the kinds ed25519 and rsa only",
+            where=str(place),
+            fix="make one: ssh-keygen -t ed25519",
+        )
+    return " ".join(words[:2])
+
+
+def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
+    """The instance and all that it needs."""
+    network = () if section.subnet else network_parts(naming)
+    return (*network, _firewall(naming, section), _key(naming, section),
+            _instance(naming, section), _address(naming, section))  # fmt: skip
+
+
+def network_parts(naming: Naming) -> tuple[Part, ...]:
+    """A network of its own, open to the Internet."""
+    return (
+        Part(
+            id=NETWORK, kind="network", what=f"a network, {_BLOCK}",
+            make=_ec2("CreateVpc", CidrBlock=_BLOCK, **naming.marked(NETWORK, "vpc")),
+        ),
+        Part(
+            id=GATEWAY, kind="gateway", what="its way to the Internet",
+            make=_ec2("CreateInternetGateway", **naming.marked(GATEWAY, "internet-gateway")),
+            settle=(
+                _ec2("AttachInternetGateway", _THERE, InternetGatewayId=_of(GATEWAY),
+                     VpcId=_of(NETWORK)),
+            ),
+            needs=(NETWORK,),
+        ),
+        Part(
+            id=SUBNET, kind="subnet", what=f"a subnet, {_SUBNET_BLOCK}",
+            make=_ec2("CreateSubnet", VpcId=_of(NETWORK), CidrBlock=_SUBNET_BLOCK,
+                      **naming.marked(SUBNET, "subnet")),
+            needs=(NETWORK,),
+        ),
+        Part(
+            id=ROUTES, kind="routes", what="routes to the Internet",
+            make=_ec2("CreateRouteTable", VpcId=_of(NETWORK),
+                      **naming.marked(ROUTES, "route-table")),
+            settle=(
+                _ec2("CreateRoute", ("RouteAlreadyExists",), RouteTableId=_of(ROUTES),
+                     DestinationCidrBlock="0.0.0.0/0", GatewayId=_of(GATEWAY)),
+                _ec2("AssociateRouteTable", _THERE, RouteTableId=_of(ROUTES),
+                     SubnetId=_of(SUBNET)),
+            ),
+            needs=(GATEWAY, SUBNET),
+        ),
+    )  # fmt: skip
+
+
+def rules(section: AwsSection) -> list[dict[str, Any]]:
+    """The rules of the firewall: who may reach SSH and the public ports."""
+    ports = {section.public_port, *([80] if section.domain else [])}
+    allowed = [(22, section.ssh_from), *((port, section.allow_from) for port in sorted(ports))]
+    return [
+        {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": network}]}
+        for port, networks in allowed
+        for network in dict.fromkeys(networks)
+    ]
+
+
+def _firewall(naming: Naming, section: AwsSection) -> Part:
+    look: tuple[Call, ...] = ()
+    network = _of(NETWORK)
+    if section.subnet:
+        look, network = (_ec2("DescribeSubnets", SubnetIds=[section.subnet]),), "${subnet.network}"
+    return Part(
+        id=FIREWALL, kind="firewall",
+        what=f"a security group: SSH from {', '.join(section.ssh_from)}, port "
+        f"{section.public_port} from {', '.join(section.allow_from)}",
+        look=look,
+        make=_ec2("CreateSecurityGroup", GroupName=naming.name,
+                  Description=f"Roadworthy deployment {naming.deployment}", VpcId=network,
+                  **naming.marked(FIREWALL, "security-group")),
+        settle=tuple(
+            _ec2("AuthorizeSecurityGroupIngress", ("InvalidPermission.Duplicate",),
+                 GroupId=_of(FIREWALL), IpPermissions=[rule])
+            for rule in rules(section)
+        ),
+        needs=() if section.subnet else (NETWORK,),
+    )  # fmt: skip
+
+
+def _key(naming: Naming, section: AwsSection) -> Part:
+    return Part(
+        id=KEY, kind="key", what=f"the public key of {section.identity}",
+        make=_ec2("ImportKeyPair", KeyName=naming.name,
+                  PublicKeyMaterial=public_key(section.identity),
+                  **naming.marked(KEY, "key-pair")),
+    )  # fmt: skip
+
+
+def _instance(naming: Naming, section: AwsSection) -> Part:
+    if section.image:
+        look = _ec2("DescribeImages", ImageIds=[section.image])
+        image = section.image
+    else:
+        kind = "arm64" if machine_of(section.instance_type) == "aarch64" else "amd64"
+        named = {"Name": "name", "Values": [f"debian-12-{kind}-*"]}
+        look = _ec2("DescribeImages", Owners=[_DEBIAN], Filters=[named])
+        image = "the newest Debian 12"
+    disk = {"VolumeSize": section.disk_gb, "VolumeType": "gp3", "Encrypted": True,
+            "DeleteOnTermination": True}  # fmt: skip
+    return Part(
+        id=INSTANCE, kind="instance",
+        what=f"an instance {section.instance_type} of {image}, {section.disk_gb} GB, encrypted",
+        look=(look,),
+        make=_ec2(
+            "RunInstances", ImageId="${image}", InstanceType=section.instance_type, MinCount=1,
+            MaxCount=1, KeyName=naming.name, SubnetId=section.subnet or _of(SUBNET),
+            SecurityGroupIds=[_of(FIREWALL)],
+            MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled",
+                             "HttpPutResponseHopLimit": 1},
+            BlockDeviceMappings=[{"DeviceName": "${image.disk}", "Ebs": disk}],
+            **naming.marked(INSTANCE, "instance", "volume"),
+        ),
+        needs=(FIREWALL, KEY, *(() if section.subnet else (ROUTES,))),
+        price=price_of("aws", section.region, section.instance_type, section.disk_gb),
+    )  # fmt: skip
+
+
+def _address(naming: Naming, section: AwsSection) -> Part:
+    return Part(
+        id=ADDRESS, kind="address", what="a fixed public address",
+        make=_ec2("AllocateAddress", Domain="vpc", **naming.marked(ADDRESS, "elastic-ip")),
+        settle=(
+            _ec2("AssociateAddress", AllocationId=_of(ADDRESS), InstanceId=_of(INSTANCE),
+                 AllowReassociation=True),
+        ),
+        needs=(INSTANCE,),
+        price=price_of("aws", section.region, "address", 0),
+    )  # fmt: skip
+
+
+def _of(part: str) -> str:
+    return f"${{{part}}}"
+
+
+def _ec2(operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
+    return Call(service="ec2", operation=operation, parameters=parameters, met=met)

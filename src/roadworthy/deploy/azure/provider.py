@@ -1,0 +1,292 @@
+"""The provider `azure`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from roadworthy.deploy.azure.account import ENDPOINT, Account
+from roadworthy.deploy.azure.lock import held
+from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
+from roadworthy.deploy.azure.tags import merge_tags, remove_tags
+from roadworthy.deploy.azure.wanted import (
+    ADDRESS,
+    GROUP,
+    MACHINE,
+    disk_of,
+    machine_of,
+    resources,
+)  # fmt: skip
+from roadworthy.deploy.cloud.comparing import differences
+from roadworthy.deploy.cloud.console import best_key, host_keys_in
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.plan import Step
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import AzureSection, Project
+
+HOST_KEY = "roadworthy-host-key"
+"""The tag by which a machine's host key is kept."""
+_LIST_VERSION = "2021-04-01"
+_SETTLED = {"Succeeded", "Failed", "Canceled"}
+_PATIENCE = 600.0
+_PAUSE = 5.0
+
+
+def open_azure(
+    project: Project, name: str, section: AzureSection, model: str | None
+) -> AzureProvider:
+    """The provider for a deployment.
+
+    Raises:
+        InputError: No subscription is named.
+    """
+    subscription = section.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID")
+    if not subscription:
+        raise InputError(
+            "no subscription is named",
+            where=f"[deploy.{name}]",
+            fix='write subscription = "…", or set AZURE_SUBSCRIPTION_ID; az account list',
+        )
+    from azure.identity import DefaultAzureCredential
+
+    account = Account(subscription, DefaultAzureCredential(), section.place)
+    return AzureProvider(Naming(subscription, name, model or ""), section, project, account)
+
+
+class AzureProvider:
+    """A deployment on Azure.
+
+    Args:
+        naming: Its subscription, its name, and the model's.
+        section: `[deploy.NAME]`.
+        project: For `[monitor]`.
+        account: Where the calls go.
+    """
+
+    name = "azure"
+
+    def __init__(
+        self, naming: Naming, section: AzureSection, project: Project, account: Account
+    ) -> None:
+        self.naming = naming
+        self.section = section
+        self.account = account
+        self.place = section.place
+        self.parts = {part.id: part for part in resources(naming, section, project)}
+
+    def close(self) -> None:
+        """End connections."""
+        self.account.close()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the tag of the resource group, which is made for it when it is not there."""
+        group = self._group()
+        if group is None:
+            part = self.parts[GROUP]
+            self.account.change("PUT", part.path, part.version, part.body)
+        try:
+            with held(self.account, self.naming):
+                yield
+        finally:
+            if group is None:
+                with contextlib.suppress(OutsideError):  # the error that led here must be seen
+                    if not self._inside():
+                        self._remove(self.naming.group, self.parts[GROUP].version)
+
+    def steps(self) -> tuple[Step, ...]:
+        """A step a part."""
+        return tuple(part.step(ENDPOINT) for part in self.parts.values())
+
+    def image(self) -> Machine:
+        """Debian 12, on the processor of the machine's size."""
+        facts = {"python": "3.11", "glibc": "2.36", "ssh_port": "22", "system": "Debian 12",
+                 "machine": machine_of(self.section.size)}  # fmt: skip
+        return Machine(address="", user=self.section.user, facts=facts)
+
+    def observe(self) -> Found:
+        """Look at the group, at everything in it by its tag, and at each part."""
+        group, steps, said = self._group(), {}, {}
+        if group is None:
+            return Found(facts={"machine": "none"})
+        there = {GROUP: group}
+        for part in list(self.parts.values())[1:]:
+            if (found := self._there(part)) is not None and self._is_ours(found):
+                there[part.id] = found
+        for name, found in there.items():
+            other = self._differs(self.parts[name], found)
+            steps[name] = not other
+            if other:
+                said[name] = ", ".join(other)
+        paths = {part.path.lower() for part in self.parts.values()}
+        surplus = [each for each in self._things() if each["id"].lower() not in paths]
+        return Found(
+            steps=steps, differences=said, surplus=tuple(map(self._removal, surplus)),
+            machine=self._machine(there), model=str(group["tags"].get(MODEL, "")),
+            facts={"machine": _state(there.get(MACHINE))},
+        )  # fmt: skip
+
+    def _group(self) -> dict[str, Any] | None:
+        """The resource group.
+
+        Raises:
+            InputError: One of its name was not made by Roadworthy.
+        """
+        version = VERSIONS["microsoft.resources/resourcegroups"]
+        group = self.account.get(self.naming.group, version)
+        if group is not None and not self._is_ours(group):
+            raise InputError(
+                f"the resource group {self.naming.name} was not made by Roadworthy",
+                where=self.place,
+                fix="choose another name for the deployment",
+            )
+        return group
+
+    def _is_ours(self, found: dict[str, Any]) -> bool:
+        return (found.get("tags") or {}).get(DEPLOYMENT) == self.naming.deployment
+
+    def _there(self, part: Resource) -> dict[str, Any] | None:
+        more = {"$expand": "instanceView"} if part.id == MACHINE else {}
+        return self.account.get(part.path, part.version, **more)
+
+    def _differs(self, part: Resource, found: dict[str, Any]) -> list[str]:
+        said = differences({k: v for k, v in part.body.items() if k != "tags"}, found)
+        state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
+        if state != "Succeeded":
+            said.append(f"it is {state}")
+        if part.id == MACHINE and _state(found) != "running":
+            said.append(f"it is {_state(found)}")
+        return said
+
+    def _inside(self) -> list[dict[str, Any]]:
+        return self.account.listed(f"{self.naming.group}/resources", _LIST_VERSION)
+
+    def _things(self) -> list[dict[str, Any]]:
+        """Everything in the group that carries the deployment's tag, in the order of removal."""
+        order = list(VERSIONS)
+        found = [
+            each for each in self._inside()
+            if self._is_ours(each) and each["tags"].get(PART) and each["type"].lower() in order
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: (-order.index(each["type"].lower()), each["id"]))
+
+    def _machine(self, there: dict[str, dict[str, Any]]) -> Machine | None:
+        address = there.get(ADDRESS, {}).get("properties", {}).get("ipAddress")
+        if MACHINE not in there or not address:
+            return None
+        pinned = there[MACHINE]["tags"].get(HOST_KEY)
+        return Machine(
+            address=str(address), user=self.section.user, pinned=bool(pinned),
+            host_keys=(pinned,) if pinned else self._said(), facts=self.image().facts,
+        )  # fmt: skip
+
+    def _said(self) -> tuple[str, ...]:
+        """The host keys that cloud-init printed on the console."""
+        part = self.parts[MACHINE]
+        try:
+            answer = self.account.change(
+                "POST", f"{part.path}/retrieveBootDiagnosticsData", part.version
+            )
+            url = str((answer or {}).get("serialConsoleLogBlobUri", ""))
+            return host_keys_in(self.account.fetch(url)) if url.startswith("https://") else ()
+        except (InputError, OutsideError):
+            return ()  # the console is written some minutes after the machine is made
+
+    def pin(self, host_keys: tuple[str, ...]) -> None:
+        """Keep a host key in a tag of the machine."""
+        merge_tags(self.account, self.parts[MACHINE].path, {HOST_KEY: best_key(host_keys)})
+
+    def removal(self) -> tuple[Step, ...]:
+        """Everything in the group that carries the tag, then the group."""
+        group = self._group()
+        if group is None:
+            return ()
+        found = [*self._things(), {**group, "type": self.parts[GROUP].kind}]
+        return tuple(map(self._removal, found))
+
+    def _removal(self, thing: dict[str, Any]) -> Step:
+        kind, version = thing["type"].rpartition("/")[2], VERSIONS[thing["type"].lower()]
+        url = f"{ENDPOINT}{thing['id']}?api-version={version}"
+        return Step(
+            id=f"azure-{kind}-{thing['name']}",
+            what=f"remove {thing['name']} of {thing['type']}",
+            change="delete",
+            document={"path": thing["id"], "version": version},
+            command=f"az rest --method delete --url '{url}'",
+        )
+
+    def perform(self, step: Step) -> None:
+        """Make a part as wanted, or take something away."""
+        if step.change == "delete":
+            self._remove(step.document["path"], step.document["version"])
+        else:
+            self._make(self.parts[step.id])
+
+    def _make(self, part: Resource) -> None:
+        found = self._settled(part)
+        if found is not None and not self._is_ours(found):
+            raise InputError(
+                f"{found['name']} was not made by Roadworthy, and is left alone",
+                where=f"{self.place}, {part.path}",
+                fix="choose another name for the deployment",
+            )
+        if found is None or differences(_without_tags(part.body), found) or _failed(found):
+            tags = {**((found or {}).get("tags") or {}), **part.body["tags"]}
+            self.account.change("PUT", part.path, part.version, {**part.body, "tags": tags})
+            found = self._settled(part)
+        if part.id == MACHINE and _state(found) != "running":
+            self.account.change("POST", f"{part.path}/start", part.version)
+
+    def _settled(self, part: Resource) -> dict[str, Any] | None:
+        """What is there, when nothing is at work on it any more."""
+        end = time.monotonic() + _PATIENCE
+        while (found := self._there(part)) is not None:
+            state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
+            if state in _SETTLED:
+                break
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"{found['name']} stays {state}",
+                    where=self.place,
+                    fix="look in the Azure portal; then run the same again",
+                )
+            time.sleep(_PAUSE)
+        return found
+
+    def _remove(self, path: str, version: str) -> None:
+        """Take a thing away; it is looked at again, for it may have changed hands."""
+        found = self.account.get(path, version)
+        if found is None or not self._is_ours(found):
+            return
+        if path.lower() == self.naming.group.lower():
+            own = disk_of(self.naming).lower()
+            others = [each for each in self._inside() if each["id"].lower() != own]
+            if others:  # somebody else's: the group stays, and is not Roadworthy's any more
+                mine = self.naming.tags(GROUP)
+                remove_tags(
+                    self.account, path, {k: found["tags"][k] for k in mine if k in found["tags"]}
+                )
+                return
+        self.account.change("DELETE", path, version)
+
+
+def _without_tags(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != "tags"}
+
+
+def _failed(found: dict[str, Any]) -> bool:
+    return (found.get("properties") or {}).get("provisioningState") in ("Failed", "Canceled")
+
+
+def _state(machine: dict[str, Any] | None) -> str:
+    """Whether a machine runs, in Azure's words."""
+    if machine is None:
+        return "none"
+    view = machine.get("properties", {}).get("instanceView") or {}
+    codes = [str(each.get("code", "")) for each in view.get("statuses") or ()]
+    return next(
+        (code.partition("/")[2] for code in codes if code.startswith("PowerState/")), "unknown"
+    )

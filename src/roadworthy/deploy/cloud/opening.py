@@ -1,0 +1,76 @@
+"""Which provider makes what a section of a cloud asks for, and how its machine is reached."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from roadworthy.deploy.cloud.provider import Machine, Provider
+from roadworthy.errors import OutsideError
+from roadworthy.project import (
+    AwsSection,
+    AzureSection,
+    CloudSection,
+    DeploySection,
+    Project,
+    SshSection,
+)
+
+
+def open_provider(
+    project: Project, name: str, section: CloudSection, model: str | None
+) -> Provider:
+    """The provider of a section; libraries of clouds are imported here and nowhere before.
+
+    Args:
+        project: The project.
+        name: The deployment.
+        section: Its `[deploy.NAME]`.
+        model: Name of the model; None where that is not asked, as in a rollback.
+    """
+    if isinstance(section, AwsSection):
+        from roadworthy.deploy.aws.provider import open_aws
+
+        return open_aws(project, name, section, model)
+    if isinstance(section, AzureSection):
+        _require("azure.identity", "azure")
+        from roadworthy.deploy.azure.provider import open_azure
+
+        return open_azure(project, name, section, model)
+    raise NotImplementedError(type(section).__name__)
+
+
+def _require(module: str, extra: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        raise OutsideError(
+            f"the libraries of {extra} are missing", fix=f"pip install 'roadworthy[{extra}]'"
+        ) from None
+
+
+def as_host(section: CloudSection, machine: Machine, folder: Path) -> SshSection:
+    """The section of the machine as a host, whose only known key is what the cloud said.
+
+    Args:
+        section: The cloud's.
+        machine: The machine.
+        folder: Where the file of known host keys is written.
+    """
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as known:
+        known.writelines(f"{machine.address} {key}\n" for key in machine.host_keys)
+    shared = {each: getattr(section, each) for each in _names(DeploySection)}
+    return SshSection(
+        **shared,
+        host=f"{machine.user}@{machine.address or 'ADDRESS'}",
+        identity=section.identity,
+        known_hosts=known.name,
+        upgrades=section.upgrades,
+    )
+
+
+def _names(section: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(section)]

@@ -1,0 +1,56 @@
+"""What every `[deploy.NAME]` of a cloud says."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from roadworthy.project._range import Range
+from roadworthy.project.deploy import DeploySection
+
+_MAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
+
+
+class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine that is made in a cloud, and then deployed to by SSH as any host is.
+
+    Attributes:
+        identity: Private key file (OpenSSH, without a passphrase or held by your agent); its public
+            key, beside it as FILE.pub, is given to the machine.
+        ssh_from: Networks that may reach SSH, as CIDR blocks.
+        allow_from: Networks that may reach the public port.
+        disk_gb: Size of the machine's disk, which is encrypted.
+        upgrades: Whether the machine installs security updates by itself.
+        alarms: Whether the cloud watches the machine and rings.
+        notify: E-mail addresses that alarms are sent to.
+    """
+
+    identity: str
+    ssh_from: tuple[str, ...]
+    allow_from: tuple[str, ...] = ("0.0.0.0/0",)
+    disk_gb: int = 20
+    upgrades: bool = True
+    alarms: bool = True
+    notify: tuple[str, ...] = ()
+
+    def ranges(self) -> list[Range]:
+        """What values are allowed, for messages."""
+        networks = "IPv4 networks like 203.0.113.0/24, at least one"
+        ssh = bool(self.ssh_from) and all(map(_is_network, self.ssh_from))
+        allowed = bool(self.allow_from) and all(map(_is_network, self.allow_from))
+        mails = all(_MAIL.fullmatch(each) for each in self.notify)
+        return [
+            *super().ranges(),
+            Range(ssh, "ssh_from", networks),
+            Range(allowed, "allow_from", networks),
+            Range(8 <= self.disk_gb <= 16384, "disk_gb", "between 8 and 16384"),
+            Range(mails, "notify", "e-mail addresses"),
+        ]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return True

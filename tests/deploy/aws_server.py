@@ -1,0 +1,184 @@
+"""AWS as moto has it, in its strict settings, behind a door that can fail at every call."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Literal
+
+from tests.registry.conftest import answers, free_port
+
+Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota"]
+READS = ("Describe", "Get", "List", "Head")
+_ERRORS = {
+    "fault": (500, "InternalError", "An internal error occurred"),
+    "throttled": (503, "RequestLimitExceeded", "Request limit exceeded."),
+    "denied": (403, "UnauthorizedOperation", "You are not authorized to perform: {action}"),
+    "quota": (400, "VpcLimitExceeded", "The maximum number has been reached."),
+}
+_IMAGES = [
+    {
+        "ami_id": f"ami-0deb1a2deb1a2de{kind}", "name": f"debian-12-{name}-2026{month}01-1",
+        "description": "Debian 12", "owner_id": "136693071363", "public": True,
+        "virtualization_type": "hvm", "architecture": kind_of, "state": "available",
+        "image_type": "machine", "hypervisor": "xen", "root_device_name": "/dev/xvda",
+        "root_device_type": "ebs", "creation_date": f"2026-{month}-01T00:00:00.000Z",
+    }
+    for kind, name, kind_of, month in (
+        ("01", "amd64", "x86_64", "01"), ("02", "amd64", "x86_64", "03"),
+        ("03", "arm64", "arm64", "02"),
+    )
+]  # fmt: skip
+
+
+class Aws:
+    """The server.
+
+    Attributes:
+        url: Where it is.
+        calls: Operations that were asked for, in order.
+        fail: Called with the operation and its body; says what is to go wrong.
+        console: What the console of every instance shows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        images = folder / "images.json"
+        images.write_text(json.dumps(_IMAGES))
+        strict = {
+            "MOTO_AMIS_PATH": str(images), "MOTO_ENABLE_AMI_VALIDATION": "1",
+            "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1", "MOTO_ENABLE_KEYPAIR_VALIDATION": "1",
+            "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        }  # fmt: skip
+        self.port = free_port()
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | strict
+        )
+        ready, end = answers(f"http://127.0.0.1:{self.port}/moto-api/"), time.monotonic() + 120
+        while not ready():
+            assert self.process.poll() is None, "moto ended"
+            assert time.monotonic() < end, "moto does not answer"
+            time.sleep(0.1)
+        self.calls: list[str] = []
+        self.fail: Callable[[str, bytes], Fault | None] = lambda operation, body: None
+        self.console = ""
+        door = self
+
+        class Door(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer
+
+            def do_POST(self) -> None:
+                door.answer(self)
+
+            do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.door = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.url = f"http://127.0.0.1:{self.door.server_port}"
+        threading.Thread(target=self.door.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.door.shutdown()
+        self.door.server_close()
+        self.process.terminate()
+        self.process.wait(60)
+
+    def reset(self) -> None:
+        """Nothing fails, and nothing was asked; what is in the account stays."""
+        self.fail, self.console = lambda operation, body: None, ""
+        self.calls.clear()
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        operation = _operation(request, body)
+        self.calls.append(operation)
+        fault = self.fail(operation, body)
+        if fault == "cut before":
+            request.close_connection = True
+            return
+        if fault in _ERRORS:
+            _send(request, *_error(fault, operation, request))
+            return
+        status, headers, content = self._forward(request, body)
+        if fault == "cut after":
+            request.close_connection = True
+            return
+        if operation == "GetConsoleOutput":
+            shown = base64.b64encode(self.console.encode()).decode()
+            content = (
+                "<GetConsoleOutputResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'>"
+                f"<output>{shown}</output></GetConsoleOutputResponse>"
+            ).encode()
+        _send(request, status, headers, content)
+
+    def _forward(
+        self, request: BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        with contextlib.closing(connection):
+            connection.request(request.command, request.path, body, dict(request.headers))
+            found = connection.getresponse()
+            content = found.read()
+            kept = {k: v for k, v in found.getheaders() if k.lower() in ("content-type", "etag")}
+            return found.status, kept, content
+
+
+def _operation(request: BaseHTTPRequestHandler, body: bytes) -> str:
+    target = request.headers.get("X-Amz-Target")
+    if target is not None:
+        return target.rpartition(".")[2]
+    form = urllib.parse.parse_qs(body.decode("latin-1"))
+    return form["Action"][0] if "Action" in form else f"{request.command} {request.path}"
+
+
+def _error(
+    fault: str, operation: str, request: BaseHTTPRequestHandler
+) -> tuple[int, dict[str, str], bytes]:
+    status, code, said = _ERRORS[fault]
+    service = request.headers["Authorization"].split("/")[3]
+    said = said.format(action=f"{service}:{operation}")
+    if request.headers.get("X-Amz-Target"):
+        content = json.dumps({"__type": code, "message": said})
+        return status, {"Content-Type": "application/x-amz-json-1.1"}, content.encode()
+    error = f"<Error><Code>{code}</Code><Message>{said}</Message></Error>"
+    if service == "ec2":
+        text = f"<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"
+    else:
+        text = f"<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>"
+    return status, {"Content-Type": "text/xml"}, text.encode()
+
+
+def _send(
+    request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], content: bytes
+) -> None:
+    request.send_response(status)
+    for name, value in headers.items():
+        request.send_header(name, value)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(content)
+    request.wfile.flush()
+
+
+@contextlib.contextmanager
+def aws_server(folder: Path) -> Iterator[Aws]:
+    running = Aws(folder)
+    try:
+        yield running
+    finally:
+        running.close()

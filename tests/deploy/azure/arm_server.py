@@ -1,0 +1,318 @@
+"""Azure Resource Manager as strict as its descriptions: what a request must be, and what it meets.
+
+There is no emulator of it. Bodies are checked by rules drawn from Microsoft's own models
+(`rules.py`); the rest is how its documentation says that it behaves: versions, references,
+conflicts, operations that take long, tags, errors. It shows that requests are well formed and in
+order, not that Azure accepts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import ssl
+import threading
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.deploy.azure.bodies import faults, references
+from tests.deploy.certificates import certificate
+
+Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota"]
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+_GROUP = re.compile(r"/subscriptions/[^/]+/resourcegroups/[^/]+", re.IGNORECASE)
+_TAGS = "/providers/microsoft.resources/tags/default"
+_SLOW = ("microsoft.network/", "microsoft.compute/", "microsoft.resources/")
+_ERRORS = {
+    "fault": (500, "InternalServerError", "Encountered an internal server error."),
+    "throttled": (429, "TooManyRequests", "The request was throttled."),
+    "quota": (409, "OperationNotAllowed", "Operation could not be completed as it results in "
+              "exceeding approved Total Regional Cores quota."),
+}  # fmt: skip
+
+
+class Refusal(Exception):  # noqa: N818
+    """An answer that is an error: status, code, message."""
+
+
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of connections that a client ends."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """See `socketserver.BaseServer`."""
+
+
+class Arm:
+    """The server.
+
+    Attributes:
+        url: Where it is.
+        things: Path in lower case -> what is there.
+        calls: Method and path of what changed something, in order.
+        fail: Called with method and path; says what is to go wrong.
+        console: What the console of every machine shows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.things: dict[str, dict[str, Any]] = {}
+        self.operations: dict[str, tuple[int, str | None]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.refused: list[str] = []
+        self.fail: Callable[[str, str], Fault | None] = lambda method, path: None
+        self.console = ""
+        self.guard = threading.Lock()
+        door = self
+
+        class Door(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                door.answer(self)
+
+            do_PUT = do_PATCH = do_POST = do_DELETE = do_GET  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.ca, chain, key = certificate(folder, "127.0.0.1")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, key)
+        self.door = Quiet(("127.0.0.1", 0), Door)
+        self.door.socket = context.wrap_socket(self.door.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.door.server_port}"
+        threading.Thread(target=self.door.serve_forever, daemon=True).start()
+
+    def answer(self, asked: BaseHTTPRequestHandler) -> None:
+        """Answer one request, as `fail` says."""
+        method, url = asked.command, urllib.parse.urlsplit(asked.path)
+        content = asked.rfile.read(int(asked.headers.get("Content-Length") or 0))
+        fault = self.fail(method, url.path)
+        if fault == "cut before":
+            asked.connection.shutdown(2)
+            return
+        try:
+            if fault == "denied":
+                raise Refusal(403, "AuthorizationFailed", _denied(method, url.path))
+            if fault in _ERRORS:
+                raise Refusal(*_ERRORS[fault])
+            with self.guard:
+                status, body, headers = self._carry_out(method, url, asked, content)
+        except Refusal as refusal:
+            status, code, message = refusal.args
+            if status != 404:
+                self.refused.append(f"{code}: {message}")
+            body = {"error": {"code": code, "message": message}}
+            headers = {"Retry-After": "0"} if status in (429, 500) else {}
+        if fault == "cut after":
+            asked.connection.shutdown(2)
+            return
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        asked.send_response(status)
+        for name, value in {**headers, "Content-Type": "application/json"}.items():
+            asked.send_header(name, value)
+        asked.send_header("Content-Length", str(len(data) if body is not None else 0))
+        asked.end_headers()
+        if body is not None:
+            asked.wfile.write(data)
+
+    def _carry_out(
+        self, method: str, url: urllib.parse.SplitResult, asked: Any, content: bytes
+    ) -> tuple[int, Any, dict[str, str]]:
+        path, query = url.path.rstrip("/").lower(), dict(urllib.parse.parse_qsl(url.query))
+        if path == "/console":
+            if asked.headers.get("Authorization"):
+                raise Refusal(400, "InvalidAuthenticationInfo", "a token is not for this address")
+            return 200, self.console, {}
+        if path.startswith("/operations/"):
+            return self._operation(path)
+        if not (asked.headers.get("Authorization") or "").startswith("Bearer "):
+            raise Refusal(401, "AuthenticationFailed", "The 'Authorization' header is missing.")
+        if "api-version" not in query:
+            raise Refusal(400, "MissingApiVersionParameter", "api-version is required.")
+        body = json.loads(content) if content else None
+        if method != "GET":
+            self.calls.append((method, url.path))
+        return self._on_resource(method, url.path.rstrip("/"), query, body)
+
+    def _operation(self, path: str) -> tuple[int, Any, dict[str, str]]:
+        left, gone = self.operations[path]
+        self.operations[path] = left - 1, gone
+        if left > 0:
+            return 200, {"status": "InProgress"}, {"Retry-After": "0"}
+        if gone is not None:
+            for each in [key for key in self.things if key == gone or key.startswith(f"{gone}/")]:
+                del self.things[each]
+        return 200, {"status": "Succeeded"}, {}
+
+    def _on_resource(
+        self, method: str, path: str, query: dict[str, str], body: Any
+    ) -> tuple[int, Any, dict[str, str]]:
+        key = path.lower()
+        if not key.startswith(f"/subscriptions/{SUBSCRIPTION}/"):
+            raise Refusal(404, "SubscriptionNotFound", "The subscription could not be found.")
+        group = _GROUP.match(key)
+        assert group is not None, path
+        if group[0] not in self.things and not (method == "PUT" and key == group[0]):
+            raise Refusal(404, "ResourceGroupNotFound", f"{group[0]} could not be found.")
+        if key.endswith("/resources") and method == "GET":
+            return 200, {"value": self._inside(group[0])}, {}
+        if key.endswith(_TAGS):
+            return self._tags(key.removesuffix(_TAGS), body)
+        if method == "PUT":
+            return self._put(path, query["api-version"], body)
+        action = key.rpartition("/")[2]
+        if method == "POST":
+            return self._act(key.rpartition("/")[0], action)
+        if key not in self.things:
+            if method == "DELETE":
+                return 204, None, {}
+            raise Refusal(404, "ResourceNotFound", f"The Resource {path} was not found.")
+        if method == "GET":
+            return 200, self._shown(key, query), {}
+        return self._delete(key)
+
+    def _shown(self, key: str, query: dict[str, str]) -> dict[str, Any]:
+        thing = json.loads(json.dumps(self.things[key]))
+        state = thing["properties"].pop("power", None)
+        if state and query.get("$expand") == "instanceView":
+            thing["properties"]["instanceView"] = {"statuses": [{"code": f"PowerState/{state}"}]}
+        thing["properties"].get("osProfile", {}).pop("customData", None)
+        return thing
+
+    def _inside(self, group: str) -> list[dict[str, Any]]:
+        return [
+            {name: thing.get(name) for name in ("id", "name", "type", "location", "tags")}
+            for key, thing in self.things.items() if key.startswith(f"{group}/")
+        ]  # fmt: skip
+
+    def _tags(self, key: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+        if key not in self.things:
+            raise Refusal(404, "ResourceNotFound", f"The Resource {key} was not found.")
+        tags, change = self.things[key].setdefault("tags", {}), body["properties"]["tags"]
+        for name, value in change.items():
+            if len(value) > 256 or re.search(r"[<>%&\\?/]", name):
+                raise Refusal(400, "InvalidTagNameCharacters", f"the tag {name} is not allowed")
+        if body["operation"] == "Merge":
+            tags.update(change)
+        else:
+            assert body["operation"] == "Delete"
+            for name, value in change.items():
+                if tags.get(name) == value:
+                    del tags[name]
+        return 200, {"properties": {"tags": tags}}, {}
+
+    def _put(self, path: str, version: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+        key, is_group = path.lower(), bool(_GROUP.fullmatch(path))
+        kind = "Microsoft.Resources/resourceGroups" if is_group else _kind(path)
+        if found := faults(kind, version, body):
+            raise Refusal(400, *found)
+        for each in references(body):
+            if not self._is_there(each.lower()):
+                raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")
+        before = self.things.get(key)
+        self._check_change(before, body)
+        name = path.rpartition("/")[2]
+        properties = {**body.get("properties", {}), "provisioningState": "Succeeded"}
+        if kind == "Microsoft.Network/publicIPAddresses":
+            properties["ipAddress"] = "203.0.113.10"
+        if kind == "Microsoft.Compute/virtualMachines":
+            properties["power"] = before["properties"]["power"] if before else "running"
+        made = {**body, "id": path, "name": name, "type": kind, "properties": properties}
+        self.things[key] = json.loads(json.dumps(made))
+        if kind == "Microsoft.Compute/virtualMachines":
+            self._make_disk(path, body)
+        status = 200 if before or kind.endswith("/metricAlerts") else 201
+        slow = kind.lower().startswith(_SLOW) and not is_group
+        return status, self._shown(key, {}), self._begin(None) if slow else {}
+
+    def _check_change(self, before: dict[str, Any] | None, body: Any) -> None:
+        if before is None:
+            return
+        if before["location"].lower() != body["location"].lower():
+            raise Refusal(409, "InvalidResourceLocation", "The resource is in another location.")
+        old, new = (each.get("properties", {}).get("osProfile") for each in (before, body))
+        if old != new:
+            raise Refusal(409, "PropertyChangeNotAllowed", "Changing osProfile is not allowed.")
+
+    def _make_disk(self, path: str, body: Any) -> None:
+        disk = body["properties"]["storageProfile"]["osDisk"]["name"]
+        place = f"{path.rpartition('/virtualMachines/')[0]}/disks/{disk}"
+        self.things[place.lower()] = {
+            "id": place, "name": disk, "type": "Microsoft.Compute/disks", "properties": {},
+            "location": body["location"], "managedBy": path,
+        }  # fmt: skip
+
+    def _act(self, key: str, action: str) -> tuple[int, Any, dict[str, str]]:
+        if key not in self.things:
+            raise Refusal(404, "ResourceNotFound", f"The Resource {key} was not found.")
+        if action == "retrievebootdiagnosticsdata":
+            return 200, {"serialConsoleLogBlobUri": f"{self.url}/console?sig=secret"}, {}
+        assert action == "start", action
+        self.things[key]["properties"]["power"] = "running"
+        return 202, None, self._begin(None)
+
+    def _delete(self, key: str) -> tuple[int, Any, dict[str, str]]:
+        for other, thing in self.things.items():
+            users = [each.lower() for each in references(thing)]
+            if (
+                other != key
+                and not _GROUP.fullmatch(key)
+                and any(each == key or each.startswith(f"{key}/") for each in users)
+            ):
+                raise Refusal(409, "InUse", f"Resource {key} is in use by {other}.")
+        kind = self.things[key]["type"].lower()
+        if not kind.startswith(_SLOW):
+            del self.things[key]
+            return 200, None, {}
+        if kind == "microsoft.compute/virtualmachines":
+            own = [
+                name
+                for name, each in self.things.items()
+                if each.get("managedBy", "").lower() == key
+            ]
+            for each in own:
+                del self.things[each]
+        return 202, None, self._begin(key)
+
+    def _is_there(self, key: str) -> bool:
+        if key in self.things:
+            return True
+        parent, _, child = key.rpartition("/subnets/")
+        inside = self.things.get(parent, {}).get("properties", {}).get("subnets", ())
+        return any(each["name"].lower() == child for each in inside)
+
+    def _begin(self, gone: str | None) -> dict[str, str]:
+        path = f"/operations/{uuid.uuid4()}"
+        self.operations[path] = 1, gone
+        where = f"{self.url}{path}?api-version=1"
+        return {"Azure-AsyncOperation": where, "Location": where, "Retry-After": "0"}
+
+
+def _kind(path: str) -> str:
+    provider, *rest = path.rpartition("/providers/")[2].split("/")
+    return "/".join([provider, *rest[0::2]])
+
+
+def _denied(method: str, path: str) -> str:
+    verb = {"GET": "read", "DELETE": "delete", "POST": "action"}.get(method, "write")
+    kind = "Microsoft.Resources/resourceGroups" if _GROUP.fullmatch(path) else _kind(path)
+    return (f"The client 'c' with object id 'o' does not have authorization to perform action "
+            f"'{kind}/{verb}' over scope '{path}' or the scope is invalid.")  # fmt: skip
+
+
+@contextlib.contextmanager
+def arm_server(folder: Path) -> Iterator[Arm]:
+    """The server, while the block runs."""
+    server = Arm(folder)
+    try:
+        yield server
+    finally:
+        server.door.shutdown()
+        server.door.server_close()

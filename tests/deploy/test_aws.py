@@ -1,0 +1,385 @@
+"""The provider for AWS, against moto in its strict settings over real sockets."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from roadworthy.deploy.aws.account import Account
+from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.part import Naming
+from roadworthy.deploy.aws.provider import AwsProvider, open_aws
+from roadworthy.deploy.aws.wanted import machine_of
+from roadworthy.deploy.cloud.provider import DEPLOYMENT
+from roadworthy.deploy.plan import Step, redone
+from roadworthy.errors import InputError, OutsideError, RoadworthyError
+from roadworthy.project import AwsSection, Project
+from tests.deploy.aws_server import READS, Aws, Fault, aws_server
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    with aws_server(tmp_path_factory.mktemp("aws")) as running:
+        yield running
+
+
+current = SimpleNamespace(name="")
+"""The name of the deployment of the test that runs: an account is not emptied between tests."""
+
+
+@pytest.fixture
+def aws(server: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    server.reset()
+    current.name = f"d{uuid.uuid4().hex[:8]}"
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("roadworthy.deploy.aws.account.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("roadworthy.deploy.aws.provider.time.sleep", lambda seconds: None)
+    return server
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = tmp_path_factory.mktemp("key") / "identity"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place)], check=True)
+    return str(place)
+
+
+def section(identity: str, **values: Any) -> AwsSection:
+    return AwsSection(region=REGION, identity=identity, ssh_from=("192.0.2.0/24",), **values)
+
+
+def provider(wanted: AwsSection, name: str | None = None) -> AwsProvider:
+    """A provider that has seen nothing yet; the account is shared, for its models are large."""
+    return AwsProvider(Naming(name or current.name, "adult"), wanted, Project(), shared_account())
+
+
+@functools.cache
+def shared_account() -> Account:
+    return Account(REGION, None)
+
+
+def client(service: str = "ec2") -> Any:
+    return shared_account().client(service)
+
+
+def mine() -> list[dict[str, str]]:
+    return [{"Name": f"tag:{DEPLOYMENT}", "Values": [current.name]}]
+
+
+def the_instance() -> dict[str, Any]:
+    (reservation,) = client().describe_instances(Filters=mine())["Reservations"]
+    (instance,) = reservation["Instances"]
+    return dict(instance)
+
+
+def apply(one: AwsProvider) -> list[Step]:
+    """What `deploy apply` does with the infrastructure."""
+    found = one.observe()
+    steps = redone(one.steps(), found.steps)
+    todo = [step for step in steps if step.change == "create"] + list(found.surplus)
+    for step in todo:
+        one.perform(step)
+    return todo
+
+
+def destroy(one: AwsProvider) -> list[Step]:
+    one.observe()
+    todo = list(one.removal())
+    for step in todo:
+        one.perform(step)
+    return todo
+
+
+def tagged(name: str | None = None) -> list[str]:
+    """Everything in the account that carries the deployment's tag, asked for past our own code."""
+    tag = {"Key": DEPLOYMENT, "Value": name or current.name}
+    lists = {
+        "describe_vpcs": ("Vpcs", "VpcId"), "describe_subnets": ("Subnets", "SubnetId"),
+        "describe_internet_gateways": ("InternetGateways", "InternetGatewayId"),
+        "describe_route_tables": ("RouteTables", "RouteTableId"),
+        "describe_security_groups": ("SecurityGroups", "GroupId"),
+        "describe_key_pairs": ("KeyPairs", "KeyPairId"),
+        "describe_addresses": ("Addresses", "AllocationId"),
+        "describe_volumes": ("Volumes", "VolumeId"),
+    }  # fmt: skip
+    things = [
+        (each[key], each.get("Tags", ()))
+        for operation, (listed, key) in lists.items()
+        for each in getattr(client(), operation)()[listed]
+    ]
+    things += [
+        (each["InstanceId"], each["Tags"])
+        for reservation in client().describe_instances()["Reservations"]
+        for each in reservation["Instances"]
+        if each["State"]["Name"] != "terminated"
+    ]
+    return sorted(each for each, tags in things if tag in tags)
+
+
+def test_an_instance_with_all_it_needs_is_made_once(aws: Aws, identity: str) -> None:
+    one = provider(section(identity))
+    assert one.observe().machine is None
+    done = apply(one)
+    assert [step.id for step in done] == [step.id for step in one.steps()]
+    assert apply(provider(section(identity))) == []
+    instance = the_instance()
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert instance["ImageId"] == "ami-0deb1a2deb1a2de02"  # the newest for the processor
+    (address,) = client().describe_addresses(Filters=mine())["Addresses"]
+    machine = one.observe().machine
+    assert machine is not None
+    assert machine.address == address["PublicIp"]
+    assert address["InstanceId"] == instance["InstanceId"]
+    volume = client().describe_volumes(
+        Filters=[{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
+    )["Volumes"][0]
+    assert volume["Encrypted"]
+    assert volume["Size"] == 20
+    rules = client().describe_security_groups(GroupIds=[instance["SecurityGroups"][0]["GroupId"]])
+    allowed = {
+        (each["FromPort"], each["IpRanges"][0]["CidrIp"])
+        for each in rules["SecurityGroups"][0]["IpPermissions"]
+    }
+    assert allowed == {(22, "192.0.2.0/24"), (80, "0.0.0.0/0")}
+
+
+@pytest.mark.parametrize("fault", ["cut before", "cut after", "fault", "throttled", "denied"])
+def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
+    aws: Aws, identity: str, fault: Fault
+) -> None:
+    seen: set[tuple[str, bytes]] = set()
+
+    def fail(operation: str, body: bytes) -> Fault | None:
+        key = operation, body if operation.startswith("Authorize") else b""
+        if operation.startswith(READS) or key in seen:
+            return None
+        seen.add(key)
+        return fault
+
+    aws.fail = fail
+    tries = completed(lambda: apply(provider(section(identity))))
+    made = tagged()
+    aws.fail = lambda operation, body: None
+    assert apply(provider(section(identity))) == []
+    assert tagged() == made
+    assert len(client().describe_vpcs(Filters=mine())["Vpcs"]) == 1
+    assert {"RunInstances", "CreateVpc", "AssociateAddress", "AttachInternetGateway"} <= {
+        operation for operation, _ in seen
+    }
+    seen.clear()
+    aws.fail = fail
+    completed(lambda: destroy(provider(section(identity))))
+    assert tagged() == []
+    assert (tries > 1) == (fault == "denied")
+
+
+def completed(run: Any) -> int:
+    """Run until it completes; how often that was."""
+    for number in range(1, 60):
+        try:
+            run()
+        except RoadworthyError as error:
+            assert error.fix  # noqa: PT017
+        else:
+            return number
+    raise AssertionError("it never completed")
+
+
+def test_destroy_takes_only_what_carries_the_tag(aws: Aws, identity: str) -> None:
+    apply(provider(section(identity)))
+    other = f"{current.name}-other"
+    apply(provider(section(identity), other))
+    foreign = client().create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    others = tagged(other)
+    assert len(destroy(provider(section(identity)))) == 8
+    assert tagged() == []
+    assert tagged(other) == others
+    assert client().describe_vpcs(VpcIds=[foreign])["Vpcs"]
+    assert destroy(provider(section(identity))) == []
+
+
+def test_what_was_changed_by_hand_is_seen_and_mended(aws: Aws, identity: str) -> None:
+    apply(provider(section(identity)))
+    group = client().describe_security_groups(Filters=mine())["SecurityGroups"][0]
+    rule = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432,
+            "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}  # fmt: skip
+    client().authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
+    address = client().describe_addresses(Filters=mine())["Addresses"][0]
+    client().disassociate_address(AssociationId=address["AssociationId"])
+    name = the_instance()["InstanceId"]
+    client().stop_instances(InstanceIds=[name])
+    found = provider(section(identity)).observe()
+    assert found.differences == {
+        "aws-address": "not the instance's",
+        "aws-firewall": "5432 from 0.0.0.0/0 is open too",
+        "aws-instance": "stopped",
+    }
+    assert {step.id for step in apply(provider(section(identity)))} == set(found.differences)
+    assert apply(provider(section(identity))) == []
+
+
+def test_another_type_is_taken_by_the_same_instance(aws: Aws, identity: str) -> None:
+    apply(provider(section(identity)))
+    larger = provider(section(identity, instance_type="t3.large"))
+    assert larger.observe().differences == {"aws-instance": "t3.small"}
+    assert [step.id for step in apply(larger)] == ["aws-instance"]
+    assert the_instance()["InstanceType"] == "t3.large"
+    assert the_instance()["State"]["Name"] == "running"
+
+
+def test_an_orphan_is_listed_and_removed(aws: Aws, identity: str) -> None:
+    one = provider(section(identity))
+    apply(one)
+    make = one.parts["aws-network"].make
+    one.account.call(make)
+    found = provider(section(identity)).observe()
+    assert len(found.surplus) == 1
+    removed = apply(provider(section(identity)))
+    assert [step.change for step in removed] == ["delete"]
+    assert apply(provider(section(identity))) == []
+
+
+def test_a_subnet_of_your_own_is_used_and_never_removed(aws: Aws, identity: str) -> None:
+    network = client().create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
+    subnet = client().create_subnet(VpcId=network, CidrBlock="10.2.1.0/24")["Subnet"]["SubnetId"]
+    wanted = section(identity, subnet=subnet)
+    apply(provider(wanted))
+    instance = the_instance()
+    assert (instance["VpcId"], instance["SubnetId"]) == (network, subnet)
+    destroy(provider(wanted))
+    assert client().describe_subnets(SubnetIds=[subnet])["Subnets"]
+
+
+def test_a_graviton_type_gets_an_image_for_arm(aws: Aws, identity: str) -> None:
+    apply(provider(section(identity, instance_type="t4g.small")))
+    instance = the_instance()
+    assert instance["ImageId"] == "ami-0deb1a2deb1a2de03"
+    kinds = {"t4g.small": "aarch64", "m7gd.large": "aarch64", "c6gn.xlarge": "aarch64",
+             "a1.large": "aarch64", "t3.small": "x86_64", "g5.xlarge": "x86_64",
+             "g4dn.xlarge": "x86_64", "g5g.xlarge": "aarch64", "m6i.large": "x86_64",
+             "im4gn.large": "aarch64", "u7in-16tb.224xlarge": "x86_64"}  # fmt: skip
+    assert {each: machine_of(each) for each in kinds} == kinds
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "fix"),
+    [
+        ("denied", "ec2:CreateVpc", "allow ec2:CreateVpc"),
+        ("quota", "quota", "Service Quotas"),
+    ],
+)
+def test_a_refusal_names_the_permission_or_the_quota(
+    aws: Aws, identity: str, fault: Fault, said: str, fix: str
+) -> None:
+    aws.fail = lambda operation, body: fault if operation == "CreateVpc" else None
+    with pytest.raises(OutsideError, match=said) as caught:
+        apply(provider(section(identity)))
+    assert fix in str(caught.value.fix)
+
+
+def test_missing_credentials_and_a_wrong_region_are_said(
+    aws: Aws, identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(OutsideError, match="no usable AWS credentials") as caught:
+        open_aws(Project(), "prod", section(identity), "adult").observe()
+    assert "aws sso login" in str(caught.value.fix)
+    with pytest.raises(OutsideError, match="no usable AWS credentials"):
+        open_aws(Project(), "prod", section(identity, profile="nobody"), "adult")
+
+
+def test_the_models_of_the_services_refuse_what_is_wrong_before_anything_is_sent(
+    aws: Aws, identity: str
+) -> None:
+    account = Account(REGION, None)
+    wrong = [
+        Call(service="ec2", operation="RunInstances", parameters={
+            "MinCount": 1, "MaxCount": 1, "UserData": "x" * 16_385}),
+        Call(service="ec2", operation="RunInstances", parameters={
+            "MinCount": 1, "MaxCount": 1, "MetadataOptions": {"HttpTokens": "sometimes"}}),
+        Call(service="ec2", operation="CreateVpc", parameters={"CidrBloc": "10.0.0.0/16"}),
+        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
+            "AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator": "Above"}),
+        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
+            "AlarmName": "a", "EvaluationPeriods": 0,
+            "ComparisonOperator": "GreaterThanThreshold"}),
+        Call(service="ssm", operation="PutParameter", parameters={"Name": "", "Value": "v"}),
+    ]  # fmt: skip
+    for each in wrong:
+        with pytest.raises(InputError, match="AWS does not take"):
+            account.call(each)
+    assert aws.calls == []
+
+
+def test_two_deployments_of_a_name_are_kept_apart(aws: Aws, identity: str) -> None:
+    parameter = f"/roadworthy/{current.name}/lock"
+    with provider(section(identity)).lock():
+        assert client("ssm").get_parameter(Name=parameter)
+        with (
+            pytest.raises(OutsideError, match="another deployment is at work"),
+            provider(section(identity)).lock(),
+        ):
+            pass
+    assert client("ssm").describe_parameters()["Parameters"] == []
+    client("ssm").put_parameter(Name=parameter, Value="elsewhere/77/1/abc", Type="String")
+    with (
+        pytest.raises(OutsideError, match="elsewhere, process 77") as caught,
+        provider(section(identity)).lock(),
+    ):
+        pass
+    assert f"delete-parameter --name {parameter}" in str(caught.value.fix)
+
+
+def test_host_keys_come_from_the_console_and_are_kept_with_the_instance(
+    aws: Aws, identity: str
+) -> None:
+    one = provider(section(identity))
+    apply(one)
+    key = Path(f"{identity}.pub").read_text().rsplit(" ", 1)[0]
+    aws.console = (
+        "[ 9.1] cloud-init[500]: ci-info\r\n-----BEGIN SSH HOST KEY KEYS-----\r\n"
+        f"ecdsa-sha2-nistp256 {'A' * 80}= root@host\r\n{key} root@host\r\n"
+        "-----END SSH HOST KEY KEYS-----\r\n"
+    )
+    machine = one.observe().machine
+    assert machine is not None
+    assert not machine.pinned
+    assert key in machine.host_keys
+    one.pin(machine.host_keys)
+    aws.console = ""
+    again = provider(section(identity)).observe().machine
+    assert again is not None
+    assert again.pinned
+    assert again.host_keys == (key,)
+
+
+def test_steps_are_plain_data_with_a_command_line_and_a_price(identity: str, aws: Aws) -> None:
+    steps = provider(section(identity)).steps()
+    assert aws.calls == []  # pure
+    text = msgspec.json.encode(steps).decode()
+    assert "${aws-network}" in text
+    assert "PRIVATE" not in text
+    instance = next(step for step in steps if step.id == "aws-instance")
+    assert instance.price is not None
+    assert instance.price.monthly == round(0.024 * 730 + 0.0952 * 20, 2)
+    assert "aws ec2 run-instances --region eu-central-1 --cli-input-json" in instance.command
+    elsewhere = AwsSection(region="eu-north-1", identity=identity, ssh_from=("192.0.2.0/24",))
+    assert all(step.price is None for step in provider(elsewhere).steps())
