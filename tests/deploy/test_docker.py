@@ -154,10 +154,10 @@ def test_a_canary_is_sent_along_then_promoted_or_abandoned_by_the_next_apply(
     watched = deployed.override("serve", shadow=path(one))
     deploying.apply(watched, "prod", path(two))
     assert {version_that_answers(deployed, one) for _ in range(5)} == {two.bundle.version}
-    wait_for(lambda: "roadworthy_shadow" in metrics(deployed))
+    assert "\nroadworthy_shadow_rows_total{" in metrics(deployed)
     deploying.apply(deployed, "prod", path(one))  # abandoned
     assert version_that_answers(deployed, one) == one.bundle.version
-    assert "roadworthy_shadow" not in metrics(deployed)
+    assert "\nroadworthy_shadow_rows_total{" not in metrics(deployed)
 
 
 def metrics(project: Project) -> str:
