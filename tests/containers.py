@@ -80,8 +80,14 @@ def engine() -> Iterator[dict[str, str]]:
                 daemon.wait(30)
             daemon.kill()
             log.close()
-            subprocess.run(["umount", "-R", str(folder / "data")], check=False,
-                           capture_output=True)  # fmt: skip
+            _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Take away what an engine left mounted below its folder: layers, name spaces of networks."""
+    below = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed([place for place in below if place.startswith(f"{folder}/")]):
+        subprocess.run(["umount", place], check=False, capture_output=True)
 
 
 def wait_for_engine(

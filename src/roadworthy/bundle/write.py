@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,11 +65,13 @@ class Parts(NamedTuple):
         core: Everything after the plan, as ONNX.
         estimator: Makes the scikit-learn estimator of raw rows, for the formats that hold one.
         reference: What is right, see `check_parity`; None takes stock transformers.
+        lineage: Where the model came from.
     """
 
     core: bytes
     estimator: Callable[[], Any]
     reference: Reference | None = None
+    lineage: Mapping[str, str] = {}
 
 
 def package(
@@ -187,7 +189,7 @@ def write_bundle(
             "microseconds_per_row": _microseconds(engine, model),
             **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
         },
-        lineage={"data": data, **_commit()},
+        lineage={"data": data, **_commit(), **parts.lineage},
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)

@@ -19,7 +19,7 @@ from roadworthy.project import load_project
 def package(
     model: Annotated[
         str | None,
-        typer.Argument(help=".joblib, .pkl or .skops file, or an MLflow model's folder."),
+        typer.Argument(help=".onnx, .joblib, .pkl or .skops file, or an MLflow model's folder."),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Sample rows with the target: CSV or Parquet.")
@@ -38,7 +38,7 @@ def package(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Package a fitted scikit-learn model or pipeline, LightGBM, XGBoost or CatBoost.
+    """Package a fitted scikit-learn model or pipeline, LightGBM, XGBoost, CatBoost or ONNX.
 
     Its answers are compared with the bundle's on the sample and on hostile rows; what differs is
     not packaged. `train` and `launch` package their own models.

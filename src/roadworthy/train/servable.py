@@ -60,6 +60,8 @@ def kind_of(estimator: Any) -> Kind | None:
 
 def sums_in_float32(estimator: Any) -> bool:
     """Whether a library adds up float32 numbers: its core, which adds float64, is more exact."""
+    if getattr(estimator, "sums_in_float32", False):
+        return True
     if hasattr(estimator, "calibration"):
         return sums_in_float32(estimator.estimator)
     kind = kind_of(estimator)

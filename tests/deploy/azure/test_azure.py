@@ -17,6 +17,7 @@ from roadworthy.deploy.azure.provider import AzureProvider, open_azure
 from roadworthy.deploy.azure.resource import Naming
 from roadworthy.deploy.azure.wanted import machine_of
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, PART
+from roadworthy.deploy.deploying import plan_destroy, status
 from roadworthy.deploy.plan import Step, redone
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import AzureSection, Project
@@ -175,7 +176,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(arm: Arm, identity: str) ->
     firewall = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/roadworthy-prod".lower()
     rules = arm.things[firewall]["properties"]["securityRules"]
     rules.append({"name": "postgres", "properties": {}})
-    rules[0]["properties"]["sourceAddressPrefixes"] = ["0.0.0.0/0"]
+    rules[0]["properties"]["sourceAddressPrefix"] = "0.0.0.0/0"
     arm.things[MACHINE.lower()]["properties"]["power"] = "deallocated"
     arm.things[MACHINE.lower()]["properties"]["hardwareProfile"]["vmSize"] = "Standard_D2s_v3"
     alarm = f"{GROUP}/providers/Microsoft.Insights/metricAlerts/roadworthy-prod-cpu".lower()
@@ -356,3 +357,23 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(arm: Arm, identity
     assert machine.price is not None
     assert machine.price.monthly == round(0.048 * 730 + 0.075 * 30, 2)
     assert machine.command.startswith("az rest --method put --url 'https://management.azure.com/")
+
+
+def test_the_verbs_find_the_provider_by_the_section(
+    arm: Arm, identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(provider(arm, section(identity)))
+    arm.things[MACHINE.lower()]["properties"]["power"] = "stopped"
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Token)
+    monkeypatch.setattr(
+        "roadworthy.deploy.azure.provider.Account",
+        lambda *given: Account(*given, endpoint=arm.url, pause=0),
+    )
+    project = Project(deploy={"prod": section(identity, subscription=SUBSCRIPTION)})
+    said = status(project, "prod")
+    assert (said.ready, said.place) == (False, "azure westeurope")
+    assert said.details["machine"] == "stopped"
+    planned = plan_destroy(project, "prod")
+    assert [step.change for step in planned.steps] == ["delete"] * len(PARTS)
+    assert planned.steps[-1].document["path"] == GROUP
+    assert planned.model == "adult"

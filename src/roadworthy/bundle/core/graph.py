@@ -14,7 +14,10 @@ from roadworthy.bundle.core.trees import Ensemble
 
 INPUT, OUTPUT = "X", "scores"
 _VERSIONS = {"": 21, "ai.onnx.ml": 5, "com.microsoft": 1}
+_IR = 10
 _ALWAYS = ("", "ai.onnx.ml")
+_OLD_TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_BEFORE_TREES = 4  # the last ai.onnx.ml that has the old operators of trees
 
 
 class Graph:
@@ -30,6 +33,7 @@ class Graph:
         self._constants: list[onnx.TensorProto] = []
         self._trees: dict[str, tuple[Ensemble, onnx.NodeProto]] = {}
         self._slices: list[tuple[onnx.NodeProto, str, int]] = []
+        self._opset = _VERSIONS[""]
 
     def constant(self, value: ArrayLike, dtype: Any = np.float64) -> str:
         """Add a constant tensor; returns its name."""
@@ -80,18 +84,35 @@ class Graph:
         Returns:
             The name of its scores, and how many a row has.
         """
-        names = {INPUT: matrix}
+        loaded = onnx.load_from_string(model)
+        scores = self.join(loaded, {INPUT: matrix}, OUTPUT)
+        return scores, loaded.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+
+    def join(self, model: onnx.ModelProto, inputs: Mapping[str, str], output: str) -> str:
+        """Go on with any model, which becomes part of the graph.
+
+        Args:
+            model: The model; its own operator set may be newer than the graph's, not older.
+            inputs: Its inputs -> what they get.
+            output: The tensor that is wanted of it.
+
+        Returns:
+            That tensor's name here.
+        """
+        names = dict(inputs)
         start = f"{self._prefix}a{len(self._nodes)}_"
-        graph = onnx.load_from_string(model).graph
-        for constant in graph.initializer:
+        for each in model.opset_import:
+            if each.domain in ("", "ai.onnx"):
+                self._opset = max(self._opset, each.version)
+        for constant in model.graph.initializer:
             names[constant.name] = constant.name = start + constant.name
             self._constants.append(constant)
-        for node in graph.node:
+        for node in model.graph.node:
             node.input[:] = [names[name] if name else name for name in node.input]
-            names |= {name: start + name for name in node.output}
-            node.output[:] = [names[name] for name in node.output]
+            names |= {name: start + name for name in node.output if name}
+            node.output[:] = [names[name] if name else name for name in node.output]
             self._nodes.append(node)
-        return names[OUTPUT], graph.output[0].type.tensor_type.shape.dim[1].dim_value
+        return names[output]
 
     def name(self, tensor: str, name: str) -> None:
         """Give a tensor another name, as an output has."""
@@ -124,21 +145,29 @@ class Graph:
             metadata: What else the file says.
         """
         graph = helper.make_graph(self._nodes, name, inputs, outputs, self._constants)
-        used = {*_ALWAYS, *(node.domain for node in self._nodes)}
+        versions = self._versions()
         model = helper.make_model(
             graph,
-            opset_imports=[
-                helper.make_opsetid(domain, version)
-                for domain, version in _VERSIONS.items()
-                if domain in used
-            ],
-            ir_version=10,
+            opset_imports=versions,
+            ir_version=max(_IR, helper.find_min_ir_version_for(versions, ignore_unknown=True)),
             producer_name="roadworthy",
         )
         helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
+
+    def _versions(self) -> list[onnx.OperatorSetIdProto]:
+        """The operator sets of the graph, as old as the operators of others in it need."""
+        used = {*_ALWAYS, *(node.domain for node in self._nodes)}
+        versions = {**_VERSIONS, "": self._opset}
+        if any(node.op_type in _OLD_TREES for node in self._nodes):
+            versions["ai.onnx.ml"] = _BEFORE_TREES
+        return [
+            helper.make_opsetid(domain, version)
+            for domain, version in versions.items()
+            if domain in used
+        ]
 
     def _close_trees(self) -> None:
         """Write the trees, and drop the slices that take all of an operator's targets."""

@@ -1,7 +1,8 @@
 """Bring your own model: a fitted estimator of others becomes a bundle, or is refused in words.
 
 Its pipeline is taken apart into a plan (one number a column) and a core (everything else); an
-estimator that our exporters do not know is converted by skl2onnx. Whatever the way, its answers are
+estimator that our exporters do not know is converted by skl2onnx; an ONNX file is joined to a plan
+as it is. Whatever the way, its answers are
 compared with the model's own, and there is no bundle that differs.
 """
 
@@ -10,20 +11,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.bundle.bundle import Bundle
 from roadworthy.bundle.engine import Engine
-from roadworthy.bundle.foreign.apart import Levels, take_apart, unseen_value
-from roadworthy.bundle.foreign.core import core_of, plan_of
-from roadworthy.bundle.foreign.rows import OwnRows, ask, ask_each, own_rows
-from roadworthy.bundle.foreign.sample import classes_of, columns_of, complete, read_sample
+from roadworthy.bundle.foreign.apart import Levels, unseen_value
+from roadworthy.bundle.foreign.core import plan_of
+from roadworthy.bundle.foreign.onnx_file import OnnxFile, open_onnx
+from roadworthy.bundle.foreign.onnx_model import OnnxRows
+from roadworthy.bundle.foreign.rows import OwnRows, ask, ask_each
+from roadworthy.bundle.foreign.sample import complete, read_sample
+from roadworthy.bundle.foreign.taking import take_estimator, take_graph
 from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, InputError
 from roadworthy.evaluate import Report
@@ -46,11 +51,13 @@ class ForeignModel(TrainedModel):
         original: The fitted estimator or pipeline, as it came.
         rows: What makes its own rows of typed ones.
         core: Everything after the plan, as ONNX.
+        lineage: Where it came from.
     """
 
     original: Any = None
-    rows: OwnRows | None = None
+    rows: OwnRows | OnnxRows | None = None
     core: bytes = b""
+    lineage: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def scores(self, frame: pl.DataFrame) -> Floats:
         """Probabilities `[N, K]` or predictions `[N]` for typed rows, by the model itself."""
@@ -72,8 +79,8 @@ def adopt(
     """Take a model of others apart and write its core.
 
     Args:
-        model: A fitted scikit-learn estimator, Pipeline, or an estimator of LightGBM, XGBoost or
-            CatBoost with scikit-learn's interface.
+        model: A fitted scikit-learn estimator, Pipeline, an estimator of LightGBM, XGBoost or
+            CatBoost with scikit-learn's interface, or an ONNX model.
         data: Sample rows with the target: a file or a data frame. The contract is learned from
             them, and the model is measured on them.
         target: The column that the model predicts; None takes `[data] target`.
@@ -89,31 +96,27 @@ def adopt(
             "no target column is named: the model is measured on it",
             fix="give --target or [data] target",
         )
-    classes = classes_of(model)
-    apart = take_apart(model)
     source = read_frame(data, wanted.data)
-    every = columns_of(apart, source, target)
-    names = tuple(every[place] for place in apart.used)
-    levels = {every[place]: each for place, each in apart.levels.items()}
-    table = read_sample(data, source, target, names, levels, classes, wanted)
+    if isinstance(model, onnx.ModelProto):
+        model = open_onnx(model)
+    take = take_graph if isinstance(model, OnnxFile) else take_estimator
+    taken = take(model, source, target)
+    levels = dict(taken.levels)
+    table = read_sample(data, source, target, taken.names, levels, taken.classes, wanted)
     contract = complete(table.contract, levels)
     adopted = ForeignModel(
         name=table.name,
         table=table,
         contract=contract,
         plan=plan_of(contract, levels),
-        estimator=apart.estimator,
-        family=type(apart.estimator).__name__,
+        estimator=taken.estimator,
+        family=taken.family,
         search=_no_search(),
         seconds={},
-        original=model,
-        rows=own_rows(
-            list(every),
-            [name for name in every if name not in names],
-            levels,
-            named=apart.names is not None,
-        ),
-        core=core_of(apart),
+        original=taken.original,
+        rows=taken.rows,
+        core=taken.core(),
+        lineage=taken.lineage,
     )
     contract = _refusals(adopted, levels)
     adopted = dataclasses.replace(adopted, contract=contract, table=_answered(adopted, contract))
@@ -133,15 +136,17 @@ def measure_adopted(model: ForeignModel, project: Project | None = None) -> Repo
         return engine.run_many(encode_columns(frame, model.plan))
 
     report = measure(scored, predict, wanted, metric=metric)
-    note = (
+    notes = [
         "The model was fitted elsewhere: whether it has seen the rows it is measured on is unknown."
-    )
+    ]
+    if isinstance(model.rows, OnnxRows):
+        notes.append("Parity is proven against the ONNX file itself, asked by plain ONNX Runtime.")
     report = msgspec.structs.replace(
         report,
         name=model.name,
         family=model.family,
         policy="the sample that came with the model",
-        notes=(*report.notes, note),
+        notes=(*report.notes, *notes),
     )
     return with_checks(report, wanted)
 
@@ -166,7 +171,7 @@ def package_foreign(
         target: As for `adopt`.
         project: As for `adopt`; its `[package]` is not looked at.
         gate: As for `write.package`, as are the rest.
-        formats: Formats of the bundle.
+        formats: Formats of the bundle; ONNX alone for a model that came as an ONNX file.
         directory: The bundle becomes `directory/NAME/VERSION`.
         signing_key: The key that signs it.
         trusted_types: Types that a skops file may hold.
@@ -179,6 +184,12 @@ def package_foreign(
     from roadworthy.bundle.write import Parts, write_bundle
 
     adopted = adopt(model, data, target, project)
+    if isinstance(adopted.rows, OnnxRows) and set(formats) - {"onnx"}:
+        raise InputError(
+            "a model that came as an ONNX file has no scikit-learn estimator for another format",
+            where="[package] formats",
+            fix='formats = ["onnx"]',
+        )
     kind = PackagedClassifier if adopted.contract.target.classes else PackagedRegressor
     parts = Parts(
         core=adopted.core,
@@ -189,6 +200,7 @@ def package_foreign(
             model=model,
         ),
         reference=lambda typed, _: adopted.each(typed),
+        lineage=adopted.lineage,
     )
     return write_bundle(
         adopted,

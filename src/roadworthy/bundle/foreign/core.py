@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from roadworthy.bundle.core import INPUT, OUTPUT, Graph, export_core
 from roadworthy.bundle.core.steps import write_step
 from roadworthy.bundle.foreign.apart import Apart, Block, Levels, ask_levels
+from roadworthy.bundle.foreign.onnx_model import open_session
 from roadworthy.contract import Contract
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.prepare.plan import Feature, FeaturePlan, Read
@@ -160,4 +161,11 @@ def _as_core(model: onnx.ModelProto, name: str) -> bytes:
     width = shape[1].dim_value
     graph.output.append(helper.make_tensor_value_info(OUTPUT, double, [None, width]))
     content: bytes = model.SerializeToString(deterministic=True)
+    try:
+        open_session(content)
+    except Exception as error:  # ONNX Runtime raises a class of its own for every status
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{name} is converted to a graph that does not run: {first[:200]}"
+        ) from None
     return content

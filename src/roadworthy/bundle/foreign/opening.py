@@ -1,4 +1,4 @@
-"""Open a model's file: joblib, pickle, skops, or an MLflow folder, which is read without MLflow."""
+"""Open a model's file: ONNX, joblib, pickle, skops, or an MLflow folder, read without MLflow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from roadworthy.bundle.foreign.onnx_file import open_onnx
 from roadworthy.bundle.formats import EXTRA
 from roadworthy.errors import InputError, OutsideError
 
@@ -21,7 +22,7 @@ def open_model(path: Path, *, allow_pickle: bool = False, trusted_types: Sequenc
     """Open a fitted model.
 
     Args:
-        path: A `.joblib`, `.pkl` or `.skops` file, or an MLflow model's folder.
+        path: An `.onnx`, `.joblib`, `.pkl` or `.skops` file, or an MLflow model's folder.
         allow_pickle: Whether code in the file may run.
         trusted_types: Types that a skops file may hold besides those known to be harmless.
 
@@ -34,10 +35,12 @@ def open_model(path: Path, *, allow_pickle: bool = False, trusted_types: Sequenc
         return _open_mlflow(path, allow_pickle, trusted_types)
     if not path.is_file():
         raise InputError("there is no such model", where=str(path))
+    if path.suffix.lower() == ".onnx":
+        return open_onnx(path)
     form = _ENDINGS.get(path.suffix.lower())
     if form is None:
         raise InputError(
-            f"a model's file ends in {', '.join(_ENDINGS)}",
+            f"a model's file ends in .onnx, {', '.join(_ENDINGS)}",
             where=str(path),
             fix="save it with joblib.dump or skops.io.dump, or name an MLflow folder",
         )
