@@ -122,7 +122,7 @@ def write(folder: Path, text: str) -> Path:
     ("text", "said"),
     [
         ("[deploy.prod]\nhost = 'h'", "deploy.prod.target"),
-        ("[deploy.prod]\ntarget = 'moon'", "it must be docker, ssh"),
+        ("[deploy.prod]\ntarget = 'moon'", "docker, "),
         ("[deploy.prod]\ntarget = 'ssh'", "host"),
         ("[deploy.prod]\ntarget = 'ssh'\nhots = 'h'", "did you mean 'host'"),
         ("[deploy.prod]\ntarget = 'ssh'\nhost = '-oProxyCommand=id'", "deploy.prod.host"),
