@@ -242,26 +242,30 @@ def peers(repeats: int) -> None:
     world = World(1)
     base = world.rows(50_000)
     reference, counter = reference_of(world, base)
-    windows, ours = [], []
-    for name, (change, subject) in CHANGES.items():
-        for _ in range(repeats):
-            rows = world.rows(1000, change)
-            windows.append((name, subject, rows))
-            matrix, noticed, scores = encoded(rows)
-            shifts = compare_rows(reference, counter.count(matrix, noticed, scores).cells)
-            ours.append({shift.subject for shift in shifts if shift.p_value < LEVEL})
-    with tempfile.TemporaryDirectory() as folder:
-        write_windows(Path(folder), base, [rows for _, _, rows in windows])
-        answers = {"roadworthy": ours, **ask_peers(Path(folder))}
-    print("\nThe same windows of 1,000 rows: share in which the changed column is flagged")
-    for peer, flagged in answers.items():
-        parts = []
-        for name, (_, subject) in CHANGES.items():
-            its = [found for (case, _, _), found in zip(windows, flagged, strict=True)
-                   if case == name]  # fmt: skip
-            share = np.mean([subject in found if subject else bool(found) for found in its])
-            parts.append(f"{name} {share:.0%}")
-        print(f"  {peer:<12} {';  '.join(parts)}")
+    cases = {**CHANGES, "correlation .8 to .2": (Change(correlation=0.2), "number4")}
+    for size in (1000, 10_000):
+        windows, ours = [], []
+        for name, (change, subject) in cases.items():
+            for _ in range(repeats):
+                rows = world.rows(size, change)
+                windows.append((name, subject, rows))
+                cells = counter.count(*encoded(rows)).cells
+                shifts = compare_rows(reference, cells)
+                pairs = broken_pairs(reference, cells)
+                told = {shift.subject for shift in shifts if shift.p_value < LEVEL}
+                ours.append(told | {name for pair in pairs for name in (pair.first, pair.second)})
+        with tempfile.TemporaryDirectory() as folder:
+            write_windows(Path(folder), base, [rows for _, _, rows in windows])
+            answers = {"roadworthy": ours, **ask_peers(Path(folder))}
+        print(f"\nThe same windows of {size:,} rows: share in which the changed column is flagged")
+        for peer, flagged in answers.items():
+            parts = []
+            for name, (_, subject) in cases.items():
+                its = [found for (case, _, _), found in zip(windows, flagged, strict=True)
+                       if case == name]  # fmt: skip
+                share = np.mean([subject in found if subject else bool(found) for found in its])
+                parts.append(f"{name} {share:.0%}")
+            print(f"  {peer:<12} {';  '.join(parts)}", flush=True)
 
 
 def main() -> None:

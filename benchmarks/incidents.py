@@ -132,7 +132,7 @@ def make_bundle(folder: Path, *, rows: int = 5000, seed: int = 1, good: bool = T
     labelled = frame.with_columns(pl.Series("late", np.where(late == 1, "yes", "no")))
     project = (
         Project()
-        .override("train", candidates=("boosting",), budget="15s", folds=3)
+        .override("train", candidates=("boosting",), budget="30s", folds=3)
         .override("data", split="random")
         .override("project", name="loans")
     )

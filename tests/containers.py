@@ -72,7 +72,7 @@ def engine() -> Iterator[dict[str, str]]:
         (folder / "client").mkdir()
         (folder / "client" / "config.json").write_text("{}")
         try:
-            _wait_for_engine(daemon, environment, folder / "log")
+            wait_for_engine(daemon, environment, folder / "log")
             yield environment
         finally:
             daemon.send_signal(signal.SIGTERM)
@@ -80,11 +80,17 @@ def engine() -> Iterator[dict[str, str]]:
                 daemon.wait(30)
             daemon.kill()
             log.close()
-            subprocess.run(["umount", "-R", str(folder / "data")], check=False,
-                           capture_output=True)  # fmt: skip
+            _unmount(folder)
 
 
-def _wait_for_engine(
+def _unmount(folder: Path) -> None:
+    """Take away what an engine left mounted below its folder: layers, name spaces of networks."""
+    below = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed([place for place in below if place.startswith(f"{folder}/")]):
+        subprocess.run(["umount", place], check=False, capture_output=True)
+
+
+def wait_for_engine(
     daemon: subprocess.Popen[bytes], environment: dict[str, str], log: Path
 ) -> None:
     for _ in range(600):
@@ -303,4 +309,37 @@ def import_podman_base(variables: dict[str, str], name: str = f"docker.io/librar
         ["podman", "import", "--quiet", *options, str(base_tar()), name],
         check=True, capture_output=True, env={**os.environ, **variables},
     )  # fmt: skip
+    return name
+
+
+def caddy_image(environment: dict[str, str], name: str = "caddy:tests") -> str:
+    """Give the engine an image with Debian's Caddy, over the base; returns its name."""
+    target = CACHE / "caddy-1"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+            subprocess.run([*apt, "update", "-qq"], check=True)
+            subprocess.run(
+                ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "caddy"],
+                cwd=folder, check=True,
+            )  # fmt: skip
+            [package] = Path(folder).glob("*.deb")
+            subprocess.run(["dpkg-deb", "-x", str(package), f"{folder}/root"], check=True)
+            Path(folder, "root/usr/bin/caddy").replace(target)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy2(target, Path(folder, "caddy"))
+        (Path(folder) / "lib").mkdir()
+        needed = subprocess.run(["ldd", target], capture_output=True, text=True).stdout
+        for line in needed.splitlines():
+            _, _, place = line.partition(" => ")
+            if place and not Path(place.split()[0]).name.startswith(("libc.", "ld-")):
+                shutil.copy2(place.split()[0], Path(folder, "lib"))
+        Path(folder, "Dockerfile").write_text(
+            f"FROM {BASE}\nCOPY caddy /usr/bin/caddy\nCOPY lib /usr/local/lib\nRUN ldconfig\n"
+        )
+        subprocess.run(
+            ["docker", "build", "--quiet", "--tag", name, folder],
+            check=True, capture_output=True, env={**os.environ, **environment},
+        )  # fmt: skip
     return name

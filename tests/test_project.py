@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roadworthy.errors import InputError, ProjectError
@@ -119,6 +119,8 @@ def test_durations(text: str | float, seconds: float) -> None:
 
 
 @given(st.text(max_size=12))
+@example("1\x1f")
+@example("\x1f2S")
 def test_any_text_is_a_duration_above_zero_or_an_error(text: str) -> None:
     with contextlib.suppress(InputError):
         assert parse_duration(text) > 0

@@ -68,3 +68,23 @@ def test_export_writes_user_data_and_what_it_fetches(
     wrong = run("deploy", "export", bundles["linear"].bundle.path, cwd=tmp_path)
     assert wrong.returncode == 2
     assert "--release-url" in wrong.stderr
+
+
+def test_export_writes_what_a_cloud_makes_for_terraform(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'B' * 43} me\n")
+    (tmp_path / "roadworthy.toml").write_text(
+        SECTION + '[deploy.cloud]\ntarget = "aws"\nregion = "eu-central-1"\nidentity = "key"\n'
+        'ssh_from = ["192.0.2.0/24"]\n'
+    )
+    done = run("deploy", "export", "--to", "cloud", "--format", "terraform", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "deploy/main.tf.json").read_text())
+    assert document["provider"] == {"aws": {"region": "eu-central-1"}}
+    for arguments, said in {
+        ("--to", "prod", "--format", "terraform"): "for clouds",
+        ("--to", "prod", "--format", "hcl"): "cloud-init or terraform",
+    }.items():
+        done = run("deploy", "export", *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr

@@ -17,9 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from tests.registry.conftest import answers, free_port
 
-Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota"]
+Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota", "unlisted"]
 READS = ("Describe", "Get", "List", "Head")
 _ERRORS = {
     "fault": (500, "InternalError", "An internal error occurred"),
@@ -114,6 +116,8 @@ class Aws:
             _send(request, *_error(fault, operation, request))
             return
         status, headers, content = self._forward(request, body)
+        if fault == "unlisted":
+            content = f"<{operation}Response><vpcSet/></{operation}Response>".encode()
         if fault == "cut after":
             request.close_connection = True
             return
@@ -182,3 +186,15 @@ def aws_server(folder: Path) -> Iterator[Aws]:
         yield running
     finally:
         running.close()
+
+
+def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
+    """The environment of someone who is signed in to it."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        patch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        patch.setenv(name, value)

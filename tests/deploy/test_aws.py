@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
+import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +17,15 @@ import msgspec
 import pytest
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider, open_aws
 from roadworthy.deploy.aws.wanted import machine_of
+from roadworthy.deploy.cloud.opening import open_provider
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
-from roadworthy.errors import InputError, OutsideError, RoadworthyError
+from roadworthy.errors import OutsideError, RoadworthyError
 from roadworthy.project import AwsSection, Project
-from tests.deploy.aws_server import READS, Aws, Fault, aws_server
+from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
 
 REGION = "eu-central-1"
 
@@ -41,14 +44,7 @@ current = SimpleNamespace(name="")
 def aws(server: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     server.reset()
     current.name = f"d{uuid.uuid4().hex[:8]}"
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
+    point_to(server.url, monkeypatch)
     monkeypatch.setattr("roadworthy.deploy.aws.account.time.sleep", lambda seconds: None)
     monkeypatch.setattr("roadworthy.deploy.aws.provider.time.sleep", lambda seconds: None)
     return server
@@ -190,6 +186,20 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
     assert (tries > 1) == (fault == "denied")
 
 
+def test_what_is_listed_later_is_waited_for_and_not_made_again(aws: Aws, identity: str) -> None:
+    unseen = iter(["unlisted"] * 3)
+
+    def late(operation: str, body: bytes) -> Fault | None:
+        made = "CreateVpc" in aws.calls
+        return next(unseen, None) if made and operation == "DescribeVpcs" else None
+
+    aws.fail = late  # type: ignore[assignment]
+    apply(provider(section(identity)))
+    assert aws.calls.count("CreateVpc") == 1
+    assert next(unseen, None) is None
+    assert apply(provider(section(identity))) == []
+
+
 def completed(run: Any) -> int:
     """Run until it completes; how often that was."""
     for number in range(1, 60):
@@ -208,7 +218,7 @@ def test_destroy_takes_only_what_carries_the_tag(aws: Aws, identity: str) -> Non
     apply(provider(section(identity), other))
     foreign = client().create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     others = tagged(other)
-    assert len(destroy(provider(section(identity)))) == 8
+    assert len(destroy(provider(section(identity)))) == 11
     assert tagged() == []
     assert tagged(other) == others
     assert client().describe_vpcs(VpcIds=[foreign])["Vpcs"]
@@ -306,29 +316,6 @@ def test_missing_credentials_and_a_wrong_region_are_said(
         open_aws(Project(), "prod", section(identity, profile="nobody"), "adult")
 
 
-def test_the_models_of_the_services_refuse_what_is_wrong_before_anything_is_sent(
-    aws: Aws, identity: str
-) -> None:
-    account = Account(REGION, None)
-    wrong = [
-        Call(service="ec2", operation="RunInstances", parameters={
-            "MinCount": 1, "MaxCount": 1, "UserData": "x" * 16_385}),
-        Call(service="ec2", operation="RunInstances", parameters={
-            "MinCount": 1, "MaxCount": 1, "MetadataOptions": {"HttpTokens": "sometimes"}}),
-        Call(service="ec2", operation="CreateVpc", parameters={"CidrBloc": "10.0.0.0/16"}),
-        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
-            "AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator": "Above"}),
-        Call(service="cloudwatch", operation="PutMetricAlarm", parameters={
-            "AlarmName": "a", "EvaluationPeriods": 0,
-            "ComparisonOperator": "GreaterThanThreshold"}),
-        Call(service="ssm", operation="PutParameter", parameters={"Name": "", "Value": "v"}),
-    ]  # fmt: skip
-    for each in wrong:
-        with pytest.raises(InputError, match="AWS does not take"):
-            account.call(each)
-    assert aws.calls == []
-
-
 def test_two_deployments_of_a_name_are_kept_apart(aws: Aws, identity: str) -> None:
     parameter = f"/roadworthy/{current.name}/lock"
     with provider(section(identity)).lock():
@@ -353,7 +340,7 @@ def test_host_keys_come_from_the_console_and_are_kept_with_the_instance(
 ) -> None:
     one = provider(section(identity))
     apply(one)
-    key = Path(f"{identity}.pub").read_text().rsplit(" ", 1)[0]
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'B' * 42}+"
     aws.console = (
         "[ 9.1] cloud-init[500]: ci-info\r\n-----BEGIN SSH HOST KEY KEYS-----\r\n"
         f"ecdsa-sha2-nistp256 {'A' * 80}= root@host\r\n{key} root@host\r\n"
@@ -383,3 +370,69 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(identity: str, aws
     assert "aws ec2 run-instances --region eu-central-1 --cli-input-json" in instance.command
     elsewhere = AwsSection(region="eu-north-1", identity=identity, ssh_from=("192.0.2.0/24",))
     assert all(step.price is None for step in provider(elsewhere).steps())
+
+
+def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mended(
+    aws: Aws, identity: str
+) -> None:
+    wanted = section(identity, notify=("ops@example.org",))
+    apply(provider(wanted))
+    prefix = f"roadworthy-{current.name}/"
+    alarms = client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+    assert {each["AlarmName"] for each in alarms} == {f"{prefix}machine", f"{prefix}cpu"}
+    topics = {each["AlarmActions"][0] for each in alarms}
+    (topic,) = topics
+    told = client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert [each["Endpoint"] for each in told] == ["ops@example.org"]
+    for each in alarms:
+        assert each["Dimensions"] == [{"Name": "InstanceId", "Value": the_instance()["InstanceId"]}]
+    client("cloudwatch").put_metric_alarm(
+        AlarmName=f"{prefix}cpu", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=3,
+        Threshold=99, MetricName="CPUUtilization", Namespace="AWS/EC2", Period=300,
+        Statistic="Average",
+    )  # fmt: skip
+    assert "Threshold" in provider(wanted).observe().differences["aws-alarm-cpu"]
+    assert [step.id for step in apply(provider(wanted))] == ["aws-alarm-cpu"]
+    assert apply(provider(wanted)) == []
+    removed = apply(provider(section(identity, alarms=False)))
+    assert [step.change for step in removed] == ["delete"] * 3
+    assert client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"] == []
+    assert topic not in str(client("sns").list_topics())
+
+
+def test_without_the_library_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, identity: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(OutsideError, match="libraries of aws are missing") as caught:
+        open_provider(Project(), "prod", section(identity), None)
+    assert caught.value.fix == "pip install 'roadworthy[aws]'"
+
+
+def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, identity: str) -> None:
+    asked: set[str] = set()
+
+    def note(operation: str, body: bytes) -> None:
+        asked.add(operation)
+
+    aws.fail = note
+    one = provider(section(identity, notify=("ops@example.org",)))
+    with one.lock():
+        apply(one)
+        one.pin(("ssh-ed25519 AAAA",))
+        client().stop_instances(InstanceIds=[the_instance()["InstanceId"]])
+        larger = provider(section(identity, instance_type="t3.large"))
+        apply(larger)
+        destroy(larger)
+    apply(provider(section(identity, image="ami-0deb1a2deb1a2de01", alarms=False)))
+    destroy(provider(section(identity)))
+    docs = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
+    (policy,) = re.findall(r"```json\n(\{\n  \"Version\".*?)```", docs, re.DOTALL)
+    (statement,) = json.loads(policy)["Statement"]
+    allowed = {action.partition(":")[2] for action in statement["Action"]}
+    assert asked - allowed <= {"GetCallerIdentity"}  # which needs no permission
+    # tags at creation are permissions of their own; the others mend what these runs did not break
+    assert allowed - asked <= {
+        "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
+        "DescribeSubnets",
+    }  # fmt: skip

@@ -122,7 +122,7 @@ def write(folder: Path, text: str) -> Path:
     ("text", "said"),
     [
         ("[deploy.prod]\nhost = 'h'", "deploy.prod.target"),
-        ("[deploy.prod]\ntarget = 'moon'", "it must be ssh"),
+        ("[deploy.prod]\ntarget = 'moon'", "it must be docker, ssh"),
         ("[deploy.prod]\ntarget = 'ssh'", "host"),
         ("[deploy.prod]\ntarget = 'ssh'\nhots = 'h'", "did you mean 'host'"),
         ("[deploy.prod]\ntarget = 'ssh'\nhost = '-oProxyCommand=id'", "deploy.prod.host"),
@@ -158,3 +158,17 @@ def test_an_unknown_deployment_names_the_nearest() -> None:
     assert "production" in str(caught.value.fix)
     with pytest.raises(InputError, match="cannot be the name"):
         section_of(project, "a;rm")
+
+
+def test_the_section_of_containers_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "roadworthy.toml"
+    for line in (
+        'address = "localhost"', "memory_mb = 8", "cpus = 0", 'image = "--privileged"',
+        'network = "-x"', 'proxy_image = ""', 'engine = "buildah"', 'host = "a"', 'name = "A.b"',
+    ):  # fmt: skip
+        file.write_text(f'[deploy.here]\ntarget = "docker"\n{line}\n')
+        with pytest.raises(ProjectError, match=line.split()[0]):
+            load_project(file)
+    file.write_text('[deploy.here]\ntarget = "docker"\naddress = "::1"\ncpus = 0.5\n')
+    section = load_project(file).deploy["here"]
+    assert section.place == "this machine, engine auto"

@@ -143,6 +143,16 @@ def test_a_correlation_that_breaks_with_unchanged_margins_is_found(
         assert broken_pairs(reference, counted(counter, world, 1000).cells) == []
 
 
+def test_a_break_is_told_though_only_refusals_came_since(
+    independent: tuple[World, Reference, RowCounter],
+) -> None:
+    world, reference, counter = independent
+    hours = {DAY * 24: counted(counter, world, 300, Change(factor=1000.0))}
+    hours[DAY * 24 + 30] = Counts.empty(reference.layout.size)
+    hours[DAY * 24 + 30].cells[2] = 5
+    assert "unit_change" in {finding.kind for finding in findings(reference, hours)}
+
+
 def test_a_renamed_level_is_told_from_an_unseen_one(
     independent: tuple[World, Reference, RowCounter],
 ) -> None:

@@ -154,6 +154,19 @@ def test_watching_tells_each_finding_once_when_it_begins(
     assert len(keys) == len(set(keys))
 
 
+def test_a_page_that_cannot_be_left_does_not_stop_the_watch(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["binary"]
+    serve(trained, tmp_path, 3, broken=True)
+    (tmp_path / ".pages").write_text("a file where the folder should be")
+    code, text = run(
+        "monitor", "watch", trained.bundle.path, "--store", tmp_path, "--times", 1, "--json"
+    )
+    assert code == 0
+    assert "unit_change" in text
+
+
 def test_what_is_asked_wrong_is_told_right(bundles: dict[str, Trained], tmp_path: Path) -> None:
     trained = bundles["binary"]
     serve(trained, tmp_path / "counts", 1)

@@ -95,6 +95,7 @@ def accept(
     url: str | None = None,
     expected: str | os.PathLike[str] | None = None,
     reference: Any = None,
+    token: str | None = None,
 ) -> Verdict:
     """Test a bundle.
 
@@ -111,6 +112,7 @@ def accept(
         expected: File of rows with expected predictions; None takes `[gates] expected`, or
             `tests/expected.csv` when it is there.
         reference: Rows like the training table's, to tell new data from.
+        token: What opens that server; None takes `ROADWORTHY_TOKEN` of the environment, if any.
 
     Returns:
         The verdict.
@@ -122,7 +124,7 @@ def accept(
     wanted, contract = project or Project(), bundle.contract
     gates = wanted.gates
     check_rules(contract, wanted.behaviour)
-    subject: Subject = InProcess(bundle) if url is None else OverHttp(url)
+    subject: Subject = InProcess(bundle) if url is None else OverHttp(url, token)
     incoming = None if data is None else read_incoming(data, contract, wanted)
     kept = kept_report(bundle)
     check_gates(gates, contract, _columns(bundle, kept, incoming))

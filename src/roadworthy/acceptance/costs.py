@@ -8,7 +8,7 @@ import numpy as np
 
 from roadworthy.acceptance.subject import InProcess, Subject
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.manifest import FILE_NAME
+from roadworthy.bundle.manifest import to_json
 from roadworthy.evaluate.gates import Check, threshold
 from roadworthy.evaluate.metrics import Estimate
 from roadworthy.project import GatesSection
@@ -35,7 +35,7 @@ def measure_costs(subject: Subject, bundle: Bundle) -> dict[str, Estimate]:
         alone = taken if inside else np.sort(InProcess(bundle).milliseconds(rows * 10))
         found["microseconds_per_row"] = quantile_estimate(alone * 1e3, 0.5)
     size = sum(entry.size for entry in bundle.manifest.files.values())
-    size += (bundle.path / FILE_NAME).stat().st_size
+    size += len(to_json(bundle.manifest))  # a packed bundle has no file of it beside
     found["bundle_mb"] = Estimate(size / 1e6)
     found["age_days"] = Estimate(age_days(bundle.manifest.created))
     return found

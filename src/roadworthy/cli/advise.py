@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from roadworthy.monitor.advice import Action, Situation, Swap
     from roadworthy.monitor.feedback import Outcomes
     from roadworthy.monitor.findings import Finding
+    from roadworthy.monitor.overview import Release
 
 ModelOption = Annotated[
     str | None,
@@ -86,17 +87,34 @@ def document(looked: Looked) -> dict[str, Any]:
     }
 
 
-def look_at(wanted: Project, model: str | None, log: str | None, since: str | None) -> Looked:
-    """Everything that is known of a model in production."""
+def look_at(
+    wanted: Project,
+    model: str | None,
+    log: str | None,
+    since: str | None,
+    *,
+    opened: Bundle | None = None,
+    counted: tuple[Finding, ...] | None = None,
+) -> Looked:
+    """Everything that is known of a model in production.
+
+    Args:
+        wanted: The project.
+        model: Which; None takes the newest bundle.
+        log: Its prediction log; None takes the project's.
+        since: First day of what is recent.
+        opened: The bundle, where it is open already.
+        counted: What the counts say, where it is known already.
+    """
     from roadworthy.monitor.advice import advise as decide
 
-    bundle, outcomes = load_outcomes(wanted, model, log)
+    bundle, outcomes = load_outcomes(wanted, model, log, opened)
     swap, before = _last_swap(wanted, bundle)
     situation, actions = decide(
         bundle,
         outcomes,
         since=None if since is None else parse_day(since),
-        findings=_counted(bundle, wanted),
+        findings=_counted(bundle, wanted) if counted is None else counted,
         swap=swap,
         before=before,
         period=wanted.monitor.period,
@@ -105,14 +123,16 @@ def look_at(wanted: Project, model: str | None, log: str | None, since: str | No
     return Looked(bundle, outcomes, situation, actions)
 
 
-def load_outcomes(wanted: Project, model: str | None, log: str | None) -> tuple[Bundle, Outcomes]:
+def load_outcomes(
+    wanted: Project, model: str | None, log: str | None, opened: Bundle | None = None
+) -> tuple[Bundle, Outcomes]:
     """A model in production with its logged predictions and their labels."""
     from roadworthy.acceptance import resolve
     from roadworthy.monitor.feedback import join as join_labels
     from roadworthy.monitor.feedback import open_labels
     from roadworthy.monitor.predictions import read_predictions
 
-    bundle = resolve(model, wanted)
+    bundle = opened if opened is not None else resolve(model, wanted)
     folder = log or wanted.serve.log_folder
     if folder is None:
         raise InputError(
@@ -152,22 +172,32 @@ def _last_swap(wanted: Project, bundle: Bundle) -> tuple[Swap | None, Bundle | N
     from roadworthy.monitor.advice import Swap
     from roadworthy.registry.fetching import fetch
     from roadworthy.registry.opening import open_registry
-    from roadworthy.registry.references import CHAMPION, Reference
+    from roadworthy.registry.references import Reference
 
     name = bundle.manifest.name
+    entries = releases(wanted, name)
+    if len(entries) < 2 or entries[-1].version != bundle.version:
+        return None, None
+    before = entries[-2].version
+    with open_registry(wanted, create=False) as registry:
+        path = fetch(registry, registry.find(Reference(name, before)))
+    at = entries[-1].at
+    return Swap(bundle.version, before, at), Open(path, trusted_keys=wanted.registry.trusted_keys)
+
+
+def releases(wanted: Project, model: str) -> list[Release]:
+    """When which version became the champion, as the registry knows; none without a registry."""
+    from roadworthy.monitor.overview import Release
+    from roadworthy.registry.opening import open_registry
+    from roadworthy.registry.references import CHAMPION
+
     try:
         with open_registry(wanted, create=False) as registry:
-            entries = [
-                entry
-                for entry in registry.history(name)
-                if entry.action in ("promote", "rollback") and entry.place == CHAMPION
-            ]
-            if len(entries) < 2 or entries[-1].version != bundle.version:
-                return None, None
-            before = entries[-2].version
-            path = fetch(registry, registry.find(Reference(name, before)))
+            history = registry.history(model)
     except InputError:
-        return None, None  # nothing is registered: there is nothing to roll back to
-    at = datetime.fromisoformat(entries[-1].at)
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return Swap(bundle.version, before, at), Open(path, trusted_keys=wanted.registry.trusted_keys)
+        return []  # nothing is registered: there is nothing to roll back to
+    return [
+        Release(parse_day(entry.at), entry.version, entry.action)
+        for entry in history
+        if entry.action in ("promote", "rollback") and entry.place == CHAMPION
+    ]

@@ -180,8 +180,8 @@ target = {target}
 [image]
 # base = "python:3.12-slim"  # a Debian-like image with CPython 3.11 to 3.13; @sha256:... pins it
 # engine = "auto"            # docker, podman, buildah, or none: an OCI layout without a daemon
-# extras = []                # arrow, grpc, jwt, zstd: what the server takes besides JSON and CSV
-# model = "inside"           # mounted: the bundle comes with the container's start
+# extras = []                # arrow, grpc, jwt, zstd: besides JSON and CSV; registry: can fetch
+# model = "inside"           # mounted when the container starts, or fetched from the registry
 # memory_mb = 512            # memory that `image test` gives the container
 # latency_ms = 50.0          # 99th percentile of one row that `image test` allows
 # fail_on = "critical"       # low, medium, high, never: when `image scan` fails
@@ -267,6 +267,10 @@ target = {target}
 # smtp_to = []
 # alarm_state = "alarms.json"  # what is open
 # repeat_hours = 24.0        # after which an open alarm is told again
+# push = ["cloudwatch"]      # azure, google, otlp: where monitor watch sends metrics
+# push_resource = "..."      # Azure's id of the resource, or Google's project
+# push_endpoint = "http://collector:4318"  # or https://REGION.monitoring.azure.com
+# scrape = "http://127.0.0.1:8080/metrics" # the server's counts, sent along
 
 [pipeline]
 # stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,
@@ -307,4 +311,41 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+
+# [deploy.here]              # containers of this machine's engine; also the keys from model to
+# target = "docker"          # start_seconds above
+# engine = "auto"            # docker or podman
+# image = "registry.example/team/churn:1"  # else the one that was pushed, else one is built
+# address = "127.0.0.1"      # that callers use; 0.0.0.0: every address of this machine
+# network = "monitoring"     # that releases join, to call out; else they have none
+# memory_mb = 512
+# cpus = 2.0
+# proxy_image = "docker.io/library/caddy:2"
+# name = "churn-staging"     # what containers are called by, where destinations share an engine
+# [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
+# target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
+# region = "eu-central-1"
+# instance_type = "t3.small"
+# identity = "deploy.key"
+# ssh_from = ["203.0.113.0/24"]  # who may reach SSH
+# allow_from = ["0.0.0.0/0"] # who may reach the public port
+# disk_gb = 20
+# alarms = true              # the cloud watches the machine
+# notify = ["ops@example.org"]
+# profile = "prod"           # of the AWS configuration
+# image = "ami-0123456789abcdef0"  # else the newest Debian 12
+# user = "admin"             # as the image has it
+# subnet = "subnet-0123456789abcdef0"  # else a network is made
+# [deploy.azure]             # pip install 'roadworthy[azure]'
+# target = "azure"
+# region = "westeurope"
+# subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
+# size = "Standard_B2s"
+# encryption_at_host = false # temporary disks too
+# [deploy.google]            # pip install 'roadworthy[gcp]'
+# target = "gcp"
+# zone = "europe-west1-b"
+# project = "my-project"     # else that of the credentials
+# machine_type = "e2-small"
+# service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
 """

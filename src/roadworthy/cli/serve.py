@@ -83,7 +83,10 @@ def serve(
 
 
 def _mounted() -> list[str]:
-    """The bundle where a cloud's hosting puts it: Azure, SageMaker, KServe; else our image's."""
+    """The bundle where a cloud's hosting puts it: Azure, SageMaker, KServe; else our image's.
+
+    The image's may be a reference, too: `ROADWORTHY_MODEL=adult@champion` is fetched.
+    """
     own = os.environ.get("ROADWORTHY_MODEL")
     for folder in (os.environ.get("AZUREML_MODEL_DIR"), "/opt/ml/model", "/mnt/models", own):
         if folder and Path(folder, "manifest.json").is_file():
@@ -91,6 +94,8 @@ def _mounted() -> list[str]:
         archives = [str(file) for file in sorted(Path(folder or "/nowhere").glob("*.rwb*"))]
         if len(archives) == 1:
             return archives
+    if own and not own.startswith(("/", ".")):
+        return [own]
     raise InputError("no bundle is named", fix="roadworthy serve BUNDLE")
 
 

@@ -12,10 +12,18 @@ from roadworthy.deploy._base import Target
 from roadworthy.deploy.cloud.opening import as_host, open_provider
 from roadworthy.deploy.cloud.provider import Machine
 from roadworthy.deploy.cloud.target import CloudTarget
+from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
-from roadworthy.project import CloudSection, Deployment, DeploySection, Project, SshSection
+from roadworthy.project import (
+    CloudSection,
+    Deployment,
+    DeploySection,
+    DockerSection,
+    Project,
+    SshSection,
+)
 from roadworthy.registry import resolve as find
 from roadworthy.registry.opening import user_folder
 
@@ -39,6 +47,9 @@ def open_target(
     if isinstance(section, CloudSection):
         with open_cloud(project, name, section, bundle) as cloud:
             yield cloud
+    elif isinstance(section, DockerSection):
+        with open_docker(project, name, section, bundle) as engine:
+            yield engine
     else:
         with open_host(project, name, section, bundle) as host:
             yield host

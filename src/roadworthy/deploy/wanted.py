@@ -25,6 +25,7 @@ from roadworthy.bundle.container import open_container, pack
 from roadworthy.bundle.keys import read_verifying_key
 from roadworthy.deploy.host.service import BUNDLES, CREDENTIAL, SETTINGS
 from roadworthy.errors import InputError
+from roadworthy.image.settings import settings_text
 from roadworthy.project import DeploySection, Project, ServeSection
 
 _PART = 1 << 18
@@ -248,14 +249,8 @@ def _settings(options: ServeSection, named: dict[str, Any], trusted: tuple[str, 
         .decode()
         for each in trusted
     ]
-    lines = ["[serve]", *(f"{key} = {_toml(value)}" for key, value in sorted(values.items()))]
-    lines += ["[registry]", f"trusted_keys = {_toml(keys)}"]
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _toml(value: Any) -> str:
-    # these values are the same in JSON and in TOML, but for one character
-    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+    told = {"serve": dict(sorted(values.items())), "registry": {"trusted_keys": keys}}
+    return settings_text(told).encode()
 
 
 def _settings_digest(files: list[File], secrets: Content) -> str:

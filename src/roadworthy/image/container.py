@@ -7,7 +7,7 @@ import http.client
 import json
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from roadworthy.errors import CheckFailed, OutsideError
 from roadworthy.image.dockerfile import HEALTH, PORT
 from roadworthy.image.engines.commands import run
 from roadworthy.image.hardening import GRACE_SECONDS, run_options
+from roadworthy.image.secrets import FOLDER
 
 MOUNT = "/opt/ml/model"
 """Where the image expects a model that is not inside: where SageMaker puts it."""
@@ -61,10 +62,12 @@ class Container:
         engine: `docker` or `podman`.
         reference: The image.
         memory_mb: Its memory.
-        model: A bundle's folder to mount where the image expects one; None: it is inside.
-        place: Where the folder is mounted.
+        model: A bundle to mount where the image expects one; None: it is inside.
+        place: The folder that it is mounted at.
         environment: Further variables; nothing secret.
         arguments: What comes after the entry point, in place of the image's own.
+        secrets: Files by their names in the folder of secrets.
+        token: What opens a locked server.
     """
 
     def __init__(
@@ -77,12 +80,15 @@ class Container:
         place: str = MOUNT,
         environment: dict[str, str] | None = None,
         arguments: Sequence[str] = (),
+        secrets: Mapping[str, Path] | None = None,
+        token: str | None = None,
     ) -> None:
         self.engine = engine
         self.reference = reference
-        mounts = []
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        mounts = [_mount(file, f"{FOLDER}/{name}") for name, file in (secrets or {}).items()]
         if model is not None:
-            mounts = [f"--mount=type=bind,src={model.resolve()},dst={place},readonly"]
+            mounts.append(_mount(model, place if model.is_dir() else f"{place}/{model.name}"))
         variables = [f"--env={name}={text}" for name, text in (environment or {}).items()]
         command = ["run", "--detach", f"--publish=127.0.0.1::{PORT}", *run_options(memory_mb)]
         self.id = self._run(*command, *mounts, *variables, reference, *arguments)
@@ -130,7 +136,9 @@ class Container:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         body = None if content is None else json.dumps(content).encode()
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"})
+            connection.request(
+                method, path, body, {"Content-Type": "application/json"} | self._headers
+            )
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -177,3 +185,7 @@ class Container:
 
     def _run(self, *arguments: str) -> str:
         return run([self.engine, *arguments], where=self.reference)
+
+
+def _mount(source: Path, place: str) -> str:
+    return f"--mount=type=bind,src={source.resolve()},dst={place},readonly"

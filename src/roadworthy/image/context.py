@@ -6,7 +6,6 @@ Only what is written here can get into the image; it is the same for every engin
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import shutil
 import tempfile
@@ -17,9 +16,11 @@ import msgspec
 
 from roadworthy.bundle import Bundle
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.image.dockerfile import dockerfile
+from roadworthy.image.dockerfile import HOME, MODEL, dockerfile
 from roadworthy.image.locks import requirements
 from roadworthy.image.sbom import DRAFT, contents
+from roadworthy.image.secrets import mounted
+from roadworthy.image.settings import settings_text
 from roadworthy.image.wheel import own_wheel
 from roadworthy.project import Project, ServeSection
 
@@ -35,14 +36,14 @@ class Context(NamedTuple):
         folder: Where it lies.
         labels: The image's labels.
         epoch: Seconds since 1970 that stand for the time of everything in it.
-        inside: Whether the model is in the image.
+        model: What `ROADWORTHY_MODEL` says in the image; empty when a model is to be mounted.
         base: The base image, as the engine is to find it.
     """
 
     folder: Path
     labels: dict[str, str]
     epoch: int
-    inside: bool
+    model: str
     base: str
 
 
@@ -66,9 +67,8 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
             where=str(bundle.path),
             fix="roadworthy serve it where it may run, or package an estimator of docs/formats.md",
         )
-    options = project.image
-    inside = options.model == "inside"
     labels, epoch = _labels(bundle, project, base), moment(bundle)
+    model = _model(bundle, project)
     _check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,12 +82,12 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
         (draft / "keys" / "README").write_text("Public keys that bundles are verified with.\n")
         (draft / name).write_bytes(wheel)
         (draft / DRAFT).write_bytes(contents(bundle.manifest, base))
-        (draft / "requirements.txt").write_text(requirements(options.extras))
+        (draft / "requirements.txt").write_text(requirements(_extras(project)))
         shutil.copyfile(Path(__file__).parent / "probe.py", draft / "probe.py")
         (draft / "roadworthy.toml").write_text(_settings(project.serve, sorted(keys)))
         (draft / ".dockerignore").write_text(_IGNORED)
-        (draft / "Dockerfile").write_text(dockerfile(base, labels, inside=inside))
-        if inside:
+        (draft / "Dockerfile").write_text(dockerfile(base, labels, model))
+        if model == MODEL:
             _copy(Path(bundle.path), draft / "model")
         _settle(draft, epoch)
         if folder.exists():
@@ -97,7 +97,7 @@ def write_context(bundle: Bundle, project: Project, folder: Path, base: str) -> 
         raise OutsideError(
             f"the build context cannot be written: {error.strerror or error}", where=str(folder)
         ) from None
-    return Context(folder, labels, epoch, inside, base)
+    return Context(folder, labels, epoch, model, base)
 
 
 def moment(bundle: Bundle) -> int:
@@ -108,6 +108,19 @@ def moment(bundle: Bundle) -> int:
             raise InputError("SOURCE_DATE_EPOCH is not a number of seconds", where=told)
         return int(told)
     return int(datetime.datetime.fromisoformat(bundle.manifest.created).timestamp())
+
+
+def _model(bundle: Bundle, project: Project) -> str:
+    """Where the server finds its model: in the image, in the registry, or where it is mounted."""
+    manifest = bundle.manifest
+    fetched = f"{manifest.name}:{manifest.version}"
+    return {"inside": MODEL, "fetched": fetched, "mounted": ""}[project.image.model]
+
+
+def _extras(project: Project) -> tuple[str, ...]:
+    """What is installed besides the server: who fetches needs the registry's libraries."""
+    more = ("registry",) if project.image.model == "fetched" else ()
+    return tuple(dict.fromkeys((*project.image.extras, *more)))
 
 
 def _labels(bundle: Bundle, project: Project, base: str) -> dict[str, str]:
@@ -167,18 +180,10 @@ def _settings(serve: ServeSection, keys: list[str]) -> str:
         if field.name not in _HERE
         and (value := getattr(serve, field.name)) != getattr(usual, field.name)
     }
-    lines = ["# What this image serves with. Environment variables ROADWORTHY_SERVE_* come first."]
-    if changed:
-        # a JSON text, number, truth value or list of them is TOML as well
-        lines += ["[serve]", *(f"{key} = {_toml(value)}" for key, value in changed.items())]
-    if keys:
-        trusted = [f"/opt/roadworthy/keys/{name}" for name in keys]
-        lines += ["[registry]", f"trusted_keys = {_toml(trusted)}"]
-    return "\n".join([*lines, ""])
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    changed |= mounted(serve)
+    trusted = [f"{HOME}/keys/{name}" for name in keys]
+    told = settings_text({"serve": changed, "registry": {"trusted_keys": trusted} if keys else {}})
+    return f"# What this image serves with. Variables ROADWORTHY_SECTION_KEY come first.\n{told}"
 
 
 def _copy(source: Path, target: Path) -> None:

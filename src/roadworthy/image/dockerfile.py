@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "PYTHONPATH": f"{HOME}/site",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
+    "XDG_CACHE_HOME": "/tmp",
     "ROADWORTHY_SERVE_HOST": "0.0.0.0",
 }
 UNUSED = (
@@ -46,20 +47,29 @@ STEPS = (
 )
 
 
-def dockerfile(base: str, labels: Mapping[str, str], *, inside: bool) -> str:
+def environment_of(model: str) -> dict[str, str]:
+    """The image's variables.
+
+    Args:
+        model: A folder in the image, a reference of the registry, or empty.
+    """
+    return ENVIRONMENT | ({"ROADWORTHY_MODEL": model} if model else {})
+
+
+def dockerfile(base: str, labels: Mapping[str, str], model: str) -> str:
     """The text of a Dockerfile, for the folder that `write_context` makes.
 
     Args:
         base: The base image, best with its digest.
         labels: The image's labels.
-        inside: Whether the model is in the image.
+        model: What `ROADWORTHY_MODEL` says: `MODEL` when it is in the image; empty for nothing.
     """
-    environment = ENVIRONMENT | ({"ROADWORTHY_MODEL": MODEL} if inside else {})
+    environment = environment_of(model)
     steps = " \\\n && ".join(STEPS)
     pairs = " \\\n      ".join(f"{key}={json.dumps(text)}" for key, text in sorted(labels.items()))
     variables = " \\\n    ".join(f"{key}={text}" for key, text in environment.items())
     health = " ".join(f"--{key}={seconds}s" for key, seconds in HEALTH_SECONDS.items())
-    model = "COPY model model\n" if inside else ""
+    inside = "COPY model model\n" if model == MODEL else ""
     return f"""\
 # Written by `roadworthy image build`; yours to read, keep and change.
 # Build it again with `docker build .` (or podman, or buildah) in this folder.
@@ -81,7 +91,7 @@ COPY --from=install /install/site site
 COPY --from=install /install/sbom.cdx.json ./
 COPY probe.py roadworthy.toml ./
 COPY keys keys
-{model}ENV {variables}
+{inside}ENV {variables}
 LABEL {pairs}
 USER {USER}:{USER}
 EXPOSE {PORT}

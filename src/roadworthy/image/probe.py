@@ -15,13 +15,23 @@ def main() -> int:
     told = (os.environ.get(name) for name in ("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"))
     port = int(next(filter(None, told), None) or os.environ.get("ROADWORTHY_SERVE_PORT", "8080"))
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=4) as connection:
+        with _connect(port) as connection:
             if os.environ.get("ROADWORTHY_PROBE_TLS"):
                 trusting = ssl._create_unverified_context()
                 return _ask(trusting.wrap_socket(connection, server_hostname="localhost"))
             return _ask(connection)
     except OSError:
         return 1
+
+
+def _connect(port: int) -> socket.socket:
+    place = os.environ.get("ROADWORTHY_PROBE_SOCKET")
+    if place is None:
+        return socket.create_connection(("127.0.0.1", port), timeout=4)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(4)
+    connection.connect(place)
+    return connection
 
 
 def _ask(connection: socket.socket) -> int:

@@ -23,6 +23,7 @@ from roadworthy.evaluate.metrics import Estimate
 from roadworthy.evaluate.verdict import Verdict
 from roadworthy.image.container import Container
 from roadworthy.image.hardening import GRACE_SECONDS
+from roadworthy.image.secrets import test_secrets
 from roadworthy.project import Project
 from roadworthy.project.gates import parse_rule
 
@@ -48,11 +49,18 @@ def test_image(
         The verdict: that of the bundle's tests against the container, and the container's own.
 
     Raises:
+        InputError: The server speaks TLS.
         OutsideError: The engine has no such image, or does not answer.
     """
     options = project.image
-    mounted = Path(bundle.path) if options.model == "mounted" else None
-    with Container(engine, reference, options.memory_mb, mounted) as container:
+    mounted = None if options.model == "inside" else Path(bundle.path)
+    with (
+        test_secrets(project.serve) as secrets,
+        Container(
+            engine, reference, options.memory_mb, mounted, environment=secrets.variables,
+            secrets=secrets.files, token=secrets.token,
+        ) as container,
+    ):  # fmt: skip
         try:
             waited = container.wait_ready()
         except CheckFailed as error:
@@ -62,13 +70,13 @@ def test_image(
         found = container.look()
         checks += restriction_checks(found)
         checks.append(_said("image.health", "healthy", container.is_healthy(), "its health check"))
-        verdict = accept(bundle, None, project, url=container.url)
+        verdict = accept(bundle, None, project, url=container.url, token=secrets.token)
         latency = verdict.costs.get("latency_p99_ms")
         checks.append(_bound("image.latency_p99_ms", options.latency_ms, latency))
         checks += dialect_checks(container, bundle, project)
         memory = Estimate(container.look()["memory_kb"] / 1024)
         checks.append(_bound("image.memory_mb", options.memory_mb, memory))
-        checks += _life_checks(container, bundle)
+        checks += _life_checks(container, bundle, secrets.token)
     checks = [*checks, *verdict.checks]
     outcome = overall(checks, verdict.undecided)
     return msgspec.structs.replace(
@@ -114,8 +122,8 @@ def dialect_checks(container: Container, bundle: Bundle, project: Project) -> It
         yield _said(f"image.dialect.{name}", "same answer", held, reason)
 
 
-def _life_checks(container: Container, bundle: Bundle) -> Iterator[Check]:
-    status, code = _stop_under_way(container, bundle)
+def _life_checks(container: Container, bundle: Bundle, token: str | None) -> Iterator[Check]:
+    status, code = _stop_under_way(container, bundle, token)
     held = status == 200 and code == 0
     shown = f"the request under way was answered with {status}, and it ended with code {code}"
     yield _said("image.drain", f"within {GRACE_SECONDS} s of SIGTERM", held, shown)
@@ -128,12 +136,16 @@ def _life_checks(container: Container, bundle: Bundle) -> Iterator[Check]:
     yield _said("image.restart", "answers again", held, shown)
 
 
-def _stop_under_way(container: Container, bundle: Bundle) -> tuple[int | None, int]:
+def _stop_under_way(
+    container: Container, bundle: Bundle, token: str | None
+) -> tuple[int | None, int]:
     """Stop the container while half a request is there; the answer's status and the exit code."""
     body = json.dumps(bundle.contract.example()).encode()
     head = (
         f"POST /predict HTTP/1.1\r\nHost: {container.port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        + (f"Authorization: Bearer {token}\r\n" if token else "")
+        + "\r\n"
     ).encode()
     codes: list[int] = []
     status = None

@@ -42,7 +42,7 @@ def compared(history: History, against: str) -> History | None:
     newest = max(history.complete_days() or history.days, default=None)
     if newest is None:
         return None
-    chosen = [day for day in _chosen(against, newest) if day in days and days[day][0]]
+    chosen = [day for day in days_against(against, newest) if day in days and days[day][0]]
     if len(chosen) < _LEAST.get(against, 1):
         return None
     total: Cells = np.sum([days[day] for day in chosen], axis=0)
@@ -87,7 +87,8 @@ def lagged(days: NDArray[np.int64], measured: Measured, against: str) -> Measure
     return Measured(measured.measures, values, variances)
 
 
-def _chosen(against: str, newest: int) -> Iterable[int]:
+def days_against(against: str, newest: int) -> Iterable[int]:
+    """The days since 1970 that the newest one is compared with; not for `training`."""
     if against in _LAGS:
         return [newest - lag for lag in _LAGS[against]]
     first, last = read_dates(against)

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from roadworthy.contract import Contract
 from roadworthy.evaluate.shift import row_matrix, telling_columns, told_apart
@@ -101,10 +102,23 @@ def tell_apart(
     reference, new = _thinned(reference, _MOST_OLD, random), _thinned(new, _MOST_NEW, random)
     old, other = (row_matrix(each.frame, contract).to_numpy() for each in (reference, new))
     both, which = np.vstack([old, other]), np.repeat([0, 1], [len(old), len(other)])
+    with threadpool_limits(1):  # trees so small: threads that wait for each other take far longer
+        return _judged(reference, new, both, which, contract, random, seed)
+
+
+def _judged(
+    reference: Sample,
+    new: Sample,
+    both: Floats,
+    which: Days,
+    contract: Contract,
+    random: np.random.Generator,
+    seed: int,
+) -> Told:
     area = told_apart(both, which, seed)
     if area < MIN_AREA:
         return Told(area, area, 1.0, 0, {})
-    placebos, freedom, days = _placebos(reference, new, old, both, random)
+    placebos, freedom, days = _placebos(reference, new, both, random)
     areas = [told_apart(rows, kinds, seed) for rows, kinds in placebos]
     p_value = _p_value(area, np.array(areas), freedom)
     telling = telling_columns(both, which, contract, random, seed) if p_value < LEVEL else {}
@@ -159,9 +173,10 @@ _Placebo = tuple[Floats, Days]
 
 
 def _placebos(
-    reference: Sample, new: Sample, old: Floats, both: Floats, random: np.random.Generator
+    reference: Sample, new: Sample, both: Floats, random: np.random.Generator
 ) -> tuple[list[_Placebo], int, int]:
     """Rows with kinds that mean nothing, the degrees of freedom of their areas, and the days."""
+    old = both[: reference.frame.height]
     if reference.days is not None and new.days is not None:
         usual, wanted = np.unique(reference.days), np.unique(new.days)
         usual = usual[~np.isin(usual, wanted)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,9 @@ from roadworthy.bundle import Bundle
 from roadworthy.errors import InputError
 from roadworthy.monitor.advice import Situation
 from roadworthy.monitor.alarms.cloudwatch import NAMESPACE
+from roadworthy.monitor.findings import Finding
 
-_HELP = {
+HELP = {
     "roadworthy_findings": "Findings of monitoring.",
     "roadworthy_quality": "Realised quality.",
     "roadworthy_quality_estimated": "Quality estimated without labels; blind to concept drift.",
@@ -32,21 +33,46 @@ _HELP = {
     "roadworthy_model_age_days": "Days since the model was made.",
     "roadworthy_certificate_days": "Days until a certificate ends.",
     "roadworthy_disk_used_share": "Share of the disk of the prediction log that is used.",
+    "roadworthy_up": "Whether the server answers.",
+    "roadworthy_requests_total": "Answers since the last look.",
+    "roadworthy_errors_total": "Answers with 5xx since the last look.",
+    "roadworthy_log_dropped_total": "Rows that the prediction log lost since the last look.",
+    "roadworthy_request_duration_seconds": "Mean duration of answers since the last look.",
 }
+_ROLLED_UP = {
+    "roadworthy_findings": (("model", "kind"),),
+    "roadworthy_certificate_days": (("model",),),
+}
+"""Fewer dimensions under which alarms look for a metric, where a place knows exact ones only."""
 
 
 class Sample(NamedTuple):
-    """One value of a metric."""
+    """One value of a metric.
+
+    Attributes:
+        name: The metric.
+        labels: Its dimensions.
+        value: The value; of a distribution the mean.
+        counts: Of a distribution: values, and how often each came.
+    """
 
     name: str
     labels: Mapping[str, str]
     value: float
+    counts: tuple[tuple[float, int], ...] = ()
+
+
+def dimension_sets(sample: Sample) -> list[tuple[str, ...]]:
+    """The sets of dimensions under which a sample is told."""
+    rolled = _ROLLED_UP.get(sample.name, ())
+    return [tuple(sample.labels), *(keys for keys in rolled if set(keys) < set(sample.labels))]
 
 
 def samples(
     bundle: Bundle,
     situation: Situation | None = None,
     *,
+    findings: Sequence[Finding] | None = None,
     certificate: str | None = None,
     folder: str | None = None,
     now: float | None = None,
@@ -56,6 +82,7 @@ def samples(
     Args:
         bundle: The model in production.
         situation: What is known of its predictions, if they are logged.
+        findings: All findings; None takes the situation's.
         certificate: A PEM file to tell the end of.
         folder: The prediction log's folder, to tell its disk of.
         now: Seconds since 1970.
@@ -69,24 +96,29 @@ def samples(
     found = [Sample("roadworthy_model_age_days", model, max(0.0, moment - created) / 86400)]
     if certificate is not None:
         days = (_ends(Path(certificate)) - moment) / 86400
-        found.append(Sample("roadworthy_certificate_days", {"file": certificate}, days))
+        found.append(Sample("roadworthy_certificate_days", model | {"file": certificate}, days))
     if folder is not None and Path(folder).is_dir():
         usage = shutil.disk_usage(folder)
         share = 1.0 - usage.free / usage.total
         found.append(Sample("roadworthy_disk_used_share", {"folder": folder}, share))
+    told = findings if findings is not None else () if situation is None else situation.findings
+    found += _of_findings(told, model)
     if situation is not None:
         found += _of_situation(situation, model)
     return found
 
 
-def _of_situation(situation: Situation, model: dict[str, str]) -> Iterator[Sample]:
+def _of_findings(findings: Sequence[Finding], model: dict[str, str]) -> Iterator[Sample]:
     counts: dict[tuple[str, str, str], int] = {}
-    for finding in situation.findings:
+    for finding in findings:
         key = finding.kind, finding.severity, finding.subject
         counts[key] = counts.get(key, 0) + 1
     for (kind, severity, subject), count in sorted(counts.items()):
         labels = model | {"kind": kind, "severity": severity, "subject": subject}
         yield Sample("roadworthy_findings", labels, count)
+
+
+def _of_situation(situation: Situation, model: dict[str, str]) -> Iterator[Sample]:
     if situation.quality is not None:
         for metric, estimate in situation.quality.metrics.items():
             for part in ("value", "low", "high"):
@@ -129,9 +161,9 @@ class _Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-        for name, labels, value in self.found:
+        for name, labels, value, _ in self.found:
             keys = list(labels)
-            family = families.setdefault(name, GaugeMetricFamily(name, _HELP[name], labels=keys))
+            family = families.setdefault(name, GaugeMetricFamily(name, HELP[name], labels=keys))
             family.add_metric([labels[key] for key in keys], value)
         yield from families.values()
 
@@ -140,13 +172,14 @@ def to_embedded(found: list[Sample], now: float | None = None) -> bytes:
     """CloudWatch's embedded metric format: a line of JSON a sample."""
     moment = int((time.time() if now is None else now) * 1000)
     lines = []
-    for name, labels, value in found:
+    for sample in found:
+        name, labels, value, _ = sample
         about = {
             "Timestamp": moment,
             "CloudWatchMetrics": [
                 {
                     "Namespace": NAMESPACE,
-                    "Dimensions": [list(labels)],
+                    "Dimensions": [list(keys) for keys in dimension_sets(sample)],
                     "Metrics": [{"Name": name}],
                 }
             ],

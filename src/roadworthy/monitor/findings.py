@@ -16,7 +16,7 @@ Kind = Literal[
     # the service
     "traffic", "errors", "latency", "store", "stale_model",
     # what the model is worth
-    "quality_drop", "estimated_drop", "concept_drift", "calibration",
+    "quality_drop", "estimated_drop", "concept_drift", "calibration", "labels",
 ]  # fmt: skip
 """Every kind of finding there is."""
 KINDS: tuple[Kind, ...] = get_args(Kind)

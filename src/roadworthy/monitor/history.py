@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.observe.counts import Cells, Counts
 from roadworthy.observe.reference import Reference
-from roadworthy.observe.store import HOUR, WindowStore
+from roadworthy.observe.store import DAY_SUFFIX, HOUR, SUFFIX, WindowStore, hour_of
 
 HOURS = 24
 
@@ -44,10 +45,11 @@ class History:
 
         Args:
             rows: Rows that are enough.
-            hours: Hours to look back from the newest one, at most.
+            hours: Hours to look back from the newest one with rows, at most.
         """
         found: tuple[Counts, int] | None = None
-        last = max(self.hours, default=0)
+        answered = [hour for hour, counts in self.hours.items() if counts.cells[0]]
+        last = max(answered or self.hours, default=0)
         for hour in sorted(self.hours, reverse=True):
             if hour <= last - hours:
                 break
@@ -99,6 +101,33 @@ def read_history(
             hours[window.hour] = counts if known is None else known.merged(counts)
     ordered = dict(sorted(hours.items()))
     return History(reference, ordered, present, damaged + len(store.damaged), days)
+
+
+class VersionSpan(NamedTuple):
+    """When a version was served.
+
+    Attributes:
+        version: Its first twelve letters.
+        first: The first day since 1970;
+        last: and the last.
+    """
+
+    version: str
+    first: int
+    last: int
+
+
+def version_spans(store: WindowStore, model: str) -> tuple[VersionSpan, ...]:
+    """When each version of a model was served, by the first day."""
+    found = []
+    for folder in store.folder.glob(f"{model}/*"):
+        hours = [
+            hour_of(file) for file in folder.glob("*-*") if file.suffix in (SUFFIX, DAY_SUFFIX)
+        ]
+        known = [hour // HOURS for hour in hours if hour >= 0]
+        if known:
+            found.append(VersionSpan(folder.name, min(known), max(known)))
+    return tuple(sorted(found, key=lambda span: (span.first, span.last, span.version)))
 
 
 def reference_days(reference: Reference) -> dict[int, Cells]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from roadworthy.contract import Contract
 from roadworthy.errors import RowsError
-from roadworthy.serve.prediction_log import Logged, read
+from roadworthy.serve.prediction_log import Logged, read_newest
 from roadworthy.table.conform import conform
 
 Floats = NDArray[np.float64]
@@ -79,10 +78,10 @@ def read_predictions(
     Raises:
         InputError: There is no log, or it cannot be read.
     """
-    wanted = (
-        entry for entry in read(log) if since <= entry.time < until and model in (None, entry.model)
+    entries = read_newest(
+        log, most, lambda entry: entry.time < until and model in (None, entry.model), since
     )
-    return predictions_of(heapq.nlargest(most, wanted, key=lambda entry: entry.time), contract)
+    return predictions_of(entries, contract)
 
 
 def predictions_of(entries: Iterable[Logged], contract: Contract) -> Predictions:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Shape = Literal["number", "level", "count", "none"]
-LATENCIES = 15
-"""Durations are counted in as many buckets as the server's histogram has."""
+LATENCY_BOUNDS = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+)  # fmt: skip
+"""Seconds between the buckets that durations are counted in."""
+LATENCIES = len(LATENCY_BOUNDS) + 1
 SERVICE = ("rows", "scored", "refused", "failed")
 GROUPS = 5
 """Groups of a column for pairs: four of about equal weight, and one of blanks."""

@@ -88,6 +88,10 @@ class WindowStore:
         suffix = DAY_SUFFIX if writer == DAY_WRITER else SUFFIX
         return self.folder / model / version[:12] / f"{hour}-{writer}{suffix}"
 
+    def page(self, model: str) -> Path:
+        """Where the page lies that says what is known of a model; monitoring writes it."""
+        return self.folder / ".pages" / f"{model}.html"
+
     def write(self, window: Window) -> None:
         """Put a window in its place, or in that of its predecessor; OSError when it cannot be."""
         place = self.path(window.model, window.version, window.hour, window.writer)

@@ -13,6 +13,8 @@ from roadworthy.project.deploy import DeploySection, SshSection
 from roadworthy.project.deploy_aws import AwsSection
 from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_docker import DockerSection
+from roadworthy.project.deploy_gcp import GcpSection
 from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
@@ -40,6 +42,8 @@ __all__ = [
     "DecisionOptions",
     "DeploySection",
     "Deployment",
+    "DockerSection",
+    "GcpSection",
     "GuardSection",
     "GatesSection",
     "ImageSection",

@@ -9,7 +9,6 @@ from roadworthy.project.deploy_cloud import CloudSection
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-_DATABASE = re.compile(r"db\.[a-z0-9]+\.[a-z0-9]+")
 
 
 class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="aws"):
@@ -24,8 +23,6 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         image: AMI; None: the newest Debian 12 of Debian's own account.
         user: Who logs in by SSH, as the image has it.
         subnet: A public subnet of your own; None: a network is made.
-        registry: Whether a bucket for the registry is made.
-        database: Class of a PostgreSQL instance for the registry, like `db.t4g.micro`; None: none.
     """
 
     region: str
@@ -34,8 +31,6 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     image: str | None = None
     user: str = "admin"
     subnet: str | None = None
-    registry: bool = False
-    database: str | None = None
 
     @property
     def place(self) -> str:
@@ -46,7 +41,6 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         """What values are allowed, for messages."""
         image = self.image is None or bool(re.fullmatch(r"ami-[0-9a-f]{8,17}", self.image))
         subnet = self.subnet is None or bool(re.fullmatch(r"subnet-[0-9a-f]{8,17}", self.subnet))
-        database = self.database is None or bool(_DATABASE.fullmatch(self.database))
         user = bool(re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", self.user))
         return [
             *super().ranges(),
@@ -55,10 +49,4 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
             Range(image, "image", "the id of an AMI, ami-…"),
             Range(user, "user", "the name of a user"),
             Range(subnet, "subnet", "the id of a subnet, subnet-…"),
-            Range(database, "database", "a class of RDS instances like db.t4g.micro"),
-            Range(
-                self.database is None or self.subnet is None,
-                "database",
-                "left out when subnet is given: a database needs subnets in two zones",
-            ),
         ]

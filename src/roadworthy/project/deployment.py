@@ -5,5 +5,7 @@ from __future__ import annotations
 from roadworthy.project.deploy import SshSection
 from roadworthy.project.deploy_aws import AwsSection
 from roadworthy.project.deploy_azure import AzureSection
+from roadworthy.project.deploy_docker import DockerSection
+from roadworthy.project.deploy_gcp import GcpSection
 
-Deployment = SshSection | AwsSection | AzureSection
+Deployment = SshSection | DockerSection | AwsSection | AzureSection | GcpSection

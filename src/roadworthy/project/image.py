@@ -9,7 +9,7 @@ import msgspec
 from roadworthy.project._range import Range
 
 Engine = Literal["auto", "docker", "podman", "buildah", "none"]
-Extra = Literal["arrow", "grpc", "jwt", "zstd"]
+Extra = Literal["arrow", "grpc", "jwt", "registry", "zstd"]
 
 
 class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,8 +18,8 @@ class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         base: A Debian-like image with CPython and pip; give a digest to pin it.
         engine: What builds; `auto` takes the first of docker, podman and buildah that answers.
-        extras: What the server takes besides JSON and CSV.
-        model: `inside` the image, or `mounted` when it starts.
+        extras: What the server takes besides JSON and CSV; `registry`: it can fetch its model.
+        model: `inside` the image, `mounted` when it starts, or `fetched` from the registry then.
         memory_mb: Memory that `image test` gives the container.
         latency_ms: The 99th percentile of one row that `image test` allows.
         fail_on: The least severity with which `image scan` fails.
@@ -30,7 +30,7 @@ class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     base: str = "python:3.12-slim"
     engine: Engine = "auto"
     extras: tuple[Extra, ...] = ()
-    model: Literal["inside", "mounted"] = "inside"
+    model: Literal["inside", "mounted", "fetched"] = "inside"
     memory_mb: int = 512
     latency_ms: float = 50.0
     fail_on: Literal["low", "medium", "high", "critical", "never"] = "critical"

@@ -105,11 +105,12 @@ def parse_duration(value: str | float, key: str = "budget") -> float:
         InputError: The text is not a duration above zero.
     """
     seconds = 0.0
-    if isinstance(value, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-        seconds = float(value)
-    elif re.fullmatch(r"(\d+(\.\d+)?[hms])+", value.strip().lower()):
+    text = str(value).strip().lower()
+    if isinstance(value, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text if isinstance(value, str) else value)
+    elif re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
         unit = {"h": 3600.0, "m": 60.0, "s": 1.0}
-        for amount, _, letter in re.findall(r"(\d+(\.\d+)?)([hms])", value.lower()):
+        for amount, _, letter in re.findall(r"(\d+(\.\d+)?)([hms])", text):
             seconds += float(amount) * unit[letter]
     if not 0 < seconds < float("inf"):
         raise InputError(

@@ -13,6 +13,7 @@ AlarmName = Literal[
     "down", "errors", "latency", "no_traffic", "log_lost", "data", "drift", "quality",
     "stale_model", "certificate", "cpu", "memory", "disk",
 ]  # fmt: skip
+PushName = Literal["cloudwatch", "azure", "google", "otlp"]
 AlarmSeverity = Literal["page", "ticket", "info"]
 
 
@@ -111,6 +112,11 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
         smtp_to: Receivers.
         alarm_state: File that remembers what is open, so that nothing is told twice.
         repeat_hours: After which an open alarm is told again.
+        push: Clouds or collectors that `monitor watch` sends metrics to after each look.
+        push_resource: Azure's id of the resource that they are about, or Google's project.
+        push_endpoint: Address of a collector, or of Azure in its region; else the cloud's own.
+        scrape: The server's `/metrics`, whose counts are sent along to CloudWatch and Azure; a key
+            that it needs comes from `ROADWORTHY_API_KEY`.
     """
 
     labels: str = "sqlite:///labels.db"
@@ -130,6 +136,10 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
     smtp_to: tuple[str, ...] = ()
     alarm_state: str = "alarms.json"
     repeat_hours: float = 24.0
+    push: tuple[PushName, ...] = ()
+    push_resource: str | None = None
+    push_endpoint: str | None = None
+    scrape: str | None = None
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -162,7 +172,13 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
             Range(self.smtp is None or self.smtp.rpartition(":")[2].isdigit(), "smtp", "HOST:PORT"),
             Range(self.smtp is None or bool(self.smtp_to), "smtp_to", "given together with smtp"),
             Range(0 < self.repeat_hours <= 8760, "repeat_hours", "above 0 and at most 8760"),
+            Range(_is_address(self.push_endpoint), "push_endpoint", "http://… or https://…"),
+            Range(_is_address(self.scrape), "scrape", "http://… or https://…"),
         ]
+
+
+def _is_address(text: str | None) -> bool:
+    return text is None or text.startswith(("http://", "https://"))
 
 
 class MonitorSection(QualityKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wan
 from roadworthy.serve.messages import JSON, Answer, Request, Response
 from roadworthy.serve.metrics import ServerMetrics
 from roadworthy.serve.models import Model, Opener, PathPlace, load_model, read_again
+from roadworthy.serve.monitoring import monitoring_part
 from roadworthy.serve.openapi import openapi
 from roadworthy.serve.orders import Orders, Served
 from roadworthy.serve.pages import dashboard_page, docs_page
@@ -137,6 +138,7 @@ class App:
             f"{root}/contract": constant(contract),
             f"{root}/openapi.json": constant(description),
             f"{root}/docs": Route("GET", lambda _: _page(docs)),
+            f"{root}/monitoring": Route("GET", partial(self._monitoring, name), "metrics"),
             f"{root}/shadow": Route("GET", partial(_verdict, model)),
         }
         if root:
@@ -318,6 +320,9 @@ class App:
         if self.feedback is None:
             raise RequestProblem(404, "this server keeps no labels: set [serve] feedback_folder")
         return self.feedback.answer(request)
+
+    def _monitoring(self, model: str, request: Request) -> Response:
+        return monitoring_part(self.counting.store if self.counting else None, model, request)
 
     def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render(), CONTENT_TYPE_LATEST)

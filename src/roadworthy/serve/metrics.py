@@ -24,6 +24,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from roadworthy.observe.layout import LATENCY_BOUNDS
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN
 from roadworthy.serve.models import Model
 from roadworthy.serve.prediction_log.journal import PredictionLog
@@ -32,23 +33,20 @@ from roadworthy.serve.predictions import Predictor
 SEPARATOR = "\x1f"
 _PREDICTING = ("predict", "invocations", "infer", "score")
 """How the addresses end at which rows are predicted."""
-BUCKETS = (
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-)  # fmt: skip
 
 
 class ModelTally(msgspec.Struct):
     """What one worker counted for one model.
 
     Attributes:
-        buckets: Answered requests by duration, one more than `BUCKETS`.
+        buckets: Answered requests by duration, one more than `LATENCY_BOUNDS`.
         seconds: Their total duration.
         rows: Rows answered.
         classes: Predictions by class name.
         notes: Note and column -> cells.
     """
 
-    buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
     seconds: float = 0.0
     rows: int = 0
     classes: dict[str, int] = {}
@@ -130,7 +128,7 @@ class ServerMetrics:
     def observe(self, model: str, seconds: float) -> None:
         """Count one answered request by its duration."""
         tally = self._kept[model]
-        tally.buckets[bisect_left(BUCKETS, seconds)] += 1
+        tally.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         tally.seconds += seconds
 
     def count(self, model: str, route: str, code: int) -> None:
@@ -300,7 +298,9 @@ class _Exposition(Collector):
         )
         for name, tally in self.tally.models.items():
             total, buckets = 0, []
-            for limit, count in zip((*map(str, BUCKETS), "+Inf"), tally.buckets, strict=True):
+            for limit, count in zip(
+                (*map(str, LATENCY_BOUNDS), "+Inf"), tally.buckets, strict=True
+            ):
                 total += count
                 buckets.append((limit, total))
             histogram.add_metric([name], buckets, tally.seconds)

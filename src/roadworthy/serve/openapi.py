@@ -48,6 +48,11 @@ def openapi(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
             "/feedback": {"post": _FEEDBACK},
             "/openapi.json": {"get": _plain("openapi", "This document.", "application/json")},
             "/docs": {"get": _plain("docs", "A page to try predictions.", "text/html")},
+            "/monitoring": {
+                "get": _plain(
+                    "monitoring", "What monitoring wrote of the model.", "text/html", 204, 304
+                )
+            },
             "/": {"get": _plain("live", "A page of live traffic.", "text/html")},
             **dialect_paths(manifest.name, list(contract.names), options.dialects),
         },
@@ -192,9 +197,10 @@ def _interval(level: float) -> dict[str, Any]:
     }
 
 
-def _plain(name: str, summary: str, media: str) -> dict[str, Any]:
+def _plain(name: str, summary: str, media: str, *empty: int) -> dict[str, Any]:
     answer = {"description": summary, "content": {media: {}}}
-    responses = {"200": answer, **refusals(401, 403, 429)}
+    without = {str(status): {"description": "Nothing, or nothing new."} for status in empty}
+    responses = {"200": answer, **without, **refusals(401, 403, 429)}
     return {"operationId": name, "summary": summary, "responses": responses}
 
 

@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from roadworthy.serve.metrics import BUCKETS, SEPARATOR, Tally
+from roadworthy.observe.layout import LATENCY_BOUNDS
+from roadworthy.serve.metrics import SEPARATOR, Tally
 
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
@@ -48,7 +49,7 @@ def metrics_of(tally: Tally, began: int, now: int) -> list[Metric]:
         durations.append(
             HistogramDataPoint(
                 {"model": name}, began, now, sum(one.buckets), one.seconds, one.buckets,
-                BUCKETS, *extremes,
+                LATENCY_BOUNDS, *extremes,
             )
         )  # fmt: skip
     about = "Duration of answered predictions, from the whole request to the answer."

@@ -56,6 +56,7 @@ class Arm:
         calls: Method and path of what changed something, in order.
         fail: Called with method and path; says what is to go wrong.
         console: What the console of every machine shows.
+        listed_late: What lists of every group still show, although it is gone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,6 +66,7 @@ class Arm:
         self.refused: list[str] = []
         self.fail: Callable[[str, str], Fault | None] = lambda method, path: None
         self.console = ""
+        self.listed_late: list[dict[str, Any]] = []
         self.guard = threading.Lock()
         door = self
 
@@ -129,6 +131,8 @@ class Arm:
         if path == "/console":
             if asked.headers.get("Authorization"):
                 raise Refusal(400, "InvalidAuthenticationInfo", "a token is not for this address")
+            if not self.console:
+                raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
             return 200, self.console, {}
         if path.startswith("/operations/"):
             return self._operation(path)
@@ -162,7 +166,7 @@ class Arm:
         if group[0] not in self.things and not (method == "PUT" and key == group[0]):
             raise Refusal(404, "ResourceGroupNotFound", f"{group[0]} could not be found.")
         if key.endswith("/resources") and method == "GET":
-            return 200, {"value": self._inside(group[0])}, {}
+            return 200, {"value": self._inside(group[0]) + self.listed_late}, {}
         if key.endswith(_TAGS):
             return self._tags(key.removesuffix(_TAGS), body)
         if method == "PUT":

@@ -17,6 +17,7 @@ from roadworthy.deploy.azure.provider import AzureProvider, open_azure
 from roadworthy.deploy.azure.resource import Naming
 from roadworthy.deploy.azure.wanted import machine_of
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, PART
+from roadworthy.deploy.deploying import plan_destroy, status
 from roadworthy.deploy.plan import Step, redone
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import AzureSection, Project
@@ -158,6 +159,7 @@ def test_destroy_takes_what_carries_the_tag_and_leaves_what_others_put_there(
     foreign = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/theirs"
     arm.things[foreign.lower()] = {"id": foreign, "name": "theirs", "properties": {},
                                    "type": "Microsoft.Storage/storageAccounts"}  # fmt: skip
+    gone = f"{GROUP}/providers/Microsoft.Network/publicIPAddresses/gone"
     others = [key for key in arm.things if "roadworthy-other" in key]
     steps = destroy(provider(arm, section(identity)))
     assert len(steps) == len(PARTS)
@@ -166,6 +168,11 @@ def test_destroy_takes_what_carries_the_tag_and_leaves_what_others_put_there(
     with pytest.raises(InputError, match="was not made by Roadworthy"):
         destroy(provider(arm, section(identity)))
     del arm.things[foreign.lower()], arm.things[GROUP.lower()]
+    apply(provider(arm, section(identity)))
+    arm.listed_late = [{"id": gone, "name": "gone", "type": "Microsoft.Network/publicIPAddresses"}]
+    destroy(provider(arm, section(identity)))  # lists still show what has just gone
+    assert GROUP.lower() not in arm.things
+    arm.listed_late = []
     assert destroy(provider(arm, section(identity))) != []  # the group that the lock made
     assert GROUP.lower() not in arm.things
 
@@ -175,7 +182,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(arm: Arm, identity: str) ->
     firewall = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/roadworthy-prod".lower()
     rules = arm.things[firewall]["properties"]["securityRules"]
     rules.append({"name": "postgres", "properties": {}})
-    rules[0]["properties"]["sourceAddressPrefixes"] = ["0.0.0.0/0"]
+    rules[0]["properties"]["sourceAddressPrefix"] = "0.0.0.0/0"
     arm.things[MACHINE.lower()]["properties"]["power"] = "deallocated"
     arm.things[MACHINE.lower()]["properties"]["hardwareProfile"]["vmSize"] = "Standard_D2s_v3"
     alarm = f"{GROUP}/providers/Microsoft.Insights/metricAlerts/roadworthy-prod-cpu".lower()
@@ -356,3 +363,23 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(arm: Arm, identity
     assert machine.price is not None
     assert machine.price.monthly == round(0.048 * 730 + 0.075 * 30, 2)
     assert machine.command.startswith("az rest --method put --url 'https://management.azure.com/")
+
+
+def test_the_verbs_find_the_provider_by_the_section(
+    arm: Arm, identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(provider(arm, section(identity)))
+    arm.things[MACHINE.lower()]["properties"]["power"] = "stopped"
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Token)
+    monkeypatch.setattr(
+        "roadworthy.deploy.azure.provider.Account",
+        lambda *given: Account(*given, endpoint=arm.url, pause=0),
+    )
+    project = Project(deploy={"prod": section(identity, subscription=SUBSCRIPTION)})
+    said = status(project, "prod")
+    assert (said.ready, said.place) == (False, "azure westeurope")
+    assert said.details["machine"] == "stopped"
+    planned = plan_destroy(project, "prod")
+    assert [step.change for step in planned.steps] == ["delete"] * len(PARTS)
+    assert planned.steps[-1].document["path"] == GROUP
+    assert planned.model == "adult"

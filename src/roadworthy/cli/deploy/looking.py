@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.markup import escape
 from roadworthy.cli.deploy.options import To, What, deployment_of, print_plan
 from roadworthy.cli.options import Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
+from roadworthy.errors import InputError
 from roadworthy.project import load_project
 
 
@@ -88,6 +90,7 @@ def logs(
 def export(
     model: What = None,
     to: To = None,
+    form: Annotated[str, typer.Option("--format", help="cloud-init or terraform.")] = "cloud-init",
     release_url: Annotated[
         str,
         typer.Option("--release-url", help="https:// address under which a new host finds files."),
@@ -102,11 +105,25 @@ def export(
 ) -> None:
     """Write cloud-init user data that makes a new host serve a model, and the files it fetches.
 
+    With `--format terraform`, write what a cloud's target makes as JSON for Terraform or OpenTofu.
+
     Example: `roadworthy deploy export adult@champion --to prod --release-url https://store.example`
     """
+    from roadworthy.deploy.cloud.terraform import write_terraform
     from roadworthy.deploy.deploying import export as write
+    from roadworthy.deploy.deploying import section_of
 
     wanted = load_project(project, destination)
+    if form == "terraform":
+        name = deployment_of(wanted, to)
+        file = write_terraform(wanted, name, section_of(wanted, name), Path(out))
+        if json:
+            print_json({"file": str(file)})
+        else:
+            typer.echo(f"{file} written")
+        return
+    if form != "cloud-init":
+        raise InputError(f"--format {form!r} is not known", fix="say cloud-init or terraform")
     facts = {"python": python, "machine": machine, "glibc": glibc}
     found = write(wanted, deployment_of(wanted, to), model, release_url, out, facts)
     if json:

@@ -76,29 +76,38 @@ def export(
     form: Annotated[
         str, typer.Option("--format", help="prometheus, or embedded (CloudWatch).")
     ] = "prometheus",
+    to: Annotated[
+        str | None, typer.Option("--to", help="Send them to cloudwatch, azure, google or otlp.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Address; else \\[monitor] push_endpoint.")
+    ] = None,
+    resource: Annotated[
+        str | None, typer.Option("--resource", help="Azure's resource, or Google's project.")
+    ] = None,
     model: ModelOption = None,
     log: LogOption = None,
     since: SinceOption = None,
     project: ProjectFile = None,
     destination: Destination = None,
 ) -> None:
-    """Write findings, quality and ages as metrics.
+    """Write findings, quality and ages as metrics, or send them.
 
     Example: `roadworthy monitor export -o /var/lib/node_exporter/roadworthy.prom`
     """
-    from roadworthy.monitor.export import samples, to_embedded, to_prometheus
+    from roadworthy.cli.monitor.looking import export_samples, push
+    from roadworthy.monitor.export import to_embedded, to_prometheus
 
     forms = {"prometheus": to_prometheus, "embedded": to_embedded}
     if form not in forms:
         raise InputError(f"{form!r} is no format", fix=f"one of {', '.join(forms)}")
-    wanted = load_project(project, destination)
-    looked = look_at(wanted, model, log, since)
-    found = samples(
-        looked.bundle,
-        looked.situation,
-        certificate=wanted.serve.tls_certificate,
-        folder=log or wanted.serve.log_folder,
+    wanted = load_project(project, destination).override(
+        "monitor", push_endpoint=endpoint, push_resource=resource
     )
+    found = export_samples(wanted, model, log, since)
+    if to is not None:
+        typer.echo(f"{push(wanted, to, found)} values were sent to {to}")
+        return
     content = forms[form](found)
     if output is None:
         typer.echo(content.decode(), nl=False)

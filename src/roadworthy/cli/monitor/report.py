@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from roadworthy.cli.advise import LogOption
 from roadworthy.cli.options import Destination, Json, Model, ProjectFile
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError, OutsideError
@@ -20,8 +21,10 @@ from roadworthy.project import Project, load_project, parse_duration
 
 if TYPE_CHECKING:
     from roadworthy.bundle import Bundle
+    from roadworthy.monitor.advice import Situation
     from roadworthy.monitor.findings import Finding
     from roadworthy.monitor.inspection import Inspection
+    from roadworthy.monitor.overview import Overview
 
 Store = Annotated[
     str | None, typer.Option("--store", help="Folder of the counts; else \\[monitor] counts.")
@@ -41,6 +44,7 @@ def report(
         typer.Option("--since", help="Look from here on: 7d, 24h, or a date. Default: everything."),
     ] = None,
     against: Against = None,
+    log: LogOption = None,
     html: Annotated[
         str | None, typer.Option("--html", help="Also write a page that opens offline.")
     ] = None,
@@ -55,20 +59,23 @@ def report(
 
     Example: `roadworthy monitor report churn@production --html monitoring.html`
     """
-    from roadworthy.monitor.page import render_inspection
+    from roadworthy.cli.monitor.looking import overview
+    from roadworthy.monitor.page import render_overview
 
     if fail_on not in ("never", "serious", "warning"):
         raise InputError(
             f"{fail_on!r} is no severity", where="--fail-on", fix="never, serious or warning"
         )
     wanted = load_project(project, destination).override("monitor", counts=store, against=against)
-    inspection = look(open_model(model, wanted), wanted, since)
+    bundle = open_model(model, wanted)
+    known = overview(bundle, wanted, look(bundle, wanted, since), log)
+    inspection = known.inspection
     if html is not None:
-        _write(Path(html), render_inspection(inspection))
+        write_page(Path(html), render_overview(known))
     if json:
-        print_json(content(inspection))
+        print_json(content(known))
     else:
-        _print(inspection, html)
+        _print(known, html)
     failing = {"never": (), "serious": ("serious",), "warning": ("serious", "warning")}[fail_on]
     if any(finding.severity in failing for finding in inspection.findings):
         raise typer.Exit(1)
@@ -114,8 +121,9 @@ def first_hour(since: str | None) -> int | None:
     return int(moment.timestamp() // 3600)
 
 
-def content(inspection: Inspection) -> dict[str, Any]:
-    """An inspection for machines."""
+def content(known: Overview) -> dict[str, Any]:
+    """An overview for machines."""
+    inspection, situation = known.inspection, known.situation
     history, judged = inspection.history, inspection.judged
     return {
         "model": inspection.model,
@@ -124,7 +132,12 @@ def content(inspection: Inspection) -> dict[str, Any]:
         "days": len(history.days),
         "against": inspection.against,
         "judged_by": "days" if judged is not None else "rows",
-        "findings": [msgspec.to_builtins(finding) for finding in inspection.findings],
+        "findings": msgspec.to_builtins(list(inspection.findings), enc_hook=float),
+        "labelled": None if situation is None else situation.labelled,
+        "quality": None if situation is None else msgspec.to_builtins(situation.quality),
+        "estimated": {} if situation is None else msgspec.to_builtins(dict(situation.expected)),
+        "actions": msgspec.to_builtins(list(known.actions)),
+        "alarms": [key for key, _ in known.alarms],
     }
 
 
@@ -138,7 +151,8 @@ def told(finding: Finding) -> str:
     )
 
 
-def _print(inspection: Inspection, html: str | None) -> None:
+def _print(known: Overview, html: str | None) -> None:
+    inspection = known.inspection
     from roadworthy.monitor.page.html import health
 
     console = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -150,11 +164,32 @@ def _print(inspection: Inspection, html: str | None) -> None:
     )
     for finding in inspection.findings:
         console.print(told(finding))
+    if known.situation is not None:
+        console.print(quality_line(known.situation))
+    for action in known.actions[:1]:
+        console.print(f"[bold]what to do first: {escape(action.what)}[/]")
     if html is not None:
         console.print(f"page: {escape(html)}")
 
 
-def _write(path: Path, text: str) -> None:
+def quality_line(situation: Situation) -> str:
+    """Where quality stands, in a line."""
+    metric = "accuracy" if situation.target.classes else "mae"
+    parts = [f"{situation.labelled:,} of {situation.rows:,} recent predictions have a label"]
+    if situation.quality is not None and metric in situation.quality.metrics:
+        found = situation.quality.metrics[metric]
+        if found.value is not None:
+            parts.append(f"{metric} by labels {found.value:.3g}")
+    if metric in situation.expected:
+        guess = situation.expected[metric]
+        parts.append(f"estimated {guess.value:.3g} ({guess.low:.3g} to {guess.high:.3g})")
+    if metric in situation.reference:
+        parts.append(f"on the holdout {situation.reference[metric]:.3g}")
+    return "; ".join(parts)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, whole or not at all; raises OutsideError when it cannot be."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         draft.write_text(text, encoding="utf-8")

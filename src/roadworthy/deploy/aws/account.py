@@ -6,6 +6,8 @@ import random
 import time
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Disconnected
 
@@ -30,17 +32,10 @@ class Account:
         profile: Profile of the AWS configuration; None: as the environment says.
 
     Raises:
-        OutsideError: boto3 is missing, or there are no credentials.
+        OutsideError: There is no such profile.
     """
 
     def __init__(self, region: str, profile: str | None) -> None:
-        try:
-            import boto3
-            from botocore.config import Config
-        except ImportError:
-            raise OutsideError(
-                "the library of AWS is missing", fix="pip install 'roadworthy[aws]'"
-            ) from None
         self.region = region
         # one attempt: a repeated Create would make a second one
         self._config = Config(
@@ -60,6 +55,11 @@ class Account:
             answer = self.call(Call(service="sts", operation="GetCallerIdentity"))
             self._id = str(answer["Account"])
         return self._id
+
+    @property
+    def partition(self) -> str:
+        """The first part of the names of its resources: `aws`, `aws-cn`, `aws-us-gov`."""
+        return str(self._session.get_partition_for_region(self.region))
 
     def client(self, service: str) -> Any:
         """The client of a service."""
@@ -158,7 +158,8 @@ class Account:
 
 
 def _is_early(code: str) -> bool:
-    return code.endswith(".NotFound") or code in ("DependencyViolation", "IncorrectInstanceState")
+    waiting = ("DependencyViolation", "IncorrectInstanceState", "InvalidInstanceID")
+    return code.endswith(".NotFound") or code in waiting
 
 
 def _is_fault(error: ClientError) -> bool:

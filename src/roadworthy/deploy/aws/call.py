@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from botocore import xform_name
 
 _KNOWN = re.compile(r"\$\{([a-z0-9.-]+)\}")
 
@@ -38,8 +39,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def command(self, region: str) -> str:
         """The command line that does the same."""
-        verb = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", self.operation)
-        line = ["aws", self.service, verb.lower(), "--region", region]
+        # the AWS command line names its commands by this very function
+        line = ["aws", self.service, xform_name(self.operation, "-"), "--region", region]
         given = msgspec.json.encode(self.parameters).decode()
         return shlex.join([*line, "--cli-input-json", given])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
@@ -116,8 +117,6 @@ def _code(error: ClientError) -> str:
 
 
 def _near(region: str) -> str | None:
-    import boto3
-
     known = boto3.Session(region_name="us-east-1").get_available_regions("ec2")
     found = difflib.get_close_matches(region, [each for each in known if each != region], n=1)
     return found[0] if region not in known and found else None

@@ -129,13 +129,14 @@ def _instance_differs(there: There, part: Part, known: Known) -> str:
 
 def _mend_instance(there: There, part: Part, known: Known) -> list[Call]:
     name, wanted = there["InstanceId"], part.make.parameters
-    calls = []
-    if there["InstanceType"] != wanted["InstanceType"]:
-        if there["State"]["Name"] != "stopped":
-            calls.append(call("StopInstances", InstanceIds=[name]))
+    calls, state = [], there["State"]["Name"]
+    other = there["InstanceType"] != wanted["InstanceType"]
+    if state == "stopping" or (other and state != "stopped"):
+        calls.append(call("StopInstances", InstanceIds=[name]))  # and wait for the end of it
+    if other:
         calls.append(call("ModifyInstanceAttribute", InstanceId=name,
                           InstanceType={"Value": wanted["InstanceType"]}))  # fmt: skip
-    if calls or there["State"]["Name"] in ("stopped", "stopping"):
+    if calls or state == "stopped":
         calls.append(call("StartInstances", InstanceIds=[name]))
     calls.append(call("ModifyInstanceMetadataOptions", InstanceId=name, HttpTokens="required",
                       HttpEndpoint="enabled"))  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import re
 import time
 from typing import Any
 
@@ -14,7 +12,10 @@ from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.terraform import document
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
+from roadworthy.deploy.aws.watching import WATCHING, watching_parts
+from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import PART, Found, Machine
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
@@ -22,16 +23,13 @@ from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-KINDS = EC2
+KINDS = WATCHING | EC2
 _WAITS = {
-    "RunInstances": "instance_running",
-    "StartInstances": "instance_running",
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
 }
-_KEYS = re.compile(r"BEGIN SSH HOST KEY KEYS-+(.*?)-+END SSH HOST KEY KEYS", re.DOTALL)
-_KEY = re.compile(r"^(ssh-ed25519|ecdsa-sha2-nistp256) ([A-Za-z0-9+/=]{60,200})\b", re.MULTILINE)
 _ATTEMPTS = 4
+_LISTED = 8
 
 
 def open_aws(project: Project, name: str, section: AwsSection, model: str | None) -> AwsProvider:
@@ -59,7 +57,8 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in machine_parts(naming, section)}
+        wanted = machine_parts(naming, section) + watching_parts(naming, section, project)
+        self.parts = {part.id: part for part in wanted}
         self._known: dict[str, str] = {}
 
     def close(self) -> None:
@@ -73,6 +72,10 @@ class AwsProvider:
     def steps(self) -> tuple[Step, ...]:
         """A step a part."""
         return tuple(part.step(self.account.region) for part in self.parts.values())
+
+    def terraform(self) -> dict[str, Any]:
+        """The same parts for Terraform."""
+        return document(self.parts, self.account.region)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the instance's type."""
@@ -147,17 +150,11 @@ class AwsProvider:
     def _said(self, instance: str) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console at the first boot."""
         answer = self.account.call(call("GetConsoleOutput", InstanceId=instance))
-        try:
-            text = base64.b64decode(answer.get("Output", "")).decode(errors="replace")
-        except ValueError:
-            text = answer.get("Output", "")
-        return tuple(
-            f"{kind} {key}" for block in _KEYS.findall(text) for kind, key in _KEY.findall(block)
-        )
+        return host_keys_in(str(answer.get("Output", "")))  # botocore has decoded it
 
     def pin(self, host_keys: tuple[str, ...]) -> None:
         """Keep the first host key in a tag of the instance."""
-        kept = sorted(host_keys, key=lambda key: not key.startswith("ssh-ed25519"))[0]
+        kept = best_key(host_keys)
         self.account.call(
             call("CreateTags", Resources=[self._known[INSTANCE]],
                  Tags=[{"Key": HOST_KEY, "Value": kept}])
@@ -170,7 +167,7 @@ class AwsProvider:
     def _removal(self, kind: str, thing: Thing) -> Step:
         calls = KINDS[kind].remove(thing.there)
         return Step(
-            id=f"aws-{thing.id}",
+            id=f"aws-{thing.id.rpartition(':')[2]}",
             what=f"remove the {kind} {thing.id}",
             change="delete",
             document={"kind": kind, "id": thing.id, "calls": [each.document for each in calls]},
@@ -191,26 +188,36 @@ class AwsProvider:
                 # what was made without an answer is found by its tag in the next round
                 if attempt == _ATTEMPTS - 1:
                     raise
-                time.sleep(1 + attempt)
+                time.sleep(3 * (1 + attempt))
 
     def _make(self, part: Part) -> None:
         kind, thing = KINDS[part.kind], self._one(part)
         if thing is None:
             known = self._known | self._looked_up(part)
-            answer = self.account.call(part.make.filled(known))
-            self._wait(part.make, answer)
-            thing = self._one(part)
-            if thing is None:
-                raise CutOffError(f"{part.what}: AWS does not list it yet", where=self.place,
-                                  fix="run the same again")  # fmt: skip
+            self.account.call(part.make.filled(known))
+            thing = self._listed(part)
         else:
             self._refuse_what_cannot_change(part, thing)
             for each in kind.mend(thing.there, part, self._known):
                 self.account.call(each)
-                self._wait(each, {})
+                self._wait(each)
         self._known[part.id] = thing.id
+        if part.kind == "instance":
+            self.account.wait("ec2", "instance_running", InstanceIds=[thing.id])
         for each in part.settle:
             self.account.call(each.filled(self._known), patient=True)
+
+    def _listed(self, part: Part) -> Thing:
+        """What was just made: AWS may list it some seconds later."""
+        for attempt in range(_LISTED):
+            if (thing := self._one(part)) is not None:
+                return thing
+            time.sleep(1 + attempt)
+        # no CutOffError: that would make a second one
+        raise OutsideError(
+            f"AWS does not list {part.what} yet", where=self.place,
+            fix="wait a minute, then run the same again",
+        )  # fmt: skip
 
     def _refuse_what_cannot_change(self, part: Part, thing: Thing) -> None:
         if part.kind == "key" and KINDS["key"].differs(thing.there, part, self._known):
@@ -237,13 +244,10 @@ class AwsProvider:
         image = max(images, key=lambda each: str(each.get("CreationDate", "")))
         return {"image": image["ImageId"], "image.disk": image.get("RootDeviceName", "/dev/xvda")}
 
-    def _wait(self, made: Call, answer: dict[str, Any]) -> None:
-        waiter = _WAITS.get(made.operation)
-        if waiter is not None:
-            instances = made.parameters.get("InstanceIds") or [
-                each["InstanceId"] for each in answer["Instances"]
-            ]
-            self.account.wait("ec2", waiter, InstanceIds=instances)
+    def _wait(self, done: Call) -> None:
+        if done.operation in _WAITS:
+            instances = done.parameters["InstanceIds"]
+            self.account.wait("ec2", _WAITS[done.operation], InstanceIds=instances)
 
     def _remove(self, kind: str, name: str) -> None:
         """Take a thing away; it is looked at again, for a run before may have begun with it."""
@@ -256,7 +260,7 @@ class AwsProvider:
         for attempt in range(_ATTEMPTS):
             try:
                 self.account.call(one, patient=True)
-                self._wait(one, {})
+                self._wait(one)
                 return
             except CutOffError:  # a removal may be repeated
                 if attempt == _ATTEMPTS - 1:

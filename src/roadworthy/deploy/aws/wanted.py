@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
-from roadworthy.errors import InputError
 from roadworthy.project import AwsSection
 
 NETWORK, GATEWAY, SUBNET, ROUTES = "aws-network", "aws-gateway", "aws-subnet", "aws-routes"
@@ -24,30 +23,6 @@ def machine_of(instance_type: str) -> str:
     """`aarch64` for types of Graviton processors, else `x86_64`, by EC2's way of naming types."""
     graviton = re.match(r"(a1|[a-z]+-?[a-z]*\d+[a-z]*g[a-z]*)(\.|-)", instance_type)
     return "aarch64" if graviton and not re.match(r"g\d+[a-fh-z]*\.", instance_type) else "x86_64"
-
-
-def public_key(identity: str) -> str:
-    """The public key beside a private one: kind and key, without the comment.
-
-    Raises:
-        InputError: There is none, or EC2 does not take its kind.
-    """
-    place = Path(f"{identity}.pub").expanduser()
-    try:
-        words = place.read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(
-            "the public key of identity cannot be read",
-            where=str(place),
-            fix=f"write it: ssh-keygen -y -f {identity} > {place}",
-        ) from None
-    if len(words) < 2 or words[0] not in ("ssh-ed25519", "ssh-rsa"):
-        raise InputError(
-            "EC2 takes keys of the kinds ed25519 and rsa only",
-            where=str(place),
-            fix="make one: ssh-keygen -t ed25519",
-        )
-    return " ".join(words[:2])
 
 
 def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:

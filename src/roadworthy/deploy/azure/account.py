@@ -102,9 +102,11 @@ class Account:
             raise self._explained(error, method, path) from None
 
     def fetch(self, url: str) -> str:
-        """The text at a signed address."""
+        """The text at a signed address; empty: there is none yet."""
         try:
             response = self._plain.send_request(HttpRequest("GET", url))
+            if response.status_code == 404:
+                return ""
             response.raise_for_status()
         except AzureError as error:
             raise explain(error, "the console", self.place) from None

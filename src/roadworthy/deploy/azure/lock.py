@@ -52,7 +52,7 @@ def _take(account: Account, naming: Naming, mine: str) -> None:
         time.sleep(_SETTLING)
         other = _owner(account, naming)
     if other != mine:
-        host, _, rest = other.partition("/")
+        host, _, rest = (other or "somebody/who began just now").partition("/")
         raise OutsideError(
             f"another deployment is at work: {host}, process {rest.partition('/')[0]}",
             where=f"{account.place}, resource group {naming.name}",

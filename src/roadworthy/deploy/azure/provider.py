@@ -178,22 +178,22 @@ class AzureProvider:
         if MACHINE not in there or not address:
             return None
         pinned = there[MACHINE]["tags"].get(HOST_KEY)
+        said = (pinned,) if pinned else self._said(there[MACHINE])
         return Machine(
-            address=str(address), user=self.section.user, pinned=bool(pinned),
-            host_keys=(pinned,) if pinned else self._said(), facts=self.image().facts,
+            address=str(address), user=self.section.user, pinned=bool(pinned), host_keys=said,
+            facts=self.image().facts,
         )  # fmt: skip
 
-    def _said(self) -> tuple[str, ...]:
-        """The host keys that cloud-init printed on the console."""
+    def _said(self, machine: dict[str, Any]) -> tuple[str, ...]:
+        """The host keys that cloud-init printed on the console, once it is written."""
+        if _state(machine) != "running":
+            return ()
         part = self.parts[MACHINE]
-        try:
-            answer = self.account.change(
-                "POST", f"{part.path}/retrieveBootDiagnosticsData", part.version
-            )
-            url = str((answer or {}).get("serialConsoleLogBlobUri", ""))
-            return host_keys_in(self.account.fetch(url)) if url.startswith("https://") else ()
-        except (InputError, OutsideError):
-            return ()  # the console is written some minutes after the machine is made
+        answer = self.account.change(
+            "POST", f"{part.path}/retrieveBootDiagnosticsData", part.version
+        )
+        url = str((answer or {}).get("serialConsoleLogBlobUri", ""))
+        return host_keys_in(self.account.fetch(url)) if url.startswith("https://") else ()
 
     def pin(self, host_keys: tuple[str, ...]) -> None:
         """Keep a host key in a tag of the machine."""
@@ -261,16 +261,19 @@ class AzureProvider:
         found = self.account.get(path, version)
         if found is None or not self._is_ours(found):
             return
-        if path.lower() == self.naming.group.lower():
-            own = disk_of(self.naming).lower()
-            others = [each for each in self._inside() if each["id"].lower() != own]
-            if others:  # somebody else's: the group stays, and is not Roadworthy's any more
-                mine = self.naming.tags(GROUP)
-                remove_tags(
-                    self.account, path, {k: found["tags"][k] for k in mine if k in found["tags"]}
-                )
-                return
+        if path.lower() == self.naming.group.lower() and any(map(self._foreign, self._inside())):
+            # the group stays, and is not Roadworthy's any more
+            mine = self.naming.tags(GROUP).keys() & found["tags"].keys()
+            remove_tags(self.account, path, {key: found["tags"][key] for key in mine})
+            return
         self.account.change("DELETE", path, version)
+
+    def _foreign(self, thing: dict[str, Any]) -> bool:
+        """Whether a listed thing is somebody else's; lists still show what has just gone."""
+        if self._is_ours(thing) or thing["id"].lower() == disk_of(self.naming).lower():
+            return False
+        version = VERSIONS.get(thing["type"].lower())
+        return version is None or self.account.get(thing["id"], version) is not None
 
 
 def _without_tags(body: dict[str, Any]) -> dict[str, Any]:

@@ -72,25 +72,28 @@ def _network(naming: Naming, section: AzureSection) -> Resource:
 def rules(section: AzureSection) -> list[dict[str, Any]]:
     """The rules of the firewall: who may reach SSH and the public ports; Azure closes the rest."""
     ports = sorted({section.public_port, *([80] if section.domain else [])})
-    allowed = [
-        ("ssh", 22, section.ssh_from),
-        *((f"port-{p}", p, section.allow_from) for p in ports),
+    allowed = [("ssh", 22, section.ssh_from)]
+    allowed += [(f"port-{port}", port, section.allow_from) for port in ports]
+    single = [
+        (f"{name}-{number}", port, network)
+        for name, port, networks in allowed
+        for number, network in enumerate(dict.fromkeys(networks), 1)
     ]
     return [
         {
             "name": name,
             "properties": {
-                "priority": 100 + 10 * number,
+                "priority": 100 + number,
                 "direction": "Inbound",
                 "access": "Allow",
                 "protocol": "Tcp",
-                "sourceAddressPrefixes": list(dict.fromkeys(networks)),
+                "sourceAddressPrefix": network,
                 "sourcePortRange": "*",
                 "destinationAddressPrefix": "*",
                 "destinationPortRange": str(port),
             },
         }
-        for number, (name, port, networks) in enumerate(allowed)
+        for number, (name, port, network) in enumerate(single)
     ]
 
 

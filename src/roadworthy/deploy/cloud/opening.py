@@ -15,6 +15,7 @@ from roadworthy.project import (
     AzureSection,
     CloudSection,
     DeploySection,
+    GcpSection,
     Project,
     SshSection,
 )
@@ -32,6 +33,7 @@ def open_provider(
         model: Name of the model; None where that is not asked, as in a rollback.
     """
     if isinstance(section, AwsSection):
+        _require("boto3", "aws")
         from roadworthy.deploy.aws.provider import open_aws
 
         return open_aws(project, name, section, model)
@@ -40,6 +42,11 @@ def open_provider(
         from roadworthy.deploy.azure.provider import open_azure
 
         return open_azure(project, name, section, model)
+    if isinstance(section, GcpSection):
+        _require("googleapiclient.discovery", "gcp")
+        from roadworthy.deploy.gcp.provider import open_gcp
+
+        return open_gcp(project, name, section, model)
     raise NotImplementedError(type(section).__name__)
 
 

@@ -153,6 +153,7 @@ class CloudTarget:
             self._reach()
         elif step.id.startswith(f"{self.provider.name}-"):
             self.provider.perform(step)
+            self._live = False  # the machine may have been started anew
         else:
             self._on_host(step)
 
@@ -197,12 +198,7 @@ class CloudTarget:
 
     def _on_host(self, step: Step) -> None:
         if not self._live:
-            machine = self.provider.observe().machine
-            if machine is None or not machine.host_keys:
-                raise OutsideError(
-                    "the machine is gone", where=self.provider.place, fix="run the same again"
-                )
-            self._connect(machine)
+            self._reach()
         assert self._host is not None
         self._host.perform(step)
 

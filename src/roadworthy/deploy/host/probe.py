@@ -8,6 +8,7 @@ The certificate is not judged: a new one may still be on its way, and callers ju
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import sys
@@ -17,30 +18,31 @@ import time
 def main(scheme: str, port: str, seconds: str) -> int:
     """Ask until it answers; returns the exit code."""
     end = time.monotonic() + float(seconds)
-    said = "nothing"
-    while True:
-        try:
-            connection = _connect(scheme, int(port))
-            connection.request("GET", "/readyz")
-            answer = connection.getresponse()
-            if answer.status == 200:
-                return 0
-            said = f"status {answer.status}"
-        except (OSError, http.client.HTTPException) as error:
-            said = str(error) or type(error).__name__
+    while (said := ask(scheme, "127.0.0.1", int(port))) != "200":
         if time.monotonic() > end:
             print(f"the public port answers: {said}", file=sys.stderr)
             return 1
         time.sleep(0.1)
+    return 0
 
 
-def _connect(scheme: str, port: int) -> http.client.HTTPConnection:
+def ask(scheme: str, host: str, port: int) -> str:
+    """The status that `/readyz` is answered with, or what went wrong."""
+    try:
+        with contextlib.closing(_connect(scheme, host, port)) as connection:
+            connection.request("GET", "/readyz")
+            return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+
+
+def _connect(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
     if scheme == "http":
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        return http.client.HTTPConnection(host, port, timeout=5)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=5, context=context)
 
 
 if __name__ == "__main__":

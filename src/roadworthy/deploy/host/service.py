@@ -89,6 +89,12 @@ def _bundle(release: Path) -> str:
     for name in BUNDLES:
         if (release / name).exists():
             return str(release / name)
+    if inside := os.environ.get("ROADWORTHY_MODEL"):  # in a container: the image's own
+        if Path(inside, "manifest.json").is_file():
+            return inside
+        archives = [str(file) for file in sorted(Path(inside).glob("*.rwb*"))]
+        if len(archives) == 1:
+            return archives[0]
     raise InputError("the release holds no bundle", where=str(release))
 
 

@@ -109,6 +109,16 @@ WantedBy=multi-user.target
 
 
 def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
+    """Caddy's settings on a host; `sni` is the given certificate's name."""
+    apps = caddy_apps(
+        section, sni, port=section.public_port, current=layout.current, tls=f"{layout.settings}/tls"
+    )
+    return to_json({"admin": {"listen": _admin(layout)}, "apps": apps})
+
+
+def caddy_apps(
+    section: DeploySection, sni: str, *, port: int, current: str, tls: str
+) -> dict[str, Any]:
     """Caddy's settings: the public port, TLS, and the link that names the socket.
 
     Each request dials anew, which costs tens of microseconds on a Unix socket: so a swap needs no
@@ -116,18 +126,20 @@ def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
     that is just being restarted is waited for.
 
     Args:
-        layout: The deployment's places.
-        section: For port, domain and certificate.
+        section: For domain and certificate.
         sni: The name of the given certificate, for callers that ask for none.
+        port: Where to listen.
+        current: The link.
+        tls: Folder of the certificate and its key.
     """
     handler: dict[str, Any] = {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": f"unix/{layout.current}"}],
+        "upstreams": [{"dial": f"unix/{current}"}],
         "transport": {"protocol": "http", "keep_alive": {"enabled": False}},
         "load_balancing": {"try_duration": "15s", "try_interval": "50ms"},
     }
     route: dict[str, Any] = {"handle": [handler]}
-    server: dict[str, Any] = {"listen": [f":{section.public_port}"], "routes": [route]}
+    server: dict[str, Any] = {"listen": [f":{port}"], "routes": [route]}
     apps: dict[str, Any] = {"http": {"servers": {"models": server}}}
     if section.domain is not None:
         route["match"] = [{"host": [section.domain]}]
@@ -136,12 +148,11 @@ def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
             "automatic_https": {"disable": True},
             "tls_connection_policies": [{"default_sni": sni}],
         }
-        place = f"{layout.settings}/tls"
-        pair = {"certificate": f"{place}/certificate.pem", "key": f"{place}/key.pem"}
+        pair = {"certificate": f"{tls}/certificate.pem", "key": f"{tls}/key.pem"}
         apps["tls"] = {"certificates": {"load_files": [pair]}}
     else:
         server["automatic_https"] = {"disable": True}
-    return to_json({"admin": {"listen": _admin(layout)}, "apps": apps})
+    return apps
 
 
 def _admin(layout: Layout) -> str:

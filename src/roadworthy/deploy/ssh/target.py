@@ -20,7 +20,7 @@ from roadworthy.deploy.host.steps import PUT, HostStep
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
-from roadworthy.deploy.ssh.tunnel import tunnel
+from roadworthy.deploy.tunnel import tunnel, version_at, without_latency
 from roadworthy.deploy.wanted import Wanted, in_memory
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.evaluate.verdict import Verdict
@@ -268,12 +268,13 @@ class SshTarget:
     def _accept(self) -> None:
         """Golden rows, gates and behaviour against the release that callers do not get yet."""
         assert self.wanted is not None
-        release, layout = self.wanted.release, self.layout
+        release, bundle, layout = self.wanted.release, self.wanted.bundle, self.layout
         python = f"{layout.release(release.id)}/runtime/bin/python"
         relay = f"exec {python} -m roadworthy.deploy.host.relay {layout.socket(release.id)}"
         try:
-            with tunnel(self.connection, relay) as url:
-                verdict = accept(self.wanted.bundle, None, without_latency(self.project), url=url)
+            with tunnel(lambda: self.connection.channel(relay)) as url:
+                place, gates = version_at(url, bundle), without_latency(self.project)
+                verdict = accept(bundle, None, gates, url=place)
         except RoadworthyError as error:
             raise self._reject({"error": str(error)}, str(error.what)) from None
         if not verdict.passed:
@@ -333,12 +334,6 @@ class SshTarget:
         return self.connection.lines(
             f"exec journalctl --no-pager -o short-iso -n {lines}{more} -u '{self.layout.service}*'"
         )
-
-
-def without_latency(project: Project) -> Project:
-    """The project without gates on latency: through SSH, the way there would be measured."""
-    gates = msgspec.structs.replace(project.gates, latency_p50_ms=None, latency_p99_ms=None)
-    return msgspec.structs.replace(project, gates=gates)
 
 
 def _marker(there: There) -> dict[str, str]:

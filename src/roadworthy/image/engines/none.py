@@ -15,14 +15,13 @@ from roadworthy.image.context import Context
 from roadworthy.image.dockerfile import (
     COMMAND,
     ENTRYPOINT,
-    ENVIRONMENT,
     HEALTH,
     HEALTH_SECONDS,
     HOME,
-    MODEL,
     PORT,
     UNUSED,
     USER,
+    environment_of,
 )
 from roadworthy.image.engines import Image
 from roadworthy.image.engines.commands import run
@@ -133,7 +132,7 @@ class NoEngine:
 def _config(base: dict[str, Any], context: Context) -> dict[str, Any]:
     old = base.get("config") or {}
     variables = dict(text.split("=", 1) for text in old.get("Env") or ())
-    variables |= ENVIRONMENT | ({"ROADWORTHY_MODEL": MODEL} if context.inside else {})
+    variables |= environment_of(context.model)
     nano = {key: seconds * 1_000_000_000 for key, seconds in HEALTH_SECONDS.items()}
     return {
         "architecture": base.get("architecture", "amd64"),

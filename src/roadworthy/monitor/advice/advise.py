@@ -16,7 +16,7 @@ from roadworthy.monitor.advice.gains import Gains, measure_gains
 from roadworthy.monitor.advice.rules import Action, decide
 from roadworthy.monitor.advice.situation import Situation, Swap
 from roadworthy.monitor.estimate import ConfidenceEstimator, DirectEstimator, Estimator
-from roadworthy.monitor.feedback import Outcomes
+from roadworthy.monitor.feedback import Outcomes, label_findings
 from roadworthy.monitor.findings import Finding
 from roadworthy.monitor.predictions import Predictions
 from roadworthy.monitor.quality import PeriodLength, Quality, holdout_metrics, quality
@@ -73,15 +73,17 @@ def look(
     delay_days: float | None = None,
 ) -> Situation:
     """Everything that advice is decided on; arguments as `advise`."""
+    labels = label_findings(outcomes, delay_days)
     mine = (outcomes.predictions.keys["version"] == bundle.version).to_numpy()
     if mine.any():  # what another version answered says nothing of this one
         outcomes = outcomes.take(mine)
-    start = _start(outcomes.predictions.times) if since is None else since.timestamp()
+    start = recent_since(outcomes.predictions.times) if since is None else since.timestamp()
     young = outcomes.predictions.times >= start
     recent, older = outcomes.take(young), outcomes.take(~young)
     moment = datetime.fromtimestamp(start, UTC) if math.isfinite(start) else None
     told = _findings(recent.predictions, moment, findings)
     reference = holdout_metrics(bundle)
+    told += labels
     measured: Quality | None = None
     if recent.known.any():
         measured = quality(recent, reference=reference, period=period, delay_days=delay_days)
@@ -129,7 +131,26 @@ def _findings(
     kept = [finding for finding in counted if finding.kind not in _SEEN_ON_ROWS]
     known = {(finding.kind, finding.subject) for finding in kept}
     broken = [f for f in rows if f.kind != "drift" and (f.kind, f.subject) not in known]
-    return [*broken, *kept]
+    known |= {(finding.kind, finding.subject) for finding in broken}
+    young = [
+        found
+        for each in counted
+        if each.kind in _SEEN_ON_ROWS and (each.kind, each.subject) not in known
+        if (found := _on_young_rows(each, recent)) is not None
+    ]
+    return [*young, *broken, *kept]
+
+
+def _on_young_rows(finding: Finding, recent: Predictions) -> Finding | None:
+    """What rows since a finding say of it; the finding itself where they are too few to say."""
+    if finding.since is None:
+        return None
+    since = recent.take(recent.times >= finding.since.timestamp())
+    if len(since) < logged.MIN_ROWS:
+        return finding
+    told = logged.logged_findings(since, finding.since)
+    same = [each for each in told if (each.kind, each.subject) == (finding.kind, finding.subject)]
+    return same[0] if same else None
 
 
 def change_point(outcomes: Outcomes) -> datetime | None:
@@ -153,7 +174,7 @@ def change_point(outcomes: Outcomes) -> datetime | None:
     return datetime.fromtimestamp(float(labelled.predictions.times[place + 1]), UTC)
 
 
-def _start(times: Floats) -> float:
+def recent_since(times: Floats) -> float:
     """From when rows are recent: the newest third of their time."""
     if not len(times):
         return -math.inf

@@ -67,7 +67,7 @@ class AlarmTarget(Protocol):
 
 DATA_KINDS = tuple(sorted(BROKEN_DATA))
 DRIFT_KINDS = ("correlation", "drift", "joint_drift", "prediction_drift")
-QUALITY_KINDS = ("calibration", "concept_drift", "estimated_drop", "quality_drop")
+QUALITY_KINDS = ("calibration", "concept_drift", "estimated_drop", "labels", "quality_drop")
 KINDS = {"data": DATA_KINDS, "drift": DRIFT_KINDS, "quality": QUALITY_KINDS}
 """Findings that each alarm on findings rings for."""
 _OF_SERVICE = {"traffic": "no_traffic", "store": "log_lost"}

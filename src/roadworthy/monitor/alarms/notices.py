@@ -160,6 +160,21 @@ def _step(
     return notices
 
 
+def open_alarms(options: QualityKeys, model: str) -> tuple[tuple[str, OpenAlarm], ...]:
+    """Alarms of a model that were told and are not over, by `kind: subject`.
+
+    Raises:
+        InputError: The state file is none.
+        OutsideError: It cannot be read.
+    """
+    path = Path(options.alarm_state)
+    if not path.exists():
+        return ()
+    with _locked(path) as file:
+        state = _read(file, options.alarm_state).get(model, {})
+    return tuple((key, entry) for key, entry in sorted(state.items()) if entry.told)
+
+
 def ways_to_send(options: QualityKeys) -> list[Send]:
     """The ways that `[monitor]` names.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import html
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.cells import iso_date
-from roadworthy.monitor.history import HOURS
+from roadworthy.monitor.history import HOURS, VersionSpan
 from roadworthy.observe.layout import ColumnBins
 from roadworthy.observe.store import HOUR
 
@@ -74,12 +75,14 @@ def _legend() -> str:
     return f'<div class="legend">{keys}</div>'
 
 
-def bars(values: Mapping[int, int], title: str) -> str:
+def bars(values: Mapping[int, float], title: str, unit: str = "rows", form: str = ",.0f") -> str:
     """A bar a day, gaps left open.
 
     Args:
-        values: Day since 1970 -> rows.
+        values: Day since 1970 -> number.
         title: What is drawn.
+        unit: What is counted.
+        form: How a number is written.
     """
     if not values:
         return ""
@@ -92,7 +95,7 @@ def bars(values: Mapping[int, int], title: str) -> str:
         parts.append(
             f'<rect class="bar" x="{(day - first) * step:.2f}" y="{104 - tall:.2f}" '
             f'width="{max(1.0, step - 1):.2f}" height="{tall:.2f}">'
-            f"<title>{iso_day(day)}: {rows:,} rows</title></rect>"
+            f"<title>{iso_day(day)}: {rows:{form}} {unit}</title></rect>"
         )
     return (
         f'<figure><figcaption>{html.escape(title)}</figcaption><svg role="img" '
@@ -135,6 +138,139 @@ def shapes(title: str, labels: Sequence[str], before: Floats, now: Floats) -> st
         f'aria-label="{html.escape(title)} before and now" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
         f"{''.join(parts)}</svg></figure>"
     )
+
+
+class QualityLine(NamedTuple):
+    """Quality of one period.
+
+    Attributes:
+        start: Days since 1970;
+        end: and where it ends.
+        value: The metric.
+        low: Lower end of its interval.
+        high: Upper end.
+    """
+
+    start: float
+    end: float
+    value: float
+    low: float
+    high: float
+
+
+Marks = Sequence[tuple[float, str]]
+"""Days since 1970 on which a version became the champion, and which."""
+
+
+def quality_over_time(
+    title: str,
+    periods: Sequence[QualityLine],
+    marks: Marks,
+    *,
+    holdout: float | None,
+    estimated: QualityLine | None,
+) -> str:
+    """A metric by period with its interval, the holdout's as a line, the estimate as a band.
+
+    Args:
+        title: The metric.
+        periods: From old to new.
+        marks: Releases, drawn as lines.
+        holdout: The metric on the holdout.
+        estimated: What is estimated without labels since a day.
+    """
+    if not periods:
+        return ""
+    first, last = periods[0].start, periods[-1].end
+    shown = [*periods] if estimated is None else [*periods, estimated]
+    if estimated is not None:
+        last = max(last, estimated.start + (last - first) / 8)
+    values = [each for line in shown for each in (line.low, line.high)]
+    values += [] if holdout is None else [holdout]
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 0.01
+    low, high = low - margin, high + margin
+
+    def x(day: float) -> float:
+        return 40 + (_WIDTH - 44) * (day - first) / max(last - first, 1e-9)
+
+    def y(value: float) -> float:
+        return 104 - 100 * (value - low) / (high - low)
+
+    parts = [
+        f'<text x="0" y="{y(at) + 4:.1f}">{at:.3g}</text>' for at in (low + margin, high - margin)
+    ]
+    if estimated is not None:
+        at = max(40.0, x(estimated.start))
+        said = f"estimated without labels: {estimated.value:.3g} ({estimated.low:.3g} to "
+        said += f"{estimated.high:.3g})"
+        parts.append(
+            f'<rect class="band" x="{at:.2f}" y="{y(estimated.high):.2f}" '
+            f'width="{max(2.0, _WIDTH - 4 - at):.2f}" '
+            f'height="{max(2.0, y(estimated.low) - y(estimated.high)):.2f}"><title>{said}</title>'
+            "</rect>"
+        )
+    if holdout is not None:
+        parts.append(
+            f'<line class="reference" x1="40" x2="{_WIDTH - 4}" y1="{y(holdout):.2f}" '
+            f'y2="{y(holdout):.2f}"><title>holdout: {holdout:.3g}</title></line>'
+        )
+    for line in periods:
+        at = x((line.start + line.end) / 2)
+        said = f"{iso_day(int(line.start))}: {line.value:.3g} ({line.low:.3g} to {line.high:.3g})"
+        parts.append(
+            f'<line class="whisker" x1="{at:.2f}" x2="{at:.2f}" y1="{y(line.low):.2f}" '
+            f'y2="{y(line.high):.2f}"/><circle class="point" cx="{at:.2f}" '
+            f'cy="{y(line.value):.2f}" r="4"><title>{said}</title></circle>'
+        )
+    parts += _marks([mark for mark in marks if first <= mark[0] <= last], x)
+    parts.append(f'<text x="40" y="118">{iso_day(int(first))}</text>')
+    parts.append(f'<text x="{_WIDTH}" y="118" text-anchor="end">{iso_day(int(last - 1e-9))}</text>')
+    name = html.escape(title)
+    return (
+        f"<figure><figcaption>{name} by labels; dashed on the holdout, shaded as estimated"
+        f'</figcaption><svg role="img" aria-label="{name} over time" '
+        f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg></figure>'
+    )
+
+
+def version_strips(spans: Sequence[VersionSpan], marks: Marks) -> str:
+    """A strip for each version over the days on which it answered, and releases as lines."""
+    if not spans:
+        return ""
+    shown = spans[-12:]
+    first, last = min(span.first for span in shown), max(span.last for span in shown) + 1
+    height = 16 * len(shown) + 16
+
+    def x(day: float) -> float:
+        return 100 + (_WIDTH - 100) * (day - first) / (last - first)
+
+    parts = []
+    for row, span in enumerate(shown):
+        said = f"{span.version}: {iso_day(span.first)} to {iso_day(span.last)}"
+        wide = max(2.0, x(span.last + 1) - x(span.first))
+        parts.append(
+            f'<text class="label" x="0" y="{16 * row + 12}">{html.escape(span.version)}</text>'
+            f'<rect class="bar" x="{x(span.first):.2f}" y="{16 * row + 2}" width="{wide:.2f}" '
+            f'height="11"><title>{html.escape(said)}</title></rect>'
+        )
+    parts += _marks([mark for mark in marks if first <= mark[0] <= last], x, height - 14)
+    parts.append(f'<text x="100" y="{height - 2}">{iso_day(first)}</text>')
+    end = iso_day(last - 1)
+    parts.append(f'<text x="{_WIDTH}" y="{height - 2}" text-anchor="end">{end}</text>')
+    return (
+        "<figure><figcaption>Days on which each version answered; lines are releases</figcaption>"
+        f'<svg role="img" aria-label="Versions over time" viewBox="0 0 {_WIDTH} {height}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
+
+
+def _marks(marks: Marks, x: Callable[[float], float], tall: float = 104) -> list[str]:
+    return [
+        f'<line class="swap" x1="{x(day):.2f}" x2="{x(day):.2f}" y1="0" y2="{tall:.0f}">'
+        f"<title>{iso_day(int(day))}: {html.escape(version)} became the champion</title></line>"
+        for day, version in marks
+    ]
 
 
 def bin_labels(column: ColumnBins) -> list[str]:

@@ -12,8 +12,10 @@ from roadworthy.evaluate.page.words import badge
 from roadworthy.monitor.findings import Finding
 from roadworthy.monitor.inspection import Inspection
 from roadworthy.monitor.measures import PREDICTION
-from roadworthy.monitor.page import drawings
+from roadworthy.monitor.overview import Overview
+from roadworthy.monitor.page import drawings, sections
 from roadworthy.observe.effect import effects, inside_bins, prediction_bins, stability_index
+from roadworthy.observe.layout import LATENCY_BOUNDS
 from roadworthy.observe.reference import Reference
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -22,21 +24,24 @@ _MAX_COLUMNS, _MAX_DAYS, _MAX_SHAPES = 40, 91, 8
 Cells = NDArray[np.int64]
 
 
-def render_inspection(inspection: Inspection) -> str:
-    """The page of an inspection, deterministic in it."""
+def render_overview(overview: Overview) -> str:
+    """The page of an overview, deterministic in it."""
+    inspection = overview.inspection
     folder = importlib.resources.files("roadworthy.evaluate.page")
     style = folder.joinpath("report.css").read_text()
     own = importlib.resources.files("roadworthy.monitor.page").joinpath("monitor.css").read_text()
     name = html.escape(f"{inspection.model}:{inspection.version[:12]}")
-    sections = [
+    parts = [
+        ("What to do", sections.advice(overview)),
         ("What was noticed", _findings(inspection)),
+        ("Open alarms", sections.alarms(overview)),
+        ("Quality", sections.quality(overview)),
         ("Drift over time", _drift(inspection)),
         ("Before and now", _shapes(inspection)),
         ("Traffic", _traffic(inspection)),
+        ("Versions", sections.versions(overview)),
     ]
-    bodies = "".join(
-        f"<section><h2>{title}</h2>{body}</section>" for title, body in sections if body
-    )
+    bodies = "".join(f"<section><h2>{title}</h2>{body}</section>" for title, body in parts if body)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -182,5 +187,25 @@ def _prediction_shape(inspection: Inspection, now: Cells) -> str:
 
 
 def _traffic(inspection: Inspection) -> str:
-    days = {day: int(cells[0]) for day, cells in inspection.history.days.items()}
-    return drawings.bars(days, "Rows a day")
+    layout, days = inspection.history.reference.layout, inspection.history.days
+    rows = {day: float(cells[0]) for day, cells in days.items()}
+    answered = {day: cells[layout.latencies] for day, cells in days.items()}
+    slow = {day: _percentile(buckets) for day, buckets in answered.items() if buckets.sum()}
+    bad = {
+        day: float(layout.service(cells, "refused") + layout.service(cells, "failed"))
+        for day, cells in days.items()
+    }
+    drawn = drawings.bars(rows, "Rows a day")
+    if slow:
+        drawn += drawings.bars(
+            slow, "Durations: 99 % of requests end within, milliseconds", "ms or less", ",.4g"
+        )
+    if any(bad.values()):
+        drawn += drawings.bars(bad, "Requests a day that were refused or failed", "requests")
+    return f'<div class="plots">{drawn}</div>' if drawn else ""
+
+
+def _percentile(buckets: Cells) -> float:
+    """Milliseconds within which 99 % of requests ended: the bound of their bucket."""
+    place = int(np.searchsorted(np.cumsum(buckets), 0.99 * buckets.sum()))
+    return 1000.0 * LATENCY_BOUNDS[min(place, len(LATENCY_BOUNDS) - 1)]

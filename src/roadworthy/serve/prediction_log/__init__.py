@@ -7,6 +7,6 @@ wherever it lies. The form of an entry is `Logged`, in each of the places.
 from __future__ import annotations
 
 from roadworthy.serve.prediction_log.entries import Logged
-from roadworthy.serve.prediction_log.reading import read
+from roadworthy.serve.prediction_log.reading import read, read_newest
 
-__all__ = ["Logged", "read"]
+__all__ = ["Logged", "read", "read_newest"]

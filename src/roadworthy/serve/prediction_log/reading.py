@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -41,6 +45,55 @@ def read(path: Path | str) -> Iterator[Logged]:
         yield from _file(place)
     else:
         raise InputError("there is no prediction log here", where=str(place))
+
+
+def read_newest(
+    path: Path | str, most: int, wanted: Callable[[Logged], bool], since: float = -math.inf
+) -> list[Logged]:
+    """The newest entries; segments that can hold none of them are not opened.
+
+    Args:
+        path: As `read` takes it.
+        most: Entries at most.
+        wanted: Which are wanted.
+        since: Seconds since 1970 from which.
+
+    Raises:
+        InputError: As `read`.
+        OutsideError: As `read`.
+    """
+    found: list[tuple[float, int, Logged]] = []
+    place, number = Path(path), itertools.count()
+
+    def keep(entries: Iterator[Logged]) -> None:
+        for entry in entries:
+            if entry.time < since or not wanted(entry):
+                continue
+            if len(found) < most:
+                heapq.heappush(found, (entry.time, next(number), entry))
+            elif entry.time > found[0][0]:
+                heapq.heapreplace(found, (entry.time, next(number), entry))
+
+    if "://" in str(path) or not place.is_dir():
+        keep(read(path))
+    else:
+        for stem, changed in _by_age(place):
+            # a segment was changed last when its last entry came, or later
+            if changed < since or (len(found) == most and changed < found[0][0]):
+                break
+            keep(_segment(stem))
+    return [entry for _, _, entry in sorted(found, key=lambda each: each[:2])]
+
+
+def _by_age(folder: Path) -> list[tuple[Path, float]]:
+    """Segments with the second after their last change, the newest first."""
+    found: dict[Path, float] = {}
+    for file in folder.iterdir():
+        if file.suffix in _FORMS:
+            with contextlib.suppress(FileNotFoundError):  # it took its next form
+                stem = file.with_suffix("")
+                found[stem] = max(found.get(stem, 0.0), file.stat().st_mtime + 1.0)
+    return sorted(found.items(), key=lambda each: -each[1])
 
 
 def _segment(stem: Path) -> Iterator[Logged]:

@@ -1,4 +1,4 @@
-"""An address of this machine behind which a release on a host answers, before callers get it."""
+"""An address of this machine behind which a release answers, before callers get it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,34 @@ import contextlib
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from roadworthy.deploy.ssh.connection import Connection
+import msgspec
+
+from roadworthy.bundle import Bundle
+from roadworthy.project import Project
 
 _PART = 1 << 16
 
 
+def without_latency(project: Project) -> Project:
+    """The project without gates on latency: through a tunnel, the way there would be measured."""
+    gates = msgspec.structs.replace(project.gates, latency_p50_ms=None, latency_p99_ms=None)
+    return msgspec.structs.replace(project, gates=gates)
+
+
+def version_at(url: str, bundle: Bundle) -> str:
+    """Where a server answers by that very version: elsewhere a canary answers, too."""
+    manifest = bundle.manifest
+    return f"{url}/models/{manifest.name}/versions/{manifest.short_version}"
+
+
 @contextlib.contextmanager
-def tunnel(connection: Connection, program: str) -> Iterator[str]:
-    """Open an address whose connections are joined to a program on the host.
+def tunnel(open_channel: Callable[[], subprocess.Popen[bytes]]) -> Iterator[str]:
+    """Open an address whose connections are joined to programs.
 
     Args:
-        connection: To the host.
-        program: What joins its standard input and output to the release.
+        open_channel: Starts a program that joins its standard input and output to the release.
 
     Yields:
         `http://127.0.0.1:PORT`.
@@ -27,7 +41,7 @@ def tunnel(connection: Connection, program: str) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         channels: list[subprocess.Popen[bytes]] = []
         threading.Thread(
-            target=_accept, args=(listening, connection, program, channels), daemon=True
+            target=_accept, args=(listening, open_channel, channels), daemon=True
         ).start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -40,14 +54,13 @@ def tunnel(connection: Connection, program: str) -> Iterator[str]:
 
 def _accept(
     listening: socket.socket,
-    connection: Connection,
-    program: str,
+    open_channel: Callable[[], subprocess.Popen[bytes]],
     channels: list[subprocess.Popen[bytes]],
 ) -> None:
     with contextlib.suppress(OSError):  # closed: the tunnel's end
         while True:
             near, _ = listening.accept()
-            far = connection.channel(program)
+            far = open_channel()
             channels.append(far)
             threading.Thread(target=_to_host, args=(near, far), daemon=True).start()
             threading.Thread(target=_from_host, args=(far, near), daemon=True).start()

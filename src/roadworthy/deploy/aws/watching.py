@@ -1,0 +1,137 @@
+"""Alarms of CloudWatch on the instance, and the topic of SNS that tells people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from roadworthy.deploy.aws.account import Account
+from roadworthy.deploy.aws.call import Call, tags
+from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
+from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.wanted import INSTANCE
+from roadworthy.deploy.cloud.provider import DEPLOYMENT
+from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.project import AwsSection, Project
+
+TOPIC = "aws-topic"
+_MACHINE = "aws-alarm-machine"
+_GONE = ("NotFound", "NotFoundException", "ResourceNotFoundException", "ResourceNotFound")
+
+
+def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tuple[Part, ...]:
+    """The topic, and the alarms that EC2's own metrics can ring."""
+    if not section.alarms:
+        return ()
+    told = ", ".join(section.notify) or "nobody yet: set notify"
+    topic = Part(
+        id=TOPIC,
+        kind="topic",
+        what=f"a topic for alarms, which tells {told}",
+        make=_call("sns", "CreateTopic", Name=naming.name, Tags=naming.tags(TOPIC)),
+        settle=tuple(
+            _call("sns", "Subscribe", TopicArn=f"${{{TOPIC}}}", Protocol="email", Endpoint=mail)
+            for mail in section.notify
+        ),
+    )
+    place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}")
+    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name == "cpu")
+    rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
+    documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
+    return (
+        topic,
+        _alarm(naming, _MACHINE, _machine(), "the machine fails its checks, or is off"),
+        *(_alarm(naming, "aws-alarm-cpu", each, "processors are busy") for each in documents),
+    )
+
+
+def _machine() -> dict[str, Any]:
+    """An instance that is stopped sends nothing: that rings too."""
+    return {
+        "AlarmDescription": "page: the machine fails its checks, or is off. Look at its console.",
+        "Namespace": "AWS/EC2",
+        "MetricName": "StatusCheckFailed",
+        "Dimensions": [{"Name": "InstanceId", "Value": f"${{{INSTANCE}}}"}],
+        "Statistic": "Maximum",
+        "Period": 60,
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": 3,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "Threshold": 0.0,
+        "TreatMissingData": "breaching",
+        "ActionsEnabled": True,
+        "AlarmActions": [f"${{{TOPIC}}}"],
+        "OKActions": [f"${{{TOPIC}}}"],
+    }
+
+
+def _alarm(naming: Naming, part: str, document: dict[str, Any], what: str) -> Part:
+    # the slash keeps deployments apart of which one's name begins with the other's
+    named = {"AlarmName": f"{naming.name}/{part.removeprefix('aws-alarm-')}"}
+    make = _call("cloudwatch", "PutMetricAlarm", **document | named | {"Tags": naming.tags(part)})
+    return Part(id=part, kind="alarm", what=f"an alarm: {what}", make=make, needs=(TOPIC, INSTANCE))
+
+
+def _find_alarms(account: Account, deployment: str) -> list[Thing]:
+    prefix = f"roadworthy-{deployment}/"
+    answer = account.call(_call("cloudwatch", "DescribeAlarms", AlarmNamePrefix=prefix))
+    found = []
+    for each in answer.get("MetricAlarms") or []:
+        asked = _call("cloudwatch", "ListTagsForResource", ResourceARN=each["AlarmArn"])
+        marks = tags(account.call(asked))
+        if marks.get(DEPLOYMENT) == deployment:
+            found.append(Thing(id=str(each["AlarmName"]), there=each, tags=marks))
+    return found
+
+
+def _alarm_differs(there: There, part: Part, known: Known) -> str:
+    wanted = _filled(part, known).parameters.items()
+    other = [key for key, value in wanted if key != "Tags" and there.get(key, []) != value]
+    return f"another {', '.join(sorted(other))}" if other else ""
+
+
+def _filled(part: Part, known: Known) -> Call:
+    """The alarm; what it is about may not be there any more."""
+    return part.make.filled({TOPIC: "", INSTANCE: "", **known})
+
+
+def _mend_alarm(there: There, part: Part, known: Known) -> list[Call]:
+    return [_filled(part, known)]
+
+
+def _remove_alarm(there: There) -> list[Call]:
+    gone = ("ResourceNotFound",)
+    return [_call("cloudwatch", "DeleteAlarms", gone, AlarmNames=[there["AlarmName"]])]
+
+
+def _find_topic(account: Account, deployment: str) -> list[Thing]:
+    partition = account.partition
+    name = f"arn:{partition}:sns:{account.region}:{account.id}:roadworthy-{deployment}"
+    marks = tags(account.call(_call("sns", "ListTagsForResource", _GONE, ResourceArn=name)))
+    if marks.get(DEPLOYMENT) != deployment:
+        return []
+    asked = _call("sns", "ListSubscriptionsByTopic", _GONE, TopicArn=name)
+    told = [each["Endpoint"] for each in account.call(asked).get("Subscriptions") or []]
+    return [Thing(id=name, there={"TopicArn": name, "told": told}, tags=marks)]
+
+
+def _topic_differs(there: There, part: Part, known: Known) -> str:
+    wanted = [each.parameters["Endpoint"] for each in part.settle]
+    lacking = [each for each in wanted if each not in there["told"]]
+    return f"does not tell {', '.join(lacking)}" if lacking else ""
+
+
+def _remove_topic(there: There) -> list[Call]:
+    return [_call("sns", "DeleteTopic", _GONE, TopicArn=there["TopicArn"])]
+
+
+def _call(service: str, operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
+    return Call(service=service, operation=operation, parameters=parameters, met=met)
+
+
+WATCHING = {
+    "alarm": Kind(_find_alarms, _remove_alarm, _alarm_differs, _mend_alarm),
+    "topic": Kind(_find_topic, _remove_topic, _topic_differs),
+}
+"""Kind -> how it is looked after, in the order in which they are taken away."""

@@ -1,0 +1,72 @@
+"""Terraform and OpenTofu: the infrastructure of a deployment for teams that own their state.
+
+The document is JSON, which both read as they read HCL (`*.tf.json`), made of the very parts that
+`deploy apply` makes. It carries other tags, so that neither ever takes the other's away.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from roadworthy.bundle.manifest import to_json
+from roadworthy.deploy.cloud.opening import open_provider
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import CloudSection, DeploySection, Project
+
+FILE = "main.tf.json"
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A provider that can say what it makes in Terraform's words."""
+
+    def terraform(self) -> dict[str, Any]:
+        """The document: `terraform`, `provider`, `data`, `resource`, `output`."""
+        ...
+
+
+def escaped(text: str) -> str:
+    """A text that Terraform takes as it is, without looking for templates in it."""
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def write_terraform(project: Project, name: str, section: DeploySection, out: Path) -> Path:
+    """Write `main.tf.json`.
+
+    Args:
+        project: The project.
+        name: The deployment.
+        section: Its `[deploy.NAME]`.
+        out: Folder to write.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: The target makes nothing that Terraform could.
+        OutsideError: The folder cannot be written.
+    """
+    if not isinstance(section, CloudSection):
+        raise InputError("Terraform is written for clouds", where=f"deploy.{name}.target")
+    provider = open_provider(project, name, section, name)
+    try:
+        if not isinstance(provider, Exporting):
+            raise InputError(
+                f"Terraform is not written for {provider.name}", where=f"deploy.{name}.target"
+            )
+        content = to_json(provider.terraform())
+    finally:
+        provider.close()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out, delete=False) as draft:
+            draft.write(content)
+        Path(draft.name).chmod(0o644)
+        Path(draft.name).replace(out / FILE)
+    except OSError as error:
+        raise OutsideError(
+            f"the file cannot be written: {error.strerror or error}", where=str(out)
+        ) from None
+    return out / FILE

@@ -1,0 +1,169 @@
+"""Calls to Google Cloud: sent, repeated where that is safe, waited for, and errors explained."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from google.auth.exceptions import GoogleAuthError
+from googleapiclient.discovery import build
+from googleapiclient.errors import HttpError
+from httplib2 import HttpLib2Error
+
+from roadworthy.deploy.gcp.explaining import Refusal, explain, no_credentials, refusal
+from roadworthy.deploy.gcp.resource import MONITORING
+from roadworthy.errors import InputError, OutsideError
+
+_TRIES = 5
+_LONG = 900.0
+
+
+class CutOffError(OutsideError):
+    """No answer came, so it is not known whether the call was carried out."""
+
+
+class Account:
+    """A project, through the client that Google generates from its own descriptions.
+
+    Args:
+        project: Its id.
+        credentials: Who signs in.
+        place: Cloud and zone, for errors.
+        endpoint: Where the interfaces are; None: Google's.
+        pause: Seconds between two looks at what takes long.
+    """
+
+    def __init__(
+        self, project: str, credentials: Any, place: str, endpoint: str | None = None,
+        pause: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.project = project
+        self.place = place
+        self._pause = pause
+        self._clients: dict[str, Any] = {}
+        more = {"client_options": {"api_endpoint": endpoint}} if endpoint else {}
+        self._compute, self._monitoring = (
+            build(name, version, credentials=credentials, static_discovery=True, **more)
+            for name, version in (("compute", "v1"), ("monitoring", "v3"))
+        )
+
+    def collection(self, name: str) -> Any:
+        """The client of a collection."""
+        if name not in self._clients:
+            owner = self._monitoring.projects() if name in MONITORING else self._compute
+            self._clients[name] = getattr(owner, name)()
+        return self._clients[name]
+
+    def get(self, collection: str, method: str = "get", **parameters: Any) -> dict[str, Any] | None:
+        """What is there; None: nothing."""
+        try:
+            return self._send(collection, method, parameters, again=True)
+        except Refusal as error:
+            if error.status == 404:
+                return None
+            raise self._explained(error, collection, method) from None
+
+    def listed(self, collection: str, method: str, **parameters: Any) -> list[dict[str, Any]]:
+        """All pages of a list."""
+        client, pages = self.collection(collection), []
+        request = getattr(client, method)(**parameters)
+        while request is not None:
+            try:
+                answer = self._execute(request, again=True)
+            except Refusal as error:
+                raise self._explained(error, collection, method) from None
+            pages.append(answer)
+            request = getattr(client, f"{method}_next")(request, answer)
+        return pages
+
+    def change(
+        self, collection: str, method: str, *, again: bool = True, **parameters: Any
+    ) -> dict[str, Any]:
+        """Send a change, and wait until it is done.
+
+        Args:
+            collection: Of what.
+            method: As the interface names it.
+            again: Whether to send it once more after a fault: not what would make a second one.
+            parameters: Of the method.
+
+        Raises:
+            InputError: A value is wrong.
+            CutOffError: No answer came, and it was not sent again.
+            OutsideError: It is refused, as `explain` says.
+        """
+        try:
+            answer = self._send(collection, method, parameters, again=again)
+            return self._waited(answer) if "operationType" in answer else answer
+        except Refusal as error:
+            if error.status == 404 and method == "delete":
+                return {}
+            if method == "insert" and error.reason in ("alreadyExists", "RESOURCE_ALREADY_EXISTS"):
+                return {}  # it was made by a call whose answer was lost
+            if error.status >= 500 and not again:
+                raise CutOffError(
+                    f"Google Cloud failed at {collection} {method}: {error.message}",
+                    where=self.place, fix="run the same again",
+                ) from None  # fmt: skip
+            raise self._explained(error, collection, method) from None
+
+    def close(self) -> None:
+        """End connections."""
+        self._compute.close()
+        self._monitoring.close()
+
+    def _send(
+        self, collection: str, method: str, parameters: dict[str, Any], *, again: bool
+    ) -> dict[str, Any]:
+        try:
+            request = getattr(self.collection(collection), method)(**parameters)
+        except TypeError as error:  # a parameter that the interface does not have, or a wrong one
+            raise InputError(
+                f"Google Cloud does not take {collection} {method}: {error}",
+                where=self.place, fix="correct [deploy.NAME]",
+            ) from None  # fmt: skip
+        return self._execute(request, again=again)
+
+    def _execute(self, request: Any, *, again: bool) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = request.execute(num_retries=_TRIES if again else 0) or {}
+        except HttpError as error:
+            raise refusal(error) from None
+        except GoogleAuthError as error:
+            raise no_credentials(str(error), self.place) from None
+        except (OSError, HttpLib2Error) as error:
+            raise CutOffError(
+                f"the connection to Google Cloud was cut: {error}",
+                where=self.place, fix="check the network, then run the same again",
+            ) from None  # fmt: skip
+        return found
+
+    def _waited(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """The operation's end; Refusal when it failed."""
+        end = time.monotonic() + _LONG
+        while operation.get("status") != "DONE":
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"{operation['operationType']} does not end",
+                    where=self.place, fix="look in the console; then run the same again",
+                ) from None  # fmt: skip
+            time.sleep(self._pause)
+            operation = self._execute(self._look(operation), again=True)
+        if errors := (operation.get("error") or {}).get("errors"):
+            status = int(operation.get("httpErrorStatusCode", 400))
+            first = errors[0]
+            raise Refusal(status, str(first.get("code", "")), str(first.get("message", "")))
+        return operation
+
+    def _look(self, operation: dict[str, Any]) -> Any:
+        named = {"project": self.project, "operation": operation["name"]}
+        where = re.search(r"/(zones|regions)/([^/]+)", operation["selfLink"])
+        if where is None:
+            return self._compute.globalOperations().get(**named)
+        if where[1] == "zones":
+            return self._compute.zoneOperations().get(zone=where[2], **named)
+        return self._compute.regionOperations().get(region=where[2], **named)
+
+    def _explained(self, error: Refusal, collection: str, method: str) -> Exception:
+        return explain(error, f"{collection} {method}", self.place)

@@ -1,0 +1,96 @@
+"""How what is there is made as wanted, where Google can change it in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from roadworthy.deploy.gcp.account import Account
+from roadworthy.deploy.gcp.comparing import outside, told
+from roadworthy.deploy.gcp.resource import MONITORING, Resource, Thing
+from roadworthy.errors import InputError
+
+
+def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing) -> None:
+    """Change what is other than wanted.
+
+    Args:
+        account: Where the calls go.
+        part: What is wanted.
+        body: Its document, with everything known.
+        found: What is there.
+    """
+    if part.collection in MONITORING:
+        account.change(part.collection, "patch", name=found.path, body=dict(body))
+    elif part.collection == "firewalls":
+        account.change(
+            "firewalls", "update", project=account.project, firewall=body["name"], body=dict(body)
+        )
+    elif part.collection == "instances":
+        _mend_machine(account, part.parent.rpartition("/")[2], body, found.there)
+
+
+def _mend_machine(
+    account: Account, zone: str, body: Mapping[str, Any], there: Mapping[str, Any]
+) -> None:
+    named: dict[str, Any] = {"project": account.project, "zone": zone, "instance": body["name"]}
+    _mend_address(account, named, body, there)
+    _mend_told(account, named, body, there)
+    if (there.get("tags") or {}).get("items") != body["tags"]["items"]:
+        tags = {**body["tags"], "fingerprint": there["tags"]["fingerprint"]}
+        account.change("instances", "setTags", **named, body=tags)
+    state = there["status"]
+    if there["machineType"] != body["machineType"]:
+        if state != "TERMINATED":
+            account.change("instances", "stop", **named)
+        chosen = {"machineType": body["machineType"]}
+        account.change("instances", "setMachineType", **named, body=chosen)
+        state = "TERMINATED"
+    if state in ("TERMINATED", "STOPPED"):
+        account.change("instances", "start", **named)
+    elif state == "SUSPENDED":
+        account.change("instances", "resume", **named)
+
+
+def _mend_told(
+    account: Account, named: Mapping[str, Any], body: Mapping[str, Any], there: Mapping[str, Any]
+) -> None:
+    items = told((there.get("metadata") or {}).get("items"))
+    wanted = {**items, **told(body["metadata"]["items"])}
+    if items != wanted:
+        tell(account, named, wanted, there)
+
+
+def tell(
+    account: Account, named: Mapping[str, Any], items: Mapping[str, str], there: Mapping[str, Any]
+) -> None:
+    """Write a machine's metadata; OutsideError when somebody else did at the same time."""
+    metadata = {
+        "items": [{"key": key, "value": value} for key, value in items.items()],
+        "fingerprint": there["metadata"]["fingerprint"],
+    }
+    account.change("instances", "setMetadata", **named, body=metadata)
+
+
+def _mend_address(
+    account: Account, named: Mapping[str, Any], body: Mapping[str, Any], there: Mapping[str, Any]
+) -> None:
+    wanted, found = outside(body), outside(there)
+    interface = (there.get("networkInterfaces") or [{}])[0].get("name", "nic0")
+    if found.get("natIP") == wanted["natIP"]:
+        return
+    if found:
+        account.change(
+            "instances", "deleteAccessConfig", **named, accessConfig=found["name"],
+            networkInterface=interface,
+        )  # fmt: skip
+    account.change("instances", "addAccessConfig", **named, networkInterface=interface, body=wanted)
+
+
+def refuse(part: Resource, said: list[str], place: str) -> InputError:
+    """The error for what cannot be changed in place."""
+    return InputError(
+        f"{part.what} cannot be changed where it is: {', '.join(said)}",
+        where=place,
+        fix="put that back, or destroy the deployment and make it anew",
+    )

@@ -1,0 +1,308 @@
+"""The provider `gcp`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from roadworthy.deploy.cloud.console import best_key
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
+from roadworthy.deploy.gcp.account import Account, CutOffError
+from roadworthy.deploy.gcp.comparing import differs, told
+from roadworthy.deploy.gcp.lock import held
+from roadworthy.deploy.gcp.mending import mend, refuse, tell
+from roadworthy.deploy.gcp.resource import (
+    COLLECTIONS,
+    MONITORING,
+    Naming,
+    Resource,
+    Thing,
+    fill,
+    thing,
+)
+from roadworthy.deploy.gcp.wanted import (
+    ADDRESS,
+    MACHINE,
+    NETWORK_ADDRESS,
+    SUBNET,
+    machine_of,
+    resources,
+)
+from roadworthy.deploy.plan import Step
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import GcpSection, Project
+
+HOST_KEY = "roadworthy-host-key"
+"""The metadata by which a machine's host key is kept."""
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SINGULAR = {"networks": "network", "subnetworks": "subnetwork", "firewalls": "firewall",
+             "addresses": "address", "instances": "instance"}  # fmt: skip
+_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256")
+_ATTEMPTS = 4
+
+
+def open_gcp(project: Project, name: str, section: GcpSection, model: str | None) -> GcpProvider:
+    """The provider for a deployment.
+
+    Raises:
+        InputError: No project is named.
+        OutsideError: There are no credentials.
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+
+    from roadworthy.deploy.gcp.explaining import no_credentials
+
+    try:
+        credentials, known = google.auth.default(scopes=[_SCOPE])
+    except GoogleAuthError as error:
+        raise no_credentials(str(error), section.place) from None
+    chosen = section.project or os.environ.get("GOOGLE_CLOUD_PROJECT") or known
+    if not chosen:
+        raise InputError(
+            "no project of Google Cloud is named",
+            where=f"[deploy.{name}]",
+            fix='write project = "…", or set GOOGLE_CLOUD_PROJECT; gcloud projects list',
+        )
+    account = Account(chosen, credentials, section.place)
+    return GcpProvider(Naming(chosen, name, model or ""), section, project, account)
+
+
+class GcpProvider:
+    """A deployment on Google Cloud.
+
+    Args:
+        naming: Its project, its name, and the model's.
+        section: `[deploy.NAME]`.
+        project: For `[monitor]`.
+        account: Where the calls go.
+    """
+
+    name = "gcp"
+
+    def __init__(
+        self, naming: Naming, section: GcpSection, project: Project, account: Account
+    ) -> None:
+        self.naming = naming
+        self.section = section
+        self.account = account
+        self.place = section.place
+        self.parts = {part.id: part for part in resources(naming, section, project)}
+        self._known: dict[str, str] = {}
+
+    def close(self) -> None:
+        """End connections."""
+        self.account.close()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the deployment's health check."""
+        return held(self.account, self.naming)
+
+    def steps(self) -> tuple[Step, ...]:
+        """A step a part."""
+        return tuple(part.step() for part in self.parts.values())
+
+    def image(self) -> Machine:
+        """Debian 12, on the processor of the machine's type."""
+        facts = {"python": "3.11", "glibc": "2.36", "ssh_port": "22", "system": "Debian 12",
+                 "machine": machine_of(self.section.machine_type)}  # fmt: skip
+        return Machine(address="", user=self.section.user, facts=facts)
+
+    def observe(self) -> Found:
+        """Look for everything that carries the deployment's mark."""
+        things = self._things()
+        found = self._chosen(things)
+        self._known = {}
+        self._learn(found)
+        steps, said = {}, {}
+        for name, one in found.items():
+            other = differs(self.parts[name], one.there, self._known)
+            steps[name] = not other
+            if other:
+                said[name] = ", ".join(other)
+        chosen = {one.path for one in found.values()}
+        return Found(
+            steps=steps, differences=said, machine=self._machine(found),
+            surplus=tuple(self._removal(one) for one in things if one.path not in chosen),
+            model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
+            facts={"machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none"},
+        )  # fmt: skip
+
+    def _things(self) -> list[Thing]:
+        """Everything that carries the deployment's mark, in the order of removal."""
+        return [one for collection in reversed(COLLECTIONS) for one in self._marked(collection)]
+
+    def _marked(self, collection: str) -> list[Thing]:
+        found = [thing(collection, each) for each in self._listed(collection)]
+        mine = self.naming.deployment
+        return [each for each in found if each.marks.get(DEPLOYMENT) == mine and each.part]
+
+    def _listed(self, collection: str) -> list[dict[str, Any]]:
+        if collection in MONITORING:
+            owner = f"projects/{self.naming.project}"
+            pages = self.account.listed(collection, "list", name=owner)
+            return [each for page in pages for each in page.get(collection) or ()]
+        project = self.naming.project
+        if collection in ("networks", "firewalls"):
+            pages = self.account.listed(collection, "list", project=project)
+            return [each for page in pages for each in page.get("items") or ()]
+        pages = self.account.listed(collection, "aggregatedList", project=project)
+        return [
+            each
+            for page in pages
+            for scope in (page.get("items") or {}).values()
+            for each in scope.get(collection) or ()
+        ]
+
+    def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
+        """Part -> what is there of it, at its place; of doubles the first by name."""
+        found: dict[str, Thing] = {}
+        for one in sorted(things, key=lambda each: each.path):
+            part = self.parts.get(one.part)
+            named = part is not None and (part.collection in MONITORING or part.path == one.path)
+            if named and one.part not in found:
+                found[one.part] = one
+        return found
+
+    def _learn(self, found: dict[str, Thing]) -> None:
+        self._known |= {name: one.path for name, one in found.items()}
+        if MACHINE in found:
+            self._known[MACHINE] = str(found[MACHINE].there["id"])
+        if ADDRESS in found and found[ADDRESS].there.get("address"):
+            self._known[NETWORK_ADDRESS] = str(found[ADDRESS].there["address"])
+        if self.section.subnet and f"{SUBNET}-network" not in self._known:
+            self._known[f"{SUBNET}-network"] = self._own_network(self.section.subnet)
+
+    def _own_network(self, subnet: str) -> str:
+        _, project, _, region, _, name = subnet.split("/")
+        found = self.account.get("subnetworks", project=project, region=region, subnetwork=name)
+        if found is None:
+            raise InputError("there is no such subnet", where=subnet, fix="correct subnet")
+        return str(thing("subnetworks", found).there["network"])
+
+    def _machine(self, found: dict[str, Thing]) -> Machine | None:
+        number = self._known.get(NETWORK_ADDRESS)
+        if MACHINE not in found or number is None:
+            return None
+        pinned = told((found[MACHINE].there.get("metadata") or {}).get("items")).get(HOST_KEY)
+        return Machine(
+            address=number, user=self.section.user, pinned=bool(pinned),
+            host_keys=(pinned,) if pinned else self._said(), facts=self.image().facts,
+        )  # fmt: skip
+
+    @property
+    def _named(self) -> dict[str, str]:
+        return {
+            "project": self.naming.project,
+            "zone": self.section.zone,
+            "instance": self.naming.name,
+        }
+
+    def _said(self) -> tuple[str, ...]:
+        """The host keys that Google's agent on the machine wrote into its guest attributes."""
+        answer = self.account.get(
+            "instances", "getGuestAttributes", queryPath="hostkeys/", **self._named
+        )
+        items = ((answer or {}).get("queryValue") or {}).get("items") or ()
+        return tuple(f"{each['key']} {each['value']}" for each in items if each["key"] in _KEYS)
+
+    def pin(self, host_keys: tuple[str, ...]) -> None:
+        """Keep a host key in the machine's metadata."""
+        there = self.account.get("instances", **self._named)
+        if there is None:
+            raise OutsideError("the machine is gone", where=self.place, fix="run the same again")
+        items = told((there.get("metadata") or {}).get("items"))
+        if items.get(HOST_KEY) != best_key(host_keys):
+            tell(self.account, self._named, {**items, HOST_KEY: best_key(host_keys)}, there)
+
+    def removal(self) -> tuple[Step, ...]:
+        """Everything that carries the deployment's mark."""
+        return tuple(self._removal(one) for one in self._things())
+
+    def _removal(self, one: Thing) -> Step:
+        url = f"https://compute.googleapis.com/compute/v1/{one.path}"
+        if one.collection in MONITORING:
+            url = f"https://monitoring.googleapis.com/v3/{one.path}"
+        token = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
+        return Step(
+            id=f"gcp-{one.path}",
+            what=f"remove {one.path.rpartition('/')[2]} of {one.collection}",
+            change="delete",
+            document={"collection": one.collection, "path": one.path},
+            command=f"curl -X DELETE {token} {url}",
+        )
+
+    def perform(self, step: Step) -> None:
+        """Make a part as wanted, or take something away."""
+        if step.change == "delete":
+            self._remove(step.document["collection"], step.document["path"])
+            return
+        part = self.parts[step.id]
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._make(part)
+                return
+            except CutOffError:
+                # what was made without an answer is found by its mark in the next round
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def _make(self, part: Resource) -> None:
+        found = self._chosen(self._marked(part.collection))
+        self._learn(found)
+        body = fill(part.body, self._known)
+        if part.id not in found:
+            self._insert(part, body)
+        else:
+            mend(self.account, part, body, found[part.id])
+        again = self._marked(part.collection)
+        made = self._chosen(again)
+        self._learn(made)
+        if part.id not in made:
+            raise CutOffError(
+                f"{part.what}: Google Cloud does not list it yet",
+                where=self.place,
+                fix="run the same again",
+            )
+        for one in again:  # the library sends what was cut off again: there may be two
+            if one.part == part.id and one.path != made[part.id].path:
+                self._remove(one.collection, one.path)
+        said = differs(part, made[part.id].there, self._known)
+        if said and part.id in found:
+            raise refuse(part, said, self.place)
+
+    def _insert(self, part: Resource, body: dict[str, Any]) -> None:
+        if part.collection in MONITORING:
+            self.account.change(part.collection, "create", again=False, name=part.parent, body=body)
+            return
+        named = _place_of(part.path)
+        self.account.change(part.collection, "insert", again=False, body=body, **named)
+        there = self.account.get(
+            part.collection, **named, **{_SINGULAR[part.collection]: part.body["name"]}
+        )
+        if there is not None and thing(part.collection, there).part != part.id:
+            raise InputError(
+                f"{part.body['name']} was not made by Roadworthy, and is left alone",
+                where=f"{self.place}, {part.path}",
+                fix="choose another name for the deployment",
+            )
+
+    def _remove(self, collection: str, path: str) -> None:
+        """Take a thing away; it is looked at again, for it may have changed hands."""
+        named: dict[str, Any] = {"name": path}
+        if collection not in MONITORING:
+            named = _place_of(path) | {_SINGULAR[collection]: path.rpartition("/")[2]}
+        found = self.account.get(collection, **named)
+        mine = self.naming.deployment
+        if found is not None and thing(collection, found).marks.get(DEPLOYMENT) == mine:
+            self.account.change(collection, "delete", **named)
+
+
+def _place_of(path: str) -> dict[str, str]:
+    """`project`, and `zone` or `region`, of a path in Compute Engine."""
+    words = path.split("/")
+    found = {"project": words[1]}
+    if words[2] in ("zones", "regions"):
+        found[words[2].removesuffix("s")] = words[3]
+    return found

@@ -1,0 +1,133 @@
+"""A resource of Google Cloud as plain data: where it is, and the document that makes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
+from roadworthy.deploy.plan import Price, Step
+
+_KNOWN = re.compile(r"\$\{([a-z0-9-]+)\}")
+COMPUTE = ("networks", "subnetworks", "firewalls", "addresses", "instances")
+MONITORING = ("notificationChannels", "alertPolicies")
+COLLECTIONS = (*COMPUTE, *MONITORING)
+"""What is made, in the order in which it is."""
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """Names and marks of one deployment's parts.
+
+    Networks and firewalls have no labels, so what is made carries its marks in its description;
+    alarms and channels, which have no description, in labels.
+    """
+
+    project: str
+    deployment: str
+    model: str
+
+    @property
+    def name(self) -> str:
+        """The beginning of all names."""
+        return f"roadworthy-{self.deployment}"
+
+    def mark(self, part: str) -> str:
+        """The marks of a part, as a description."""
+        return f"{DEPLOYMENT}={self.deployment} {PART}={part} {MODEL}={self.model}"
+
+    def labels(self, part: str) -> dict[str, str]:
+        """The marks of a part, as labels."""
+        return {DEPLOYMENT: self.deployment, PART: part}
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a deployment.
+
+    Attributes:
+        id: Its name, in the plan and in its mark.
+        what: What it is, in words.
+        collection: Which of `COLLECTIONS` it is in.
+        parent: What the collection belongs to, like `projects/P/zones/Z`.
+        body: The document that makes it; `${PART}` stands for what Google says when it is made.
+        command: The command line that does the same.
+        needs: Ids of parts that come before.
+        price: What it costs.
+    """
+
+    id: str
+    what: str
+    collection: str
+    parent: str
+    body: dict[str, Any]
+    command: str
+    needs: tuple[str, ...] = ()
+    price: Price | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is; of alarms and channels only Google knows the end."""
+        return f"{self.parent}/{self.collection}/{self.body.get('name', '')}"
+
+    def step(self) -> Step:
+        """The step that makes it."""
+        return Step(
+            id=self.id, what=self.what, change="create",
+            document={"parent": f"{self.parent}/{self.collection}", "body": self.body},
+            needs=self.needs, command=self.command, price=self.price,
+        )  # fmt: skip
+
+
+class Thing(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that carries a deployment's mark.
+
+    Attributes:
+        path: Where it is, from `projects/` on.
+        collection: Which of `COLLECTIONS` it is in.
+        there: What Google says of it, addresses of resources beginning with `projects/`.
+        marks: Its marks.
+    """
+
+    path: str
+    collection: str
+    there: dict[str, Any]
+    marks: Mapping[str, str]
+
+    @property
+    def part(self) -> str:
+        """Which part it is."""
+        return self.marks.get(PART, "")
+
+
+def thing(collection: str, there: dict[str, Any]) -> Thing:
+    """What Google says of something, with its marks."""
+    short = _shortened(there)
+    text = str(short.get("description", ""))
+    marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
+    if collection in MONITORING:
+        marks = dict(short.get("userLabels") or {})
+    path = str(short["name"] if collection in MONITORING else short["selfLink"])
+    return Thing(path=path, collection=collection, there=short, marks=marks)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"^https?://[^/]+/compute/[a-z0-9]+/(?=projects/)", "", value)
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    return value
+
+
+def fill(value: Any, known: Mapping[str, str]) -> Any:
+    """A document in which `${NAME}` is replaced by what is known under that name."""
+    if isinstance(value, str):
+        return _KNOWN.sub(lambda found: known[found[1]], value)
+    if isinstance(value, list):
+        return [fill(each, known) for each in value]
+    if isinstance(value, dict):
+        return {key: fill(each, known) for key, each in value.items()}
+    return value

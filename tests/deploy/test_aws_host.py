@@ -1,0 +1,118 @@
+"""A deployment on AWS from end to end: its instance is a real Debian host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from roadworthy.deploy import deploying, opening
+from roadworthy.deploy.cloud.opening import as_host
+from roadworthy.deploy.cloud.provider import Machine
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import AwsSection, CloudSection, Project, SshSection
+from tests.conftest import Trained
+from tests.deploy.aws_server import Aws, aws_server, point_to
+from tests.deploy.conftest import Load
+from tests.deploy.hosts import Host, cache
+from tests.registry.conftest import registry_project
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Aws]:
+    """AWS, whose one address is the host's, and whose console shows the host's key."""
+
+    def mapped(section: CloudSection, machine: Machine, folder: Path) -> SshSection:
+        moved = msgspec.structs.replace(machine, address=machine.address and host.address)
+        return as_host(section, moved, folder)
+
+    with (
+        aws_server(tmp_path_factory.mktemp("aws")) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        point_to(server.url, patch)
+        patch.setattr(opening, "as_host", mapped)
+        patch.setattr("roadworthy.deploy.cloud.target._PAUSE", 0.01)
+        yield server
+
+
+def console(host: Host) -> str:
+    keys = "".join(
+        f"{line.split(' ', 1)[1]} root@{host.name}\n"
+        for line in host.known_hosts.read_text().splitlines()
+    )
+    return f"-----BEGIN SSH HOST KEY KEYS-----\n{keys}-----END SSH HOST KEY KEYS-----\n"
+
+
+@pytest.fixture(scope="module")
+def project(house: Path, host: Host, aws: Aws) -> Project:
+    section = AwsSection(
+        region="eu-central-1", identity=str(host.identity), ssh_from=("192.0.2.0/24",), keep=2,
+        secrets=("SERVER_TOKEN",),
+    )  # fmt: skip
+    wanted = registry_project(house, cache=str(cache() / "deploy"))
+    return msgspec.structs.replace(wanted, deploy={"prod": section})
+
+
+def path(trained: Trained) -> str:
+    return str(trained.bundle.path)
+
+
+def answering(host: Host, trained: Trained) -> str:
+    load = Load(host.address, trained.bundle.contract.example(), callers=1)
+    with load.running():
+        while not load.answers and not load.failures:
+            time.sleep(0.05)
+    assert not load.failures
+    return next(iter(load.answers))
+
+
+def test_a_model_is_served_from_nothing_swapped_rolled_back_and_destroyed(
+    project: Project, aws: Aws, host: Host, versions: list[Trained]
+) -> None:
+    one, two = versions
+    first = deploying.plan(project, "prod", path(one))
+    assert {step.change for step in first.steps} == {"create"}
+    assert first.monthly["USD"] > 20
+    assert "very-secret-value" not in msgspec.json.encode(first).decode()
+    assert aws.calls.count("RunInstances") == 0
+    with pytest.raises(InputError, match="nothing is deployed there"):
+        deploying.rollback(project, "prod")
+
+    # the machine says its key only on the console, and only later
+    aws.fail = lambda operation, body: _show(aws, host) if operation == "GetConsoleOutput" else None
+    done = deploying.apply(project, "prod", path(one))
+    assert [step.id for step in done.steps] == [step.id for step in first.steps]
+    assert answering(host, one) == one.bundle.version
+    assert deploying.apply(project, "prod", path(one)).changes == ()
+
+    swap = [step.id for step in deploying.apply(project, "prod", path(two)).changes]
+    assert swap[-4:] == ["start", "accept", "switch", "drain"]
+    assert not any(each.startswith("aws-") for each in swap)
+    assert answering(host, two) == two.bundle.version
+    deploying.rollback(project, "prod")
+    assert answering(host, one) == one.bundle.version
+    status = deploying.status(project, "prod")
+    assert status.ready
+    assert status.details["instance"].endswith("running")
+    assert any("roadworthy" in line for line in deploying.logs(project, "prod", 5))
+
+    host.ssh("systemctl stop ssh.socket ssh.service", check=False)
+    with pytest.raises(OutsideError, match="cannot be reached"):
+        deploying.plan(project, "prod", path(one))
+    assert not deploying.status(project, "prod").ready
+    gone = deploying.destroy(project, "prod")  # needs no machine
+    assert len(gone.changes) == 11
+    assert gone.model == "adult"
+    assert deploying.destroy(project, "prod").changes == ()
+    assert not deploying.status(project, "prod").ready
+
+
+def _show(aws: Aws, host: Host) -> None:
+    if aws.calls.count("GetConsoleOutput") > 3:
+        aws.console = console(host)

@@ -1,0 +1,67 @@
+"""`[deploy.NAME]` of Azure and Google Cloud: what the project file may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roadworthy.errors import ProjectError
+from roadworthy.project import AzureSection, Deployment, GcpSection, load_project
+
+SHARED = 'identity = "key"\nssh_from = ["192.0.2.0/24"]\n'
+AZURE = f'[deploy.prod]\ntarget = "azure"\nregion = "westeurope"\n{SHARED}'
+GCP = f'[deploy.prod]\ntarget = "gcp"\nzone = "europe-west1-b"\n{SHARED}'
+
+
+def section_of(folder: Path, text: str) -> Deployment:
+    place = folder / "roadworthy.toml"
+    place.write_text(text)
+    return load_project(place).deploy["prod"]
+
+
+def test_a_few_lines_are_enough(tmp_path: Path) -> None:
+    azure = section_of(tmp_path, AZURE)
+    assert isinstance(azure, AzureSection)
+    assert (azure.place, azure.size, azure.disk_gb) == ("azure westeurope", "Standard_B2s", 30)
+    gcp = section_of(tmp_path, GCP)
+    assert isinstance(gcp, GcpSection)
+    assert (gcp.place, gcp.region) == ("gcp europe-west1-b", "europe-west1")
+    assert gcp.machine_type == "e2-small"
+
+
+@pytest.mark.parametrize(
+    ("base", "line", "key"),
+    [
+        (AZURE, 'subscription = "mine"', "subscription"),
+        (AZURE, 'size = "B2s"', "size"),
+        (AZURE, 'image = "Debian:debian-12"', "image"),
+        (AZURE, 'user = "admin"', "user"),
+        (AZURE, 'subnet = "machines"', "subnet"),
+        (AZURE, "disk_gb = 20", "disk_gb"),
+        (AZURE, 'encryption_at_host = "yes"', "encryption_at_host"),
+        (AZURE, 'instance_type = "t3.small"', "instance_type"),
+        (GCP, 'project = "P"', "project"),
+        (GCP, 'machine_type = "Large"', "machine_type"),
+        (GCP, 'image = "debian-12"', "image"),
+        (GCP, 'user = "root"', "user"),
+        (GCP, 'subnet = "machines"', "subnet"),
+        (GCP, 'service_account = "me"', "service_account"),
+        (GCP, "disk_gb = 9", "disk_gb"),
+        (GCP, 'region = "europe-west1"', "region"),
+    ],
+)
+def test_a_wrong_value_or_key_is_named(tmp_path: Path, base: str, line: str, key: str) -> None:
+    with pytest.raises(ProjectError, match=key):
+        section_of(tmp_path, f"{base}{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("base", "good", "bad"),
+    [(AZURE, "westeurope", "West Europe"), (GCP, "europe-west1-b", "europe-west1")],
+)
+def test_a_place_that_cannot_be_one_is_refused(
+    tmp_path: Path, base: str, good: str, bad: str
+) -> None:
+    with pytest.raises(ProjectError, match="like"):
+        section_of(tmp_path, base.replace(good, bad))
