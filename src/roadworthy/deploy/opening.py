@@ -10,9 +10,10 @@ from pathlib import Path
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Target
 from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.kubernetes.target import KubernetesTarget
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
-from roadworthy.project import Deployment, Project, SshSection
+from roadworthy.project import Deployment, KubernetesSection, Project, SshSection
 from roadworthy.registry import resolve as find
 from roadworthy.registry.opening import user_folder
 
@@ -32,6 +33,9 @@ def open_target(
     Raises:
         InputError: A file or a secret that the section names is missing.
     """
+    if isinstance(section, KubernetesSection):
+        yield KubernetesTarget(name, section, project, bundle)
+        return
     with open_host(project, name, section, bundle) as target:
         yield target
 

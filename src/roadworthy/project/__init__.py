@@ -9,7 +9,7 @@ from roadworthy.project.data import (
     ProjectSection,
 )
 from roadworthy.project.decision import DecisionOptions
-from roadworthy.project.deploy import Deployment, DeploySection, SshSection
+from roadworthy.project.deploy import Deployment, DeploySection, KubernetesSection, SshSection
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
 from roadworthy.project.image import ImageSection
@@ -37,6 +37,7 @@ __all__ = [
     "GatesSection",
     "ImageSection",
     "Kind",
+    "KubernetesSection",
     "MonitorSection",
     "PackageSection",
     "PipelineSection",
