@@ -304,4 +304,26 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+
+# [deploy.cluster]           # a namespace of a Kubernetes cluster
+# target = "kubernetes"
+# image = "registry.example/adult:1"
+# kubeconfig = "kubeconfig"  # else as kubectl is configured, as is the context
+# context = "prod"
+# namespace = "default"
+# replicas = 2
+# max_replicas = 10          # as many as replicas: nothing scales
+# scale_on = "cpu"           # or concurrency, latency
+# scale_target = 60.0        # percent, requests in flight, milliseconds
+# cpu = "1"
+# memory = "512Mi"
+# workers = 1
+# secret_refs = {NAME = "SECRET/KEY"}
+# keys_secret = "adult-keys"
+# pull_secret = "registry"
+# allow_from = []            # other namespaces that may call
+# service_monitor = false    # needs the Prometheus operator
+# monitoring_namespace = "monitoring"
+# canary_image = "registry.example/adult:2"
+# canary_percent = 10
 """

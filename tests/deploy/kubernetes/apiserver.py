@@ -42,7 +42,7 @@ _PATH = re.compile(r"/apis?/(?:[\w.]+/)?v\d\w*/namespaces/([\w-]+)/(\w+)(?:/([\w
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A `Status` that says no."""
 
     def __init__(self, code: int, message: str, **more: Any) -> None:
@@ -117,7 +117,8 @@ class ApiServer:
             def answer(self) -> None:
                 outer.answer(self)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler.answer)
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -145,19 +146,19 @@ class ApiServer:
         body = json.loads(handler.rfile.read(size)) if size else None
         try:
             if handler.headers.get("Authorization") != f"Bearer {self.token}":
-                raise Refusal(401, "Unauthorized")
+                raise RefusalError(401, "Unauthorized")
             found = _PATH.fullmatch(url.path)
             if found is None or found[2] not in KINDS:
-                raise Refusal(404, "the server could not find the requested resource")
+                raise RefusalError(404, "the server could not find the requested resource")
             namespace, plural, name, part = found.groups()
             kind = KINDS[plural]
             self.calls.append((handler.command, kind, name or ""))
             if refused := self.refuse(handler.command, kind, name or ""):
-                raise Refusal(refused, "refused by the test")
+                raise RefusalError(refused, "refused by the test")
             if namespace != self.namespace:
                 if handler.command in ("GET", "DELETE"):
-                    raise Refusal(404, f"{name} not found")
-                raise Refusal(404, f'namespaces "{namespace}" not found',
+                    raise RefusalError(404, f"{name} not found")
+                raise RefusalError(404, f'namespaces "{namespace}" not found',
                               details={"kind": "namespaces", "name": namespace})  # fmt: skip
             if part == "portforward":
                 self._forward(handler, name, int(query["ports"]))
@@ -165,7 +166,7 @@ class ApiServer:
             with self.lock:
                 said = self._do(handler, kind, name, part, query, body)
             code = 200
-        except Refusal as refusal:
+        except RefusalError as refusal:
             said, code = refusal.status, refusal.code
         content = said if isinstance(said, bytes) else json.dumps(said).encode()
         handler.send_response(code)
@@ -187,7 +188,9 @@ class ApiServer:
         if method == "PATCH" and "apply" in handler.headers["Content-Type"]:
             return self._apply(key, body, query)
         if key not in self.objects:
-            raise Refusal(404, f'{kind} "{name}" not found', details={"kind": kind, "name": name})
+            raise RefusalError(
+                404, f'{kind} "{name}" not found', details={"kind": kind, "name": name}
+            )
         live = self.objects[key]
         if part == "log":
             return b"2026-01-01T00:00:00Z a line of the log\n"
@@ -198,12 +201,12 @@ class ApiServer:
         if method == "DELETE":
             wanted = (body or {}).get("preconditions", {}).get("uid", live["metadata"]["uid"])
             if wanted != live["metadata"]["uid"]:
-                raise Refusal(409, "the UID in the precondition does not match")
+                raise RefusalError(409, "the UID in the precondition does not match")
             self._remove(key)
             return {"kind": "Status", "status": "Success"}
         if method == "PUT":
             if body["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
-                raise Refusal(409, "the object has been modified; please apply your changes")
+                raise RefusalError(409, "the object has been modified; please apply your changes")
             return self._store(key, body)
         assert handler.headers["Content-Type"] == "application/merge-patch+json"
         changed = copy.deepcopy(live)
@@ -223,14 +226,14 @@ class ApiServer:
     def _create(self, kind: str, body: Document) -> Document:
         key = (kind, body["metadata"]["name"])
         if key in self.objects:
-            raise Refusal(409, f'{kind} "{key[1]}" already exists', reason="AlreadyExists")
+            raise RefusalError(409, f'{kind} "{key[1]}" already exists', reason="AlreadyExists")
         return self._store(key, self._checked(body))
 
     def _checked(self, body: Document) -> Document:
         try:
             kubernetes_validate.validate(body, "1.37", strict=True)
         except kubernetes_validate.ValidationError as error:
-            raise Refusal(422, f"is invalid: {error.message}") from None
+            raise RefusalError(422, f"is invalid: {error.message}") from None
         return body
 
     def _apply(self, key: tuple[str, str], body: Document, query: dict[str, str]) -> Document:
@@ -239,12 +242,12 @@ class ApiServer:
         assert "resourceVersion" not in body["metadata"]
         self._checked(body)
         if (body["kind"], body["metadata"]["name"]) != key:
-            raise Refusal(400, "the name of the object does not match the name on the URL")
+            raise RefusalError(400, "the name of the object does not match the name on the URL")
         live, wanted = self.objects.get(key), flat(body)
         owners = copy.deepcopy(self.owners.get(key, {}))
         had = {} if live is None else flat(live)
         if live is not None and live.get("immutable") and body.get("data") != live.get("data"):
-            raise Refusal(422, "field is immutable when `immutable` is set")
+            raise RefusalError(422, "field is immutable when `immutable` is set")
         causes = [
             {"field": ".".join(map(str, path)), "message": f"conflict with {other!r}"}
             for other, paths in owners.items() if other != query["fieldManager"]
@@ -252,7 +255,7 @@ class ApiServer:
         ]  # fmt: skip
         if causes:
             message = "; ".join(f"{cause['message']}: {cause['field']}" for cause in causes)
-            raise Refusal(409, f"Apply failed with {len(causes)} conflict: {message}",
+            raise RefusalError(409, f"Apply failed with {len(causes)} conflict: {message}",
                           details={"causes": causes})  # fmt: skip
         others = {path for other, paths in owners.items() if other != query["fieldManager"]
                   for path in paths}  # fmt: skip
@@ -290,8 +293,12 @@ class ApiServer:
     def _remove(self, key: tuple[str, str]) -> None:
         gone = self.objects.pop(key)
         self.owners.pop(key, None)
-        for other in [k for k, each in self.objects.items()
-                      if gone["metadata"]["uid"] in str(each["metadata"].get("ownerReferences"))]:  # fmt: skip
+        uid = gone["metadata"]["uid"]
+        owned = [
+            each for each, found in self.objects.items()
+            if uid in str(found["metadata"].get("ownerReferences"))
+        ]  # fmt: skip
+        for other in owned:
             self._remove(other)
 
     def other_manager(self, kind: str, name: str, path: Path, value: Any) -> None:
@@ -376,7 +383,7 @@ class ApiServer:
     def _forward(self, handler: Any, name: str, port: int) -> None:
         pod = self.objects.get(("Pod", name))
         if pod is None or pod["spec"]["containers"][0]["ports"][0]["containerPort"] != port:
-            raise Refusal(404, f"no pod {name} with port {port}")
+            raise RefusalError(404, f"no pod {name} with port {port}")
         key = handler.headers["Sec-WebSocket-Key"] + _WEBSOCKET
         accepted = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         handler.wfile.write(
@@ -393,6 +400,8 @@ class ApiServer:
 
     def _pump(self, handler: Any, far: socket.socket) -> None:
         near, received = handler.connection, b""
+        for each in (near, far):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
             ready = select.select([near, far], [], [], 60)[0]
             if far in ready:

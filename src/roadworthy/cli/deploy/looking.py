@@ -100,7 +100,7 @@ def export(
     destination: Destination = None,
     json: Json = False,
 ) -> None:
-    """Write cloud-init user data that makes a new host serve a model, and the files it fetches.
+    """Write cloud-init user data for a new host, or manifests and a Helm chart for Kubernetes.
 
     Example: `roadworthy deploy export adult@champion --to prod --release-url https://store.example`
     """
@@ -111,6 +111,8 @@ def export(
     found = write(wanted, deployment_of(wanted, to), model, release_url, out, facts)
     if json:
         print_json(found)
+    elif "user_data" not in found:
+        typer.echo(f"{len(found['files'])} files written to {found['folder']}")
     else:
         typer.echo(f"{found['user_data']} written ({found['bytes']:,} bytes)")
         typer.echo(f"upload the {len(found['files'])} files of {found['folder']} to {release_url}")

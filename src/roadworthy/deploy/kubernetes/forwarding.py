@@ -44,6 +44,7 @@ def _accept(
     with contextlib.suppress(OSError):  # closed: the end of it
         while True:
             near, _ = listening.accept()
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 far = cluster.channel(pod, port)
             except OutsideError:
