@@ -198,10 +198,10 @@ def test_a_field_that_somebody_else_owns_is_said_and_not_taken(place: Place) -> 
 
 
 def test_only_releases_that_are_to_be_kept_stay(place: Place) -> None:
-    for cpu in ("1", "2", "3", "4"):
+    for cpu in ("1", "2", "3"):
         place.apply(0, ONE, cpu=cpu, keep=2)
     assert len(place.names("ConfigMap")) == 2
-    assert place.apply(0, ONE, cpu="4", keep=2) == []
+    assert place.apply(0, ONE, cpu="3", keep=2) == []
 
 
 def test_one_deployment_at_a_time_and_a_dead_one_lets_go(place: Place) -> None:
@@ -221,7 +221,7 @@ def test_one_deployment_at_a_time_and_a_dead_one_lets_go(place: Place) -> None:
 def test_wherever_a_run_is_cut_off_callers_are_served_and_the_next_run_ends_it(
     place: Place,
 ) -> None:
-    """From every third call on that changes something, all are refused."""
+    """From every fourth call on that changes something, all are refused."""
     place.apply(0, ONE)
     writes = {"n": 0, "until": 0}
 
@@ -233,7 +233,7 @@ def test_wherever_a_run_is_cut_off_callers_are_served_and_the_next_run_ends_it(
         return None
 
     place.api.refuse = cut
-    for turn, until in enumerate(range(1, 60, 3)):
+    for turn, until in enumerate(range(1, 60, 4)):
         version, image = (1, TWO) if turn % 2 == 0 else (0, ONE)
         writes.update(n=0, until=until)
         try:
@@ -324,12 +324,10 @@ def test_a_section_that_no_cluster_takes_is_refused(tmp_path: Path, line: str, t
         load_project(file)
 
 
-leaves = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
-    max_leaves=12,
-)
-trees = st.dictionaries(st.text(max_size=4), leaves)
+leaves = st.booleans() | st.integers() | st.text(max_size=5)
+parts = leaves | st.lists(leaves, max_size=3)
+inner = parts | st.dictionaries(st.text(max_size=4), parts, max_size=3)
+trees = st.dictionaries(st.text(max_size=4), inner | st.lists(inner, max_size=2), max_size=4)
 
 
 @given(document=trees, version=st.integers())
@@ -350,9 +348,7 @@ def test_objects_that_differ_have_a_change_each_way(
         each.pop("metadata", None)
         each.pop("status", None)
     found = changes({**before, "metadata": {}}, {**after, "metadata": {}})
-    padded = [{key: tree.get(key) for key in before.keys() | after.keys()}
-              for tree in (before, after)]  # fmt: skip
-    assert bool(found) == (padded[0] != padded[1]) or before != after
+    assert bool(found) == (before != after)
     assert len(found) == len(changes({**after, "metadata": {}}, {**before, "metadata": {}}))
 
 

@@ -189,21 +189,27 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream import portforward
 
-        # the library puts its own call in the place of the client's: so each has its own client
-        client = type(self.client)(self.client.configuration)
-        try:
-            forward = portforward(
-                CoreV1Api(client).connect_get_namespaced_pod_portforward,
-                pod, self.namespace, ports=str(port),
-            )  # fmt: skip
-        except ApiException as error:
-            raise OutsideError(
-                f"no connection to pod {pod} through the API: {str(error.reason)[:300]}",
-                where=self.where,
-                fix="your role needs create on pods/portforward",
-            ) from None
-        opened: socket.socket = forward.socket(port)
-        return opened
+        for left in range(_TRIES - 1, -1, -1):
+            # the library puts its own call in the place of the client's: so each has its own
+            client = type(self.client)(self.client.configuration)
+            try:
+                forward = portforward(
+                    CoreV1Api(client).connect_get_namespaced_pod_portforward,
+                    pod, self.namespace, ports=str(port),
+                )  # fmt: skip
+            except ApiException as error:
+                said = str(error.reason)
+                if left and any(f"status {code}" in said for code in _BUSY):
+                    time.sleep(0.2 * 2 ** (_TRIES - 1 - left))
+                    continue
+                raise OutsideError(
+                    f"no connection to pod {pod} through the API: {said[:300]}",
+                    where=self.where,
+                    fix="your role needs create on pods/portforward",
+                ) from None
+            opened: socket.socket = forward.socket(port)
+            return opened
+        raise AssertionError("the last try returns or raises")
 
     def _path(self, kind: str, name: str | None = None) -> str:
         group, plural = _PLACES[kind]
