@@ -351,4 +351,25 @@ target = {target}
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+# [deploy.cluster]           # a namespace of a Kubernetes cluster
+# target = "kubernetes"
+# image = "registry.example/adult:1"
+# kubeconfig = "kubeconfig"  # else as kubectl is configured, as is the context
+# context = "prod"
+# namespace = "default"
+# replicas = 2
+# max_replicas = 10          # as many as replicas: nothing scales
+# scale_on = "cpu"           # or concurrency, latency
+# scale_target = 60.0        # percent, requests in flight, milliseconds
+# cpu = "1"
+# memory = "512Mi"
+# workers = 1
+# secret_refs = {NAME = "SECRET/KEY"}
+# keys_secret = "adult-keys"
+# pull_secret = "registry"
+# allow_from = []            # other namespaces that may call
+# service_monitor = false    # needs the Prometheus operator
+# monitoring_namespace = "monitoring"
+# canary_image = "registry.example/adult:2"
+# canary_percent = 10
 """

@@ -17,12 +17,13 @@ from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.executor import Kind, Record, run
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
+from roadworthy.deploy.kubernetes.exporting import export_files
 from roadworthy.deploy.opening import open_host, open_target
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
 from roadworthy.deploy.wanted import check_name, in_file
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import Deployment, Project, SshSection
+from roadworthy.project import Deployment, KubernetesSection, Project, SshSection
 from roadworthy.registry.opening import user_folder
 
 Watch = Callable[[Step, State], None]
@@ -142,7 +143,10 @@ def export(
     out: str | Path,
     facts: dict[str, str],
 ) -> dict[str, Any]:
-    """Write user data for cloud-init that makes a new host serve a model, and what it fetches.
+    """Write what makes a place serve a model that is not deployed to from here.
+
+    For a host: user data for cloud-init, and what it fetches. For Kubernetes: manifests, a
+    Kustomization, a Helm chart and KServe's documents.
 
     Args:
         project: The project, with `[deploy.NAME]`.
@@ -153,12 +157,18 @@ def export(
         facts: The host's `python`, `machine` and `glibc`.
 
     Returns:
-        `user_data`, its size in `bytes`, the `folder` and the `files` to upload.
+        The `folder` and its `files`; of a host also `user_data` and its size in `bytes`.
 
     Raises:
         InputError: The address is none, or there are secrets, which user data must not hold.
     """
     section = section_of(project, name)
+    if isinstance(section, KubernetesSection):
+        bundle = _bundle(project, section, model)
+        return {
+            "folder": str(out),
+            "files": export_files(name, section, project, bundle, Path(out)),
+        }
     if not address.startswith(("https://", "http://")):
         raise InputError("--release-url is no address", where=address, fix="write https://…")
     if section.secrets or section.tls_key is not None:

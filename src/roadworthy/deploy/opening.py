@@ -14,6 +14,7 @@ from roadworthy.deploy.cloud.provider import Machine
 from roadworthy.deploy.cloud.target import CloudTarget
 from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.kubernetes.target import KubernetesTarget
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
 from roadworthy.project import (
@@ -21,6 +22,7 @@ from roadworthy.project import (
     Deployment,
     DeploySection,
     DockerSection,
+    KubernetesSection,
     Project,
     SshSection,
 )
@@ -50,6 +52,8 @@ def open_target(
     elif isinstance(section, DockerSection):
         with open_docker(project, name, section, bundle) as engine:
             yield engine
+    elif isinstance(section, KubernetesSection):
+        yield KubernetesTarget(name, section, project, bundle)
     else:
         with open_host(project, name, section, bundle) as host:
             yield host

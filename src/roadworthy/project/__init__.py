@@ -15,6 +15,7 @@ from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_cloud import CloudSection
 from roadworthy.project.deploy_docker import DockerSection
 from roadworthy.project.deploy_gcp import GcpSection
+from roadworthy.project.deploy_kubernetes import KubernetesSection
 from roadworthy.project.deployment import Deployment
 from roadworthy.project.gates import BehaviourSection, GatesSection
 from roadworthy.project.guard import GuardSection
@@ -48,6 +49,7 @@ __all__ = [
     "GatesSection",
     "ImageSection",
     "Kind",
+    "KubernetesSection",
     "MonitorSection",
     "PackageSection",
     "PipelineSection",

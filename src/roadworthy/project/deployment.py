@@ -7,5 +7,6 @@ from roadworthy.project.deploy_aws import AwsSection
 from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_docker import DockerSection
 from roadworthy.project.deploy_gcp import GcpSection
+from roadworthy.project.deploy_kubernetes import KubernetesSection
 
-Deployment = SshSection | DockerSection | AwsSection | AzureSection | GcpSection
+Deployment = SshSection | DockerSection | KubernetesSection | AwsSection | AzureSection | GcpSection

@@ -103,7 +103,7 @@ def export(
     destination: Destination = None,
     json: Json = False,
 ) -> None:
-    """Write cloud-init user data that makes a new host serve a model, and the files it fetches.
+    """Write cloud-init user data for a new host, or manifests and a Helm chart for Kubernetes.
 
     With `--format terraform`, write what a cloud's target makes as JSON for Terraform or OpenTofu.
 
@@ -128,6 +128,8 @@ def export(
     found = write(wanted, deployment_of(wanted, to), model, release_url, out, facts)
     if json:
         print_json(found)
+    elif "user_data" not in found:
+        typer.echo(f"{len(found['files'])} files written to {found['folder']}")
     else:
         typer.echo(f"{found['user_data']} written ({found['bytes']:,} bytes)")
         typer.echo(f"upload the {len(found['files'])} files of {found['folder']} to {release_url}")
