@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli.advise import LogOption
-from roadworthy.cli.options import Destination, Json, Model, ProjectFile
+from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import Project, load_project, parse_duration
@@ -37,7 +37,7 @@ _COLOURS = {"serious": "bold red", "warning": "yellow", "info": "dim"}
 
 
 def report(
-    model: Model,
+    model: AnyModel = None,
     store: Store = None,
     since: Annotated[
         str | None,
@@ -81,12 +81,11 @@ def report(
         raise typer.Exit(1)
 
 
-def open_model(model: str, project: Project) -> Bundle:
-    """The bundle that is looked at."""
-    from roadworthy.bundle import Bundle
-    from roadworthy.registry import resolve
+def open_model(model: str | None, project: Project) -> Bundle:
+    """The bundle that is looked at; the newest of the project when none is named."""
+    from roadworthy.acceptance import resolve
 
-    return Bundle(resolve(model, project), trusted_keys=project.registry.trusted_keys)
+    return resolve(model, project)
 
 
 def look(bundle: Bundle, project: Project, since: str | None) -> Inspection:

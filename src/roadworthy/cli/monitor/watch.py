@@ -14,7 +14,7 @@ from rich.console import Console
 
 from roadworthy.cli.advise import LogOption
 from roadworthy.cli.monitor.report import Against, Store, look, open_model, told, write_page
-from roadworthy.cli.options import Destination, Json, Model, ProjectFile
+from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile
 from roadworthy.errors import RoadworthyError
 from roadworthy.project import Project, load_project, parse_duration
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def watch(
-    model: Model,
+    model: AnyModel = None,
     store: Store = None,
     against: Against = None,
     log: LogOption = None,
