@@ -23,8 +23,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("docker.io", "iptables", "iproute2", "docker-registry", "skopeo")
-PROGRAMS = ("dockerd", "iptables", "ip", "docker-registry", "skopeo")
+PACKAGES = ("docker.io", "docker-compose", "iptables", "iproute2", "docker-registry", "skopeo")
+PROGRAMS = ("dockerd", "docker-compose", "iptables", "ip", "docker-registry", "skopeo")
 BASE_PACKAGES = (
     "base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "findutils", "libacl1",
     "libattr1", "libbz2-1.0", "libc-bin", "libc6", "libcrypt1", "libexpat1", "libffi8",
@@ -344,16 +344,24 @@ def caddy_image(environment: dict[str, str], name: str = "caddy:tests") -> str:
             [package] = Path(folder).glob("*.deb")
             subprocess.run(["dpkg-deb", "-x", str(package), f"{folder}/root"], check=True)
             Path(folder, "root/usr/bin/caddy").replace(target)
+    lines = "COPY caddy /usr/bin/caddy"
+    return program_image(environment, target, "caddy", name, lines)
+
+
+def program_image(
+    environment: dict[str, str], program: Path, called: str, name: str, lines: str
+) -> str:
+    """Give the engine an image of a program of this machine and its libraries, over the base."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy2(target, Path(folder, "caddy"))
+        shutil.copy2(program, Path(folder, called))
         (Path(folder) / "lib").mkdir()
-        needed = subprocess.run(["ldd", target], capture_output=True, text=True).stdout
+        needed = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
         for line in needed.splitlines():
             _, _, place = line.partition(" => ")
             if place and not Path(place.split()[0]).name.startswith(("libc.", "ld-")):
                 shutil.copy2(place.split()[0], Path(folder, "lib"))
         Path(folder, "Dockerfile").write_text(
-            f"FROM {BASE}\nCOPY caddy /usr/bin/caddy\nCOPY lib /usr/local/lib\nRUN ldconfig\n"
+            f"FROM {BASE}\nCOPY lib /usr/local/lib\nRUN ldconfig\n{lines}\n"
         )
         subprocess.run(
             ["docker", "build", "--quiet", "--tag", name, folder],

@@ -325,6 +325,7 @@ target = {target}
 # cpus = 2.0
 # proxy_image = "docker.io/library/caddy:2"
 # name = "churn-staging"     # what containers are called by, where destinations share an engine
+
 # [deploy.cloud]             # a machine that is made; then as a host, but for how it is reached
 # target = "aws"             # pip install 'roadworthy[aws]'; docs/deploy.md has the other clouds
 # region = "eu-central-1"
@@ -339,18 +340,21 @@ target = {target}
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
+
 # [deploy.azure]             # pip install 'roadworthy[azure]'
 # target = "azure"
 # region = "westeurope"
 # subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
 # size = "Standard_B2s"
 # encryption_at_host = false # temporary disks too
+
 # [deploy.google]            # pip install 'roadworthy[gcp]'
 # target = "gcp"
 # zone = "europe-west1-b"
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+
 # [deploy.cluster]           # a namespace of a Kubernetes cluster
 # target = "kubernetes"
 # image = "registry.example/adult:1"
@@ -364,7 +368,7 @@ target = {target}
 # cpu = "1"
 # memory = "512Mi"
 # workers = 1
-# secret_refs = {NAME = "SECRET/KEY"}
+# secret_refs = {{NAME = "SECRET/KEY"}}
 # keys_secret = "adult-keys"
 # pull_secret = "registry"
 # allow_from = []            # other namespaces that may call
