@@ -56,9 +56,18 @@ def findings(
 
 
 @pytest.fixture(scope="module")
-def independent() -> tuple[World, Reference, RowCounter]:
+def learned() -> tuple[World, Reference, RowCounter]:
     world = World(7)
     return world, *reference_of(world, world.rows(50_000))
+
+
+@pytest.fixture
+def independent(
+    learned: tuple[World, Reference, RowCounter],
+) -> tuple[World, Reference, RowCounter]:
+    """A world in the same state for each test, whichever ran before."""
+    learned[0].random = np.random.default_rng(8)
+    return learned
 
 
 CHANGES = {
@@ -171,7 +180,7 @@ def test_a_stuck_column_and_repeated_rows_are_told_apart(
 ) -> None:
     world, reference, counter = independent
     rows = world.rows(300)
-    rows.numbers[:, 5] = rows.numbers[0, 5]
+    rows.numbers[:, 5] = np.nanmedian(rows.numbers[:, 5])
     matrix, noticed, scores = encoded(rows)
     found = findings(reference, {DAY * 24: counter.count(matrix, noticed, scores)})
     assert {finding.subject for finding in found if finding.kind == "stuck"} == {"number5"}
@@ -334,9 +343,9 @@ def test_failing_requests_are_serious(
 )
 @settings(max_examples=30, deadline=None)
 def test_no_counts_whatever_make_an_inspection_fail(
-    independent: tuple[World, Reference, RowCounter], columns: list[int], seed: int
+    learned: tuple[World, Reference, RowCounter], columns: list[int], seed: int
 ) -> None:
-    _, reference, _counter = independent
+    _, reference, _counter = learned
     random = np.random.default_rng(seed)
     cells = np.zeros(reference.layout.size, dtype=np.int64)
     cells[0] = int(random.integers(0, 500))

@@ -82,10 +82,10 @@ class _Rule:
             return
         renamed = list(self._renamed())
         yield from renamed or self._unseen()
-        unit = list(self._unit())
+        stuck = list(self._stuck())
+        unit = [] if stuck else list(self._unit())  # one value over and over fits any unit
         yield from unit or self._outside()
-        if not unit:
-            yield from self._stuck()
+        yield from stuck
 
     def _refused(self) -> Iterator[Finding]:
         refused = int(self.now[self.block.refused])
