@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from roadworthy.bundle import Bundle
-from roadworthy.errors import InputError
+from roadworthy.errors import InputError, OutsideError
 from roadworthy.image import Image, build, find_engine
+from roadworthy.image.engines.commands import run as run_engine
 from roadworthy.image.testing import test_image as check_image
 from roadworthy.project import Project
 from tests import containers
@@ -79,3 +80,9 @@ def test_the_same_input_is_the_same_image_and_a_foreign_tag_is_not_taken(
     run("podman", "tag", project.image.base, "localhost/taken:1")
     with pytest.raises(InputError, match="in use"):
         build(bundle, "localhost/taken:1", project, engine)
+
+
+@pytest.mark.usefixtures("storage")
+def test_an_image_that_podman_does_not_have_is_said_as_with_docker() -> None:
+    with pytest.raises(OutsideError, match="the image is not known there"):
+        run_engine(["podman", "image", "inspect", "roadworthy/nothing:1"], where="podman")

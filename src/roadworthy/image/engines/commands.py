@@ -31,7 +31,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"manifest unknown|not found: manifest|pull access denied|repository does not exist|"
         r"name unknown|manifest for .* not found|short-name .* did not resolve|"
-        r"unable to find image|no such image|reading manifest",
+        r"unable to find image|no such image|image not known|reading manifest",
         "the image is not known there",
         "check its name, tag and registry",
     ),
