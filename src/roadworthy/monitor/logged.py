@@ -46,13 +46,14 @@ def logged_findings(predictions: Predictions, since: datetime | None = None) -> 
         told = _broken(predictions.inputs[column.name], column)
         if told is not None:
             kind, severity, what, evidence = told
-            found.append(Finding(kind, severity, column.name, what, evidence, since, _HELP))
+            said = f"{column.name!r}: {what}"
+            found.append(Finding(kind, severity, column.name, said, evidence, since, _HELP))
     broken = {entry.subject for entry in found}
     for entry in contract_shift(predictions.inputs, predictions.contract).columns:
         if entry.column not in broken and entry.psi > _PSI and entry.p_value < _P_VALUE:
             evidence = {"psi": entry.psi, "p_value": entry.p_value, "rows": len(predictions)}
             grave: Severity = "warning" if entry.psi > 0.25 else "info"
-            what = "its values are distributed otherwise than in training"
+            what = f"values of {entry.column!r} are distributed otherwise than in training"
             found.append(Finding("drift", grave, entry.column, what, evidence, since))
     return found
 

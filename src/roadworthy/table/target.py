@@ -41,7 +41,8 @@ def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, li
             f"{len(series) - missing} usable rows are too few to train on",
             fix=f"give at least {MIN_ROWS} rows with a target",
         )
-    return series, [f"{missing:,} rows dropped: their target is blank"] if missing else []
+    rows = "1 row" if missing == 1 else f"{missing:,} rows"
+    return series, [f"{rows} dropped: the target is blank there"] if missing else []
 
 
 def type_target(
