@@ -19,7 +19,7 @@ from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph
 _MAX_NODES = 60_000
 _MAX_BYTES = 16 << 20
 """Of the tables. Of larger ensembles the runtime's walk is as fast, and needs no more memory."""
-_SLICE = 1 << 18
+_SLICE = 1 << 16
 """Rows times words that are looked at together: what a processor's cache holds."""
 _LESS_OR_EQUAL, _SUM, _NONE = 0, 1, 0
 Words = NDArray[Any]
