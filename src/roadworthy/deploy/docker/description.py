@@ -164,7 +164,7 @@ def proxy_settings(section: DockerSection, certificate: Certificate | None) -> b
         certificate.name if certificate is not None else "",
         port=secure if section.secured else plain,
         current=str(STATE / CURRENT),
-        tls=f"{PROXY}/tls",
+        pair=(f"{PROXY}/tls/certificate.pem", f"{PROXY}/tls/key.pem"),
     )
     apps["http"] |= {"http_port": plain, "https_port": secure}
     return to_json({"admin": {"disabled": True}, "apps": apps})

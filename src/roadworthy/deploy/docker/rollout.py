@@ -199,6 +199,9 @@ class Rollout:
         if release not in (there.serving, *there.before):
             self.remove_containers([made])
             self.remove_volumes([made])
+            tag = f"{self.names.repository}:{release}"
+            self.remove_images([each for each in self.engine.images(tag.partition(":")[0])
+                                if each == tag])  # fmt: skip
         return failed
 
     def proxy(self) -> None:
@@ -275,8 +278,8 @@ class Rollout:
         self._feed(parts.inside(names.release(release), "keep", *kept), b"")
         gone = [names.release(each) for each in there.facts["releases"].split() if each not in kept]
         self.remove_containers(gone)
-        volumes = self.engine.volumes(names.label)
-        self.remove_volumes([each for each in gone if each in volumes])
+        own = {names.shared, names.proxy, names.logs, *map(names.release, kept)}
+        self.remove_volumes([e for e in self.engine.volumes(names.label) if e not in own])
         tags = {f"{names.repository}:{each}" for each in kept}
         self.remove_images([e for e in self.engine.images(names.repository) if e not in tags])
 

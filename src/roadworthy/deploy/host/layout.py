@@ -6,6 +6,7 @@ import msgspec
 
 ROOT = "/opt/roadworthy"
 SETTINGS = "/etc/roadworthy"
+UNITS = "/etc/systemd/system"
 USER = "roadworthy"
 PROXY_USER = "roadworthy-proxy"
 
@@ -24,6 +25,11 @@ class Layout(msgspec.Struct, frozen=True):
     def settings(self) -> str:
         """Settings of the proxy, certificates and secrets."""
         return f"{SETTINGS}/{self.name}"
+
+    @property
+    def certificate(self) -> str:
+        """The given certificate and its key, in one file."""
+        return f"{self.settings}/tls/pair.pem"
 
     @property
     def marker(self) -> str:

@@ -253,19 +253,18 @@ def proxy_steps(
 ) -> list[HostStep]:
     """The proxy in front: its certificate, its settings, its unit."""
     steps = []
-    pair = (certificate.chain, certificate.key) if certificate is not None else ()
-    for name, content in zip(("certificate", "key"), pair, strict=False):
+    if certificate is not None:
         steps.append(
             file_step(
-                f"tls-{name}",
-                f"write the TLS {name}",
-                f"{layout.settings}/tls/{name}.pem",
-                content,
-                layout.stamp(f"tls-{name}"),
+                "certificate",
+                "write the TLS certificate with its key",
+                layout.certificate,
+                certificate.pair,
+                layout.stamp("certificate"),
                 mode="0640",
                 owner=f"{PROXY_USER}:root",
                 after=f"systemctl try-reload-or-restart {layout.proxy}",
-                secret=name == "key",
+                secret=True,
                 needs=("users",),
             )
         )

@@ -110,14 +110,13 @@ WantedBy=multi-user.target
 
 def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
     """Caddy's settings on a host; `sni` is the given certificate's name."""
-    apps = caddy_apps(
-        section, sni, port=section.public_port, current=layout.current, tls=f"{layout.settings}/tls"
-    )
+    pair = (layout.certificate, layout.certificate)
+    apps = caddy_apps(section, sni, port=section.public_port, current=layout.current, pair=pair)
     return to_json({"admin": {"listen": _admin(layout)}, "apps": apps})
 
 
 def caddy_apps(
-    section: DeploySection, sni: str, *, port: int, current: str, tls: str
+    section: DeploySection, sni: str, *, port: int, current: str, pair: tuple[str, str]
 ) -> dict[str, Any]:
     """Caddy's settings: the public port, TLS, and the link that names the socket.
 
@@ -130,7 +129,7 @@ def caddy_apps(
         sni: The name of the given certificate, for callers that ask for none.
         port: Where to listen.
         current: The link.
-        tls: Folder of the certificate and its key.
+        pair: Files of the given certificate and its key.
     """
     handler: dict[str, Any] = {
         "handler": "reverse_proxy",
@@ -148,8 +147,8 @@ def caddy_apps(
             "automatic_https": {"disable": True},
             "tls_connection_policies": [{"default_sni": sni}],
         }
-        pair = {"certificate": f"{tls}/certificate.pem", "key": f"{tls}/key.pem"}
-        apps["tls"] = {"certificates": {"load_files": [pair]}}
+        files = dict(zip(("certificate", "key"), pair, strict=True))
+        apps["tls"] = {"certificates": {"load_files": [files]}}
     else:
         server["automatic_https"] = {"disable": True}
     return apps
