@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -249,9 +249,7 @@ def test_orphans_are_listed_and_removed_by_name_and_nothing_else_is(
     left = DockerSection(port=free_port(), proxy_image="caddy:tests", name="left")
     foreign = registry_project(tmp_path).override("image", base=containers.BASE)
     foreign = msgspec.structs.replace(foreign, deploy={"theirs": left})
-    with pytest.raises(OutsideError), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DockerTarget, "perform", cut_off_after("create"))
-        deploying.apply(foreign, "theirs", path(versions[0]))
+    cut_off(foreign, "theirs", path(versions[0]), after="create")
     engine.run("volume", "create", "--label=roadworthy.deployment=alone", "roadworthy.alone")
     program = (
         "import os\nfrom roadworthy.deploy.docker.engine import Engine\n"
@@ -274,24 +272,26 @@ def test_orphans_are_listed_and_removed_by_name_and_nothing_else_is(
     assert version_that_answers(deployed, versions[0]) == versions[0].bundle.version
 
 
-def cut_off_after(step: str) -> Callable[[DockerTarget, Step], None]:
+def cut_off(project: Project, name: str, model: str, *, after: str) -> None:
+    """Deploy until a step is done, and no further."""
     original = DockerTarget.perform
 
-    def perform(self: DockerTarget, each: Step) -> None:
-        original(self, each)
-        if each.id == step:
-            raise OutsideError(f"cut off after {step}")
+    def perform(self: DockerTarget, step: Step) -> None:
+        original(self, step)
+        if step.id == after:
+            raise OutsideError("cut off")
 
-    return perform
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DockerTarget, "perform", perform)
+        with pytest.raises(OutsideError, match="cut off"):
+            deploying.apply(project, name, model)
 
 
 def test_what_a_deployment_that_was_cut_off_left_goes_with_the_next(
     deployed: Project, versions: list[Trained], engine: Engine
 ) -> None:
     other = deployed.override("serve", max_rows=84)
-    with pytest.raises(OutsideError), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DockerTarget, "perform", cut_off_after("send"))
-        deploying.apply(other, "prod", path(versions[1]))
+    cut_off(other, "prod", path(versions[1]), after="send")
     changes = [each.id for each in deploying.apply(deployed, "prod", path(versions[0])).changes]
     assert changes == ["clean"]
     kept = set(deploying.status(deployed, "prod").releases)

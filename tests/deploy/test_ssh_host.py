@@ -21,7 +21,6 @@ from tests.conftest import Trained
 from tests.deploy.conftest import Load, ssh_project
 from tests.deploy.hosts import Host
 from tests.deploy.test_wanted import certificate
-from tests.registry.conftest import registry_project
 from tests.serve.test_http import wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -205,7 +204,8 @@ def test_the_service_is_hardened_and_its_secrets_are_in_no_process_list(
     shown = host.ssh(
         "ps axww -o args; systemctl cat 'roadworthy*'; journalctl --no-pager; "
         "cat /opt/roadworthy/prod/releases/*/roadworthy.toml; "
-        "stat -c '%a %U' /etc/roadworthy/prod/secrets/*.json"
+        "cat /etc/roadworthy/prod/secrets/*; ls /etc/roadworthy/prod/secrets; "
+        "stat -c '%a %U' /etc/roadworthy/prod/secrets/*.cred"
     ).stdout
     assert "very-secret-value" not in shown
     assert shown.splitlines()[-1] == "600 root"
@@ -398,36 +398,6 @@ def test_a_host_key_that_changed_is_never_accepted(deployed: Project, host: Host
             deploying.status(deployed, "prod")
     finally:
         host.known_hosts.write_text(before)
-
-
-def test_orphans_are_listed_and_removed_by_name_and_nothing_else_is(
-    deployed: Project, host: Host, versions: list[Trained], tmp_path: Path
-) -> None:
-    """One is a whole deployment that nobody knows, one what is left of a deployment."""
-    section = msgspec.structs.replace(deployed.deploy["prod"], port=8090)
-    (tmp_path / "others").mkdir()
-    elsewhere = registry_project(tmp_path / "others", cache=deployed.registry.cache)
-    foreign = msgspec.structs.replace(elsewhere, deploy={"theirs": section})
-    deploying.apply(foreign, "theirs", path(versions[0]))
-    host.ssh("mkdir -p /etc/roadworthy/left /var/lib/roadworthy-left-proxy /opt/roadworthy/mine; "
-             "touch /opt/roadworthy/mine/file; mkdir /etc/roadworthy/mine")  # fmt: skip
-    assert deploying.orphans(foreign, "theirs")[-1].deployment == "prod"
-    left, theirs = deploying.orphans(deployed, "prod")
-    assert (left.deployment, theirs.deployment) == ("left", "theirs")
-    assert theirs.model == versions[0].bundle.manifest.name
-    assert {each.split()[0] for each in theirs.parts} == {
-        "folder", "settings", "ports", "state", "unit"
-    }  # fmt: skip
-    with pytest.raises(InputError, match="no orphan there"):
-        deploying.remove_orphan(deployed, "prod", "prod")
-    for each in ("left", "theirs"):
-        assert deploying.remove_orphan(deployed, "prod", each).changes
-    assert deploying.orphans(deployed, "prod") == ()
-    assert not {each for each in own(host) if "theirs" in each or "left" in each}
-    assert host.ssh(
-        "rm /opt/roadworthy/mine/file && rmdir /opt/roadworthy/mine /etc/roadworthy/mine"
-    )
-    assert version_that_answers(host, versions[0]) == versions[0].bundle.version
 
 
 def test_destroy_completes_after_any_failure_and_leaves_nothing_of_ours(

@@ -258,6 +258,11 @@ def section_of(project: Project, name: str) -> Deployment:
     return project.deploy[name]
 
 
+def bundle_of(project: Project, name: str, model: str | None) -> Bundle:
+    """What a deployment is to serve; raises as `plan`."""
+    return _bundle(project, section_of(project, name), model)
+
+
 def _bundle(project: Project, section: Deployment, model: str | None) -> Bundle:
     return resolve(model or section.model, project)
 

@@ -15,6 +15,8 @@ import msgspec
 from roadworthy.deploy._base import Tenant
 from roadworthy.project import Deployment, DockerSection, Project
 
+REHEARSAL = "verify-"
+"""What the names of throw-away deployments begin with; on record or not, nobody misses one."""
 _ENGINE = re.compile(r"this machine, engine \w+(?:, as (?P<name>.+))?")
 
 
@@ -30,7 +32,8 @@ def find_orphans(
         recorded: What the registry has on record: `DEPLOYMENT on PLACE`.
     """
     known = {_called(name, section.place) for name, section in project.deploy.items()}
-    known |= {_called(*_split(each)) for each in recorded}
+    on_record = {_called(*_split(each)) for each in recorded}
+    known |= {each for each in on_record if not each[0].startswith(REHEARSAL)}
     at = _called("", place)[1]
     return tuple(each for each in tenants if (each.deployment, at) not in known)
 

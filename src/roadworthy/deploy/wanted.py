@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.container import open_container, pack
+from roadworthy.bundle.container import is_sealed, open_container, pack
 from roadworthy.bundle.keys import read_verifying_key
 from roadworthy.deploy.host.service import BUNDLES, CREDENTIAL, SETTINGS
 from roadworthy.errors import InputError, UnfitError
@@ -100,6 +100,7 @@ class Wanted(msgspec.Struct, frozen=True):
     release: Release
     bundle: Bundle
     certificate: Certificate | None
+    authority: Content | None = None
 
 
 def check_name(name: str) -> None:
@@ -220,6 +221,24 @@ def check_certificate(section: DeploySection) -> Certificate | None:
     return Certificate(chain, key, _subject(certificate))
 
 
+def check_authority(section: DeploySection) -> Content | None:
+    """The certificate by which the ACME server is trusted.
+
+    Raises:
+        InputError: It cannot be read, or is none.
+        UnfitError: It has expired.
+    """
+    if section.acme_root is None:
+        return None
+    found = in_file(Path(section.acme_root))
+    try:
+        for certificate in x509.load_pem_x509_certificates(b"".join(found.parts())):
+            _check_days(certificate, section.acme_root)
+    except ValueError:
+        raise InputError("this is no certificate in PEM", where=section.acme_root) from None
+    return found
+
+
 def _check_days(certificate: x509.Certificate, place: str) -> None:
     now = datetime.datetime.now(datetime.UTC)
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -281,7 +300,10 @@ def _settings_digest(files: list[File], secrets: Content) -> str:
 
 
 def _bundle_name(path: Path) -> str:
-    return BUNDLES[1] if path.name.endswith(".sealed") else BUNDLES[0]
+    if path.is_dir():
+        return BUNDLES[0]
+    with path.open("rb") as source:
+        return BUNDLES[1] if is_sealed(source) else BUNDLES[0]
 
 
 def _packed(path: Path, folder: Path) -> Content:

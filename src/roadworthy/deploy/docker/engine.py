@@ -107,6 +107,13 @@ class Engine:
             raise
         return found
 
+    @property
+    def machine(self) -> str:
+        """What its machine is called in images: `amd64`, `arm64`."""
+        form = {"docker": ["version", "--format={{.Server.Arch}}"],
+                "podman": ["info", "--format={{.Host.Arch}}"]}  # fmt: skip
+        return self.run(*form[self.name])
+
     def folder(self, container: str, path: str) -> dict[str, str]:
         """The files of a folder in a container, which need not run: name -> content or target."""
         done = subprocess.run(

@@ -101,7 +101,9 @@ class Rollout:
         arguments = parts.proxy_container(
             self.names, self.section, self.release.model, "", self.engine.name
         )
-        return images.digits((arguments, parts.proxy_settings(self.section, certificate), pair))
+        trusted = [self.wanted.authority.sha256] if self.wanted.authority else []
+        settings = parts.proxy_settings(self.section, certificate)
+        return images.digits((arguments, settings, pair, *trusted))
 
     def has_image(self) -> bool:
         """Whether the engine has the image of what is to be served."""
@@ -213,7 +215,8 @@ class Rollout:
         volumes = {names.proxy: parts.PROXY}
         self._make_volumes(volumes)
         with tempfile.TemporaryFile() as held:
-            parts.proxy_archive(parts.proxy_settings(self.section, certificate), certificate, held)
+            settings = parts.proxy_settings(self.section, certificate)
+            parts.proxy_archive(settings, certificate, self.wanted.authority, held)
             held.seek(0)
             self.engine.feed(parts.receiving(self.image, volumes), held)
         if names.proxy in self.engine.containers(names.label):

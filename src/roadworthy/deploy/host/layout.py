@@ -32,6 +32,11 @@ class Layout(msgspec.Struct, frozen=True):
         return f"{self.settings}/tls/pair.pem"
 
     @property
+    def authority(self) -> str:
+        """The certificate by which the ACME server is trusted."""
+        return f"{self.settings}/tls/acme-root.pem"
+
+    @property
     def marker(self) -> str:
         """The file that says whose all this is."""
         return f"{self.root}/deployment.json"
@@ -74,8 +79,8 @@ class Layout(msgspec.Struct, frozen=True):
         return f"/run/roadworthy-{self.name}/{release}.sock"
 
     def secrets(self, release: str) -> str:
-        """The secrets of a release."""
-        return f"{self.settings}/secrets/{release}.json"
+        """The secrets of a release, encrypted for this host alone (systemd-creds)."""
+        return f"{self.settings}/secrets/{release}.cred"
 
     def unit(self, release: str) -> str:
         """The unit of a release."""

@@ -6,6 +6,7 @@ the system's upgrades; users, firewall and log settings go with the last deploym
 
 from __future__ import annotations
 
+from roadworthy.deploy.host.firewall import closing_step
 from roadworthy.deploy.host.layout import PROXY_USER, ROOT, SETTINGS, UNITS, USER, Layout
 from roadworthy.deploy.host.steps import HostStep
 
@@ -47,27 +48,7 @@ for unit in {units}/multi-user.target.wants/{layout.service}*; do rm -f "$unit";
             document={"files": [f"{units}/{layout.proxy}", f"{units}/{layout.service}.service"]},
             needs=("stop",),
         ),
-        HostStep(
-            id="firewall",
-            what="close the deployment's ports again",
-            script=f"""\
-rm -f {SETTINGS}/firewall.d/{layout.name}
-rmdir {SETTINGS}/firewall.d 2>/dev/null || true
-if [ -e {units}/roadworthy-firewall.service ]; then
-  if [ -e {SETTINGS}/firewall.d ]; then systemctl restart roadworthy-firewall.service; else
-    systemctl disable --now --quiet roadworthy-firewall.service || true
-    rm -f {units}/roadworthy-firewall.service {SETTINGS}/firewall.sh
-    systemctl daemon-reload
-  fi
-fi
-""",
-            stamp="",
-            present=f"! [ -e {SETTINGS}/firewall.d/{layout.name} ] "
-            f"&& {{ [ -e {SETTINGS}/firewall.d ] "
-            f"|| ! [ -e {units}/roadworthy-firewall.service ]; }}",
-            document={"file": f"{SETTINGS}/firewall.d/{layout.name}"},
-            needs=("stop",),
-        ),
+        closing_step(layout),
         HostStep(
             id="settings",
             what="remove settings, secrets, certificates and what the server wrote",

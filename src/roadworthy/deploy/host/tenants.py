@@ -16,7 +16,8 @@ LIST = f"""\
 {{
   for each in {ROOT}/*/; do echo "$(basename "$each") folder ${{each%/}}"; done
   for each in {SETTINGS}/*/; do
-    name=$(basename "$each"); [ "$name" = firewall.d ] || echo "$name settings ${{each%/}}"
+    name=$(basename "$each")
+    [ "$name" = firewall.d ] || [ "$name" = metrics.d ] || echo "$name settings ${{each%/}}"
   done
   for each in {SETTINGS}/firewall.d/*; do echo "$(basename "$each") ports $each"; done
   for each in /var/lib/roadworthy-*; do

@@ -180,11 +180,10 @@ class SshTarget:
         release, section = self.wanted.release, self.section
         runtime = gather(parse_platform(facts), self.cache)
         ssh_port = facts.get("ssh_port", "")
-        ports = [section.public_port, int(ssh_port) if ssh_port.isdigit() else 22]
-        ports += [80] if section.domain else []
         return host_steps(
             self.layout, section, self.project, self.wanted, runtime,
-            ports=ports if section.firewall else (), upgrades=section.upgrades,
+            ssh_port=int(ssh_port) if ssh_port.isdigit() else 22,
+            upgrades=section.upgrades,
         ) + swap_steps(self.layout, release.id, section)  # fmt: skip
 
     def plan(self, there: There) -> Plan:
