@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy import DeploySection
-
-_MAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
+from roadworthy.project.deploy import MAIL, DeploySection
 
 
 class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +35,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         networks = "IPv4 networks like 203.0.113.0/24, at least one"
         ssh = bool(self.ssh_from) and all(map(_is_network, self.ssh_from))
         allowed = bool(self.allow_from) and all(map(_is_network, self.allow_from))
-        mails = all(_MAIL.fullmatch(each) for each in self.notify)
+        mails = all(MAIL.fullmatch(each) for each in self.notify)
         return [
             *super().ranges(),
             Range(ssh, "ssh_from", networks),
