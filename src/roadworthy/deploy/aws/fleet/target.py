@@ -123,7 +123,7 @@ class FleetTarget:
         release, serves = self.release, there.serving == self.release.id
         wanted = [each for each in self.provider.steps() if not (serves and each.id == TRIAL)]
         steps = redone(in_order([*wanted, *self._own(release)]), there.steps)
-        surplus = [self.provider.removal_of(kind, each) for kind, each in self._surplus(serves)]
+        surplus = [self.provider.removal_of(kind, each) for kind, each in self._surplus()]
         return Plan(
             deployment=self.name, place=self.provider.place, model=self.wanted.release.model,
             version=self.wanted.release.version, release=release.id,
@@ -163,14 +163,13 @@ class FleetTarget:
                   about, ("drain",)),
         ]  # fmt: skip
 
-    def _surplus(self, serves: bool) -> list[tuple[str, Thing]]:
+    def _surplus(self) -> list[tuple[str, Thing]]:
         """What carries the tag, belongs to no release, and is not wanted."""
         parts, known = self.provider.parts, self.provider.known
         return [
             (kind, each) for kind, each in self.provider.seen
             if kind != "secret" and release_of(each.part) is None
-            and (each.part not in parts or known[each.part] != each.id
-                 or (serves and each.part == TRIAL))
+            and (each.part not in parts or known[each.part] != each.id)
         ]  # fmt: skip
 
     def plan_rollback(self, there: There, release: str | None) -> Plan:
@@ -310,20 +309,21 @@ class FleetTarget:
         asked = call("autoscaling", "DescribeAutoScalingGroups",
                      AutoScalingGroupNames=[self.provider.known[group_of(release)]])  # fmt: skip
         groups = self.account.call(asked).get("AutoScalingGroups") or []
-        busy = any(each.get("Instances") for each in groups)
-        return not busy and not self.traffic.health(release)
+        # a machine stays in its group until the balancer has let go of it, and it has ended
+        return not any(each.get("Instances") for each in groups)
 
     def _kept(self, release: str) -> set[str]:
         return {release, *self.traffic.before[: self.section.keep - 1]}
 
     def _to_clean(self, release: str) -> list[tuple[str, Thing]]:
-        """What belongs to releases that are not kept."""
+        """What belongs to releases that are not kept, and the rule of the trial."""
         kept = self._kept(release)
         sources = {each.rpartition("-")[0] for each in kept}
         return [
             (kind, each) for kind, each in self.provider.seen
             if (release_of(each.part) or release) not in kept
             or (kind == "secret" and each.id.rpartition("/")[2] not in sources)
+            or each.part == TRIAL
         ]  # fmt: skip
 
     def _clean(self, release: str) -> None:
@@ -364,7 +364,7 @@ class FleetTarget:
         }  # fmt: skip
         details: dict[str, Any] = {
             "address": self.traffic.address, "healthy": healthy, "machines": machines,
-            "too much": [f"{kind} {each.id}" for kind, each in self._surplus(serves=True)],
+            "too much": [f"{kind} {each.id}" for kind, each in self._surplus()],
             "failed": self.evidence.listed(),
         }  # fmt: skip
         return Status(
