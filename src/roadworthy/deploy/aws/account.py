@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Disconnected
+from botocore.parsers import ResponseParserError
 
 from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.explaining import explain, is_throttled
@@ -117,7 +118,7 @@ class Account:
                             where=f"aws {self.region}", fix="run the same again",
                         ) from None  # fmt: skip
                     raise explain(error, f"{call.service} {call.operation}", self.region) from None
-            except (Disconnected, HTTPClientError) as error:
+            except (Disconnected, HTTPClientError, ResponseParserError) as error:
                 if not call.operation.startswith(_READS):
                     raise CutOffError(
                         f"the connection was cut at {call.service} {call.operation}",
