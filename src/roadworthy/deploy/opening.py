@@ -9,7 +9,7 @@ from pathlib import Path
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Target
-from roadworthy.deploy.cloud.opening import as_host, open_provider
+from roadworthy.deploy.cloud.opening import as_host, open_fleet, open_provider
 from roadworthy.deploy.cloud.provider import Machine
 from roadworthy.deploy.cloud.target import CloudTarget
 from roadworthy.deploy.docker.opening import open_docker
@@ -46,7 +46,13 @@ def open_target(
         InputError: A file or a secret that the section names is missing.
         OutsideError: The library of a cloud is missing, or there are no credentials.
     """
-    if isinstance(section, CloudSection):
+    if isinstance(section, CloudSection) and section.fleet:
+        with (
+            _wanted(project, name, section, bundle) as wanted,
+            open_fleet(project, name, section, wanted, _cache(project)) as fleet,
+        ):
+            yield fleet
+    elif isinstance(section, CloudSection):
         with open_cloud(project, name, section, bundle) as cloud:
             yield cloud
     elif isinstance(section, DockerSection):

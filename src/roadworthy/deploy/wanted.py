@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import io
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from cryptography import x509
@@ -41,12 +42,13 @@ class Content(msgspec.Struct, frozen=True):
     data: bytes | None = None
     path: Path | None = None
 
+    def open(self) -> IO[bytes]:
+        """The bytes, to be read."""
+        return io.BytesIO(self.data or b"") if self.path is None else self.path.open("rb")
+
     def parts(self) -> Iterator[bytes]:
         """The bytes, in pieces."""
-        if self.path is None:
-            yield self.data or b""
-            return
-        with self.path.open("rb") as source:
+        with self.open() as source:
             while part := source.read(_PART):
                 yield part
 
