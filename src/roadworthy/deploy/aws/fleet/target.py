@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.acceptance import accept
-from roadworthy.deploy._base import Status, There
+from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.aws.fleet.evidence import Evidence
 from roadworthy.deploy.aws.fleet.kinds import FLEET, call
 from roadworthy.deploy.aws.fleet.releases import (
@@ -33,6 +33,7 @@ from roadworthy.deploy.aws.fleet.traffic import Traffic
 from roadworthy.deploy.aws.fleet.wanted import BUCKET, LISTENER, log_group_of
 from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
+from roadworthy.deploy.cloud.provider import tenants_of
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency
 from roadworthy.deploy.wanted import Wanted
@@ -351,6 +352,10 @@ class FleetTarget:
             if each.part in (TRIAL, group_of(release)):
                 self.provider.perform(self.provider.removal_of(kind, each))
         return failed
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment that carries the tag."""
+        return tenants_of(self.provider)
 
     def status(self) -> Status:
         """Who serves, and how many machines of it are healthy."""
