@@ -83,13 +83,13 @@ def test_trees_of_any_shape_add_up_to_what_the_runtime_says(
     np.testing.assert_allclose(run(matrix), by_runtime(model, matrix), rtol=1e-12, atol=1e-12)
 
 
-def test_the_same_row_has_the_same_sum_wherever_it_stands() -> None:
+def test_the_same_row_has_the_same_sum_in_whatever_company() -> None:
     random = np.random.default_rng(0)
     run = compile_matrix_core(graph_of([40] * 300, 1, random), INPUT, OUTPUT)
     assert run is not None
     matrix = random.normal(size=(3000, FEATURES))  # more than are looked at together
     found = run(matrix)
-    for start, end in ((0, 17), (500, 1500), (2990, 3000)):
+    for start, end in ((0, 17), (7, 8), (100, 102), (500, 1500), (2990, 3000)):
         assert np.array_equal(run(matrix[start:end]), found[start:end])
 
 
@@ -103,7 +103,10 @@ def test_a_core_of_any_task_says_what_the_runtime_says(bundles: dict[str, Traine
         matrix = encode_columns(trained.table.frame.head(200), trained.model.plan)
         numbers = [place for place, one in enumerate(trained.model.plan.features) if not one.levels]
         matrix[::7, numbers] *= -1e6
-        np.testing.assert_allclose(run(matrix), by_runtime(model, matrix), rtol=1e-9, atol=1e-12)
+        found = run(matrix)
+        np.testing.assert_allclose(found, by_runtime(model, matrix), rtol=1e-9, atol=1e-12)
+        for start, end in ((0, 1), (1, 3), (5, 22), (70, 134)):
+            assert np.array_equal(run(matrix[start:end]), found[start:end]), name
 
 
 def test_a_code_beyond_every_level_is_an_unknown_level_in_many_rows_too(
