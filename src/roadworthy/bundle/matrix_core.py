@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph, read_graph
+from roadworthy.bundle.graph_reader import GraphNode, read_graph
 from roadworthy.bundle.tree_sums import TreeSums
 
 Array = NDArray[Any]
 MatrixCore = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 _MAX_BYTES = 8 << 20
 _TO_INTEGER, _TO_DOUBLE = 7, 11
-_UNKNOWN = (UnreadableGraph, KeyError, IndexError, TypeError, ValueError, OverflowError)
+_UNKNOWN = (LookupError, TypeError, ValueError, ArithmeticError, MemoryError)
 """What a graph of another make may run into; then the runtime is used."""
 
 

@@ -29,7 +29,7 @@ _FORMS = {
 }  # fmt: skip
 """Operators that take cells one by one."""
 _TO_INTEGER, _TO_DOUBLE = 7, 11
-_UNKNOWN = (UnreadableGraph, KeyError, IndexError, TypeError, ValueError, RecursionError)
+_UNKNOWN = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError)
 """What a graph of another make may run into; then the runtime is used."""
 Cells = NDArray[Any]
 ScalarCore = Callable[[Sequence[float]], list[float]]

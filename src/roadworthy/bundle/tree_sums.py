@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph
 
 _MAX_NODES = 60_000
+_MAX_TARGETS = 10_000
 _MAX_BYTES = 16 << 20
 """Of the tables. Of larger ensembles the runtime's walk is as fast, and needs no more memory."""
 _SLICE = 1 << 16
@@ -53,6 +54,7 @@ class TreeSums:
             or integers.get("aggregate_function", _SUM) != _SUM
             or integers.get("post_transform", _NONE) != _NONE
             or len(lists["nodes_featureids"]) > _MAX_NODES
+            or not 0 < integers["n_targets"] <= _MAX_TARGETS
             or np.isnan(tensors["nodes_splits"]).any()
         ):
             raise UnreadableGraph("trees of another kind, or too many")
