@@ -16,7 +16,7 @@ from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.kubernetes.target import KubernetesTarget
 from roadworthy.deploy.ssh.target import SshTarget
-from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
+from roadworthy.deploy.wanted import Wanted, check_authority, check_certificate, make_release
 from roadworthy.project import (
     CloudSection,
     Deployment,
@@ -112,7 +112,7 @@ def _wanted(
             bundle, project, section, Path(folder), f"{Layout(name).state}/log",
             lambda reference: find(reference, project),
         )  # fmt: skip
-        yield Wanted(release, bundle, check_certificate(section))
+        yield Wanted(release, bundle, check_certificate(section), check_authority(section))
 
 
 def _cache(project: Project) -> Path:

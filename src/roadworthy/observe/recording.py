@@ -17,9 +17,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,7 @@ class Recorder:
         rows: Rows recorded.
         small: Rows up to which `add_many` is the shorter way, and `count_many` from there on.
         unwritten: Why the last window could not be written; None when it was.
+        on_full: Called when one half is full, by who adds: what waits should be drained soon.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Recorder:
         self.layout = reference.layout
         self.rows = 0
         self.unwritten: str | None = None
+        self.on_full: Callable[[], object] | None = None
         self._counter = RowCounter(contract, plan, self.layout)
         self._vector = plan.width
         self._scores = len(contract.target.classes) or 1
@@ -200,19 +202,43 @@ class Recorder:
     def add_many(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float64], noticed: Noticed
     ) -> None:
-        """Record a few rows.
+        """Record some rows at once.
 
         Args:
             matrix: Vectors `[N, width]`.
             scores: Answers `[N, K]` or `[N, 1]`.
             noticed: What was noticed, with the numbers of the rows.
         """
-        by_row: dict[int, list[Note]] = {}
-        for note, rows in noticed.items():
-            for row in rows:
-                by_row.setdefault(int(row), []).append(note)
-        for row, (vector, answer) in enumerate(zip(matrix.tolist(), scores.tolist(), strict=True)):
-            self.add(vector, answer, by_row.get(row))
+        told = _told(noticed)
+        answers = scores.reshape(len(matrix), -1)
+        row = 0
+        while row < len(matrix):
+            if self._at == self._room or self._noted > self._room:
+                self._make_room()
+            end = min(len(matrix), row + self._room - self._at)
+            first, last = np.searchsorted(told["row"], (row, end))
+            if last - first > self._room - self._noted:  # the last row may have many notes
+                end = int(told["row"][first + self._room - self._noted]) + 1
+                last = np.searchsorted(told["row"], end)
+            self._write_rows(matrix[row:end], answers[row:end], told[first:last], row)
+            row = end
+
+    def _write_rows(
+        self, matrix: NDArray[np.float64], scores: NDArray[np.float64], told: NDArray[Any], row: int
+    ) -> None:
+        """Record rows that have room; what was told of them counts rows from `row` on."""
+        width = self._shape.width
+        at = self._first + self._at * self._stride
+        rows = np.frombuffer(self._memory, np.float64, len(matrix) * width, at)
+        rows = rows.reshape(-1, width)
+        rows[:, : self._vector], rows[:, self._vector :] = matrix, scores
+        notes = np.frombuffer(self._memory, _NOTE, len(told), self._notes_at + 8 * self._noted)
+        notes[:] = told
+        notes["row"] += np.uint32(self._at)
+        notes["row"] -= np.uint32(row)
+        self._noted += len(told)
+        self._at += len(matrix)
+        _pack_fill(self._memory, self._start, self._at, self._noted)  # last: it makes them count
 
     def count_many(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float64], noticed: Noticed
@@ -284,6 +310,8 @@ class Recorder:
         if self._at:  # the other half still waits: count it now
             self.drain()
             self.swap()
+        if self.on_full is not None:
+            self.on_full()
 
     def _drain(self) -> None:
         half, handed = self._full, self._handed
@@ -382,6 +410,18 @@ class Recorder:
         counts = self._known(hour, writer).merged(self._count(rows, noticed))
         self._write(hour, counts, generation, writer)
         return len(rows)
+
+
+def _told(noticed: Noticed) -> NDArray[Any]:
+    """What is recorded of what was noticed, in the order of the rows."""
+    parts = []
+    for (name, place), rows in noticed.items():
+        if name in _CODES:  # the bins tell what is out of range
+            part = np.empty(len(rows), dtype=_NOTE)
+            part["row"], part["code"], part["place"] = rows, _CODES[name], place
+            parts.append(part)
+    told = np.concatenate(parts) if parts else np.empty(0, dtype=_NOTE)
+    return told[np.argsort(told["row"], kind="stable")]
 
 
 def _hour() -> int:

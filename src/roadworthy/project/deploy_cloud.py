@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy import DeploySection
-
-_MAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
+from roadworthy.project.deploy import MAIL, DeploySection
 
 
 class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +46,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         ssh = bool(self.ssh_from) or not self.open_ssh
         ssh = ssh and all(map(_is_network, self.ssh_from))
         allowed = bool(self.allow_from) and all(map(_is_network, self.allow_from))
-        mails = all(_MAIL.fullmatch(each) for each in self.notify)
+        mails = all(MAIL.fullmatch(each) for each in self.notify)
         return [
             *super().ranges(),
             Range(bool(self.identity) or self.fleet, "identity", "the file of a private key"),

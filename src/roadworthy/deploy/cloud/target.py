@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.deploy._base import Status, There
-from roadworthy.deploy.cloud.provider import Found, Machine, Provider
+from roadworthy.deploy._base import Status, Tenant, There
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, Found, Machine, Provider
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.errors import InputError, OutsideError
@@ -201,6 +201,18 @@ class CloudTarget:
             self._reach()
         assert self._host is not None
         self._host.perform(step)
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment that carries the tag."""
+        listing = getattr(self.provider, "tenants", None)
+        if listing is None:
+            raise InputError(
+                f"{self.provider.name} cannot list the deployments of others yet",
+                where=self.provider.place,
+                fix=f"look for the tag {DEPLOYMENT} in its own console",
+            )
+        found: tuple[Tenant, ...] = listing()
+        return found
 
     def status(self) -> Status:
         """What the machine is doing, and the cloud says of it."""
