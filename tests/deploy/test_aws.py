@@ -433,6 +433,6 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
     assert asked - allowed <= {"GetCallerIdentity"}  # which needs no permission
     # tags at creation are permissions of their own; the others mend what these runs did not break
     assert allowed - asked <= {
-        "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
-        "DescribeSubnets",
+        "AddTagsToResource", "GetResources", "TagResource", "DeleteRoute",
+        "DescribeSubnets", "RevokeSecurityGroupIngress",
     }  # fmt: skip

@@ -171,7 +171,9 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
         wait_for(load, one)
     assert load.failures == []
     assert deploying.status(wanted, name).serving == done.release
-    assert tagged(aws, name) != []
+    (mine,) = [each for each in deploying.orphans(wanted_elsewhere(wanted), "other")
+               if each.deployment == name]  # fmt: skip
+    assert mine.model == "adult"
     deploying.destroy(wanted, name)
     assert tagged(aws, name) == []
     assert deploying.destroy(wanted, name).changes == ()
@@ -181,6 +183,13 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
     # tags at creation, and what the group's service asks for with the caller's own permissions;
     # the others mend what this run did not break, or belong to what failed
     assert fleet - asked - UNSEEN == set()
+
+
+def wanted_elsewhere(wanted: Project) -> Project:
+    """A project that has another deployment in the region, and a registry of its own."""
+    (section,) = wanted.deploy.values()
+    empty = msgspec.structs.replace(wanted.registry, url=None, store=None)
+    return msgspec.structs.replace(wanted, deploy={"other": section}, registry=empty)
 
 
 UNSEEN = {
@@ -206,7 +215,9 @@ def noted(patch: pytest.MonkeyPatch) -> set[str]:
     send = Account._send
 
     def noting(self: Account, call: Call) -> dict[str, Any]:
-        service = {"elbv2": "elasticloadbalancing"}.get(call.service, call.service)
+        service = {"elbv2": "elasticloadbalancing", "resourcegroupstaggingapi": "tag"}.get(
+            call.service, call.service
+        )
         asked.add(f"{service}:{S3.get(call.operation, call.operation)}")
         return send(self, call)
 

@@ -85,7 +85,7 @@ class Metadata:
 
 
 class Machine(Host):
-    """A host that knows where its metadata service and AWS are, and lets nobody in by SSH."""
+    """A host that knows where its metadata service and AWS are."""
 
     def __init__(self, user_data: bytes, metadata: int, aws: int) -> None:
         self._ports = metadata, aws
@@ -101,9 +101,6 @@ class Machine(Host):
             f"[Manager]\nDefaultEnvironment=AWS_EC2_METADATA_SERVICE_ENDPOINT={metadata} "
             f"AWS_ENDPOINT_URL={aws}\n"
         )
-
-    def wait_for_ssh(self, seconds: float = 120) -> None:
-        """Its firewall lets nobody in."""
 
 
 @pytest.fixture

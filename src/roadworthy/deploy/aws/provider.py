@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
-from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.fleet.kinds import FLEET
 from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
-from roadworthy.deploy.aws.lock import held
+from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.terraform import document
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
 from roadworthy.deploy.aws.watching import WATCHING, watching_parts
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
-from roadworthy.deploy.cloud.provider import PART, Found, Machine
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AwsSection, Project
@@ -180,6 +181,22 @@ class AwsProvider:
             call("CreateTags", Resources=[self._known[INSTANCE]],
                  Tags=[{"Key": HOST_KEY, "Value": kept}])
         )  # fmt: skip
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the region that carries the tag."""
+        asked = Call(service="resourcegroupstaggingapi", operation="GetResources",
+                     parameters={"TagFilters": [{"Key": DEPLOYMENT}]})  # fmt: skip
+        parts: dict[str, list[str]] = {}
+        models: dict[str, str] = {}
+        for each in self.account.call(asked).get("ResourceTagMappingList") or []:
+            marks = tags(each)
+            if marks.get(PART) != LOCK:
+                parts.setdefault(marks[DEPLOYMENT], []).append(each["ResourceARN"])
+                models[marks[DEPLOYMENT]] = marks.get(MODEL, "")
+        return tuple(
+            Tenant(deployment=name, model=models[name], parts=tuple(sorted(parts[name])))
+            for name in sorted(parts)
+        )
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's tag."""

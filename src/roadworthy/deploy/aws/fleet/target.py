@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.acceptance import accept
-from roadworthy.deploy._base import Status, There
+from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.aws.fleet.evidence import Evidence
 from roadworthy.deploy.aws.fleet.kinds import FLEET, call
 from roadworthy.deploy.aws.fleet.releases import (
@@ -351,6 +351,10 @@ class FleetTarget:
             if each.part in (TRIAL, group_of(release)):
                 self.provider.perform(self.provider.removal_of(kind, each))
         return failed
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the region that carries the tag."""
+        return self.provider.tenants()
 
     def status(self) -> Status:
         """Who serves, and how many machines of it are healthy."""
