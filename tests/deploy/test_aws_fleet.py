@@ -141,7 +141,8 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
 ) -> None:  # fmt: skip
     one, two = versions
     name, asked = balancer.deployment, noted(monkeypatch)
-    wanted = project(house, balancer, secrets=("SERVER_TOKEN",))
+    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), database="db.t4g.micro",
+                     database_from=("192.0.2.0/24",))  # fmt: skip
     first = deploying.plan(wanted, name, path(one))
     assert {each.change for each in first.steps} == {"create"}
     assert SECRET not in msgspec.json.encode(first).decode()
@@ -197,6 +198,8 @@ UNSEEN = {
     "autoscaling:DescribeScalingActivities", "elasticloadbalancing:ModifyRule",
     "elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:SetSecurityGroups",
     "elasticloadbalancing:SetSubnets", "iam:CreateServiceLinkedRole", "iam:PassRole",
+    "rds:AddTagsToResource", "rds:ModifyDBInstance", "rds:CreateDBSnapshot",
+    "kms:CreateGrant", "kms:DescribeKey", "secretsmanager:RotateSecret",
     "iam:TagInstanceProfile", "iam:TagRole", "logs:GetLogEvents", "logs:TagResource",
     "secretsmanager:TagResource", "acm:DescribeCertificate",
 }  # fmt: skip
@@ -237,7 +240,8 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_nothing_behind(
     aws: Aws, balancer: Balancer, house: Path, versions: list[Trained], fault: Fault
 ) -> None:
     name, seen = balancer.deployment, set()
-    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), notify=("ops@example.org",))
+    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), notify=("ops@example.org",),
+                     database="db.t4g.micro", database_from=("192.0.2.0/24",))  # fmt: skip
 
     def fail(operation: str, body: bytes) -> Fault | None:
         if operation.startswith((*READS, "GET", "HEAD")) or operation in seen:
@@ -255,7 +259,11 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_nothing_behind(
     assert tagged(aws, name) == made
     assert list(groups(aws, name).values()) == [(2, 2)]
     assert {"CreateLoadBalancer", "CreateRole", "CreateAutoScalingGroup", "ModifyListener",
-            "CreateSecret", "CreateLogGroup", "CreateLaunchTemplate"} <= seen  # fmt: skip
+            "CreateSecret", "CreateLogGroup", "CreateLaunchTemplate",
+            "CreateDBInstance"} <= seen  # fmt: skip
+    said = deploying.status(wanted, name).details["registry"]
+    assert said["url"].startswith("postgresql://roadworthy@")
+    assert said["store"].endswith(REGION)
     seen.clear()
     aws.fail = fail
     completed(lambda: deploying.destroy(wanted, name))

@@ -11,6 +11,7 @@ from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.fleet.kinds import FLEET
+from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
 from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
@@ -27,7 +28,8 @@ from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-KINDS = WATCHING | FLEET | EC2
+_FLEET = FLEET | REGISTRY
+KINDS = WATCHING | _FLEET | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -61,7 +63,10 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        wanted = fleet_parts(naming, section) if section.fleet else machine_parts(naming, section)
+        if section.fleet:
+            wanted = fleet_parts(naming, section) + registry_parts(naming, section)
+        else:
+            wanted = machine_parts(naming, section)
         wanted += watching_parts(naming, section, project)
         self.parts = {part.id: part for part in wanted}
         self.seen: list[tuple[str, Thing]] = []
@@ -85,7 +90,12 @@ class AwsProvider:
         return tuple(part.step(self.account.region) for part in self.parts.values())
 
     def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform."""
+        """The same parts for Terraform; InputError where they are not written for it."""
+        if self.section.fleet:
+            raise InputError(
+                "a fleet is not written for Terraform", where=f"deploy.{self.naming.deployment}",
+                fix="leave instances out to write one machine, or use deploy apply",
+            )  # fmt: skip
         return document(self.parts, self.account.region)
 
     def image(self) -> Machine:
@@ -132,7 +142,7 @@ class AwsProvider:
         """
         found = self._found(WATCHING | EC2)
         if self.section.fleet or any(each.part == OUTER for _, each in found):
-            found += self._found(FLEET)
+            found += self._found(_FLEET)
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
 

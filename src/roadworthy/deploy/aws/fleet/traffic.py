@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from subprocess import PIPE
 from typing import Any
 
-from roadworthy.deploy.aws.fleet.kinds import call
+from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.releases import release_of, targets_of
 from roadworthy.deploy.aws.fleet.wanted import BALANCER, LISTENER
 from roadworthy.deploy.aws.kind import Thing
