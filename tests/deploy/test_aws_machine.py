@@ -102,6 +102,9 @@ class Machine(Host):
             f"AWS_ENDPOINT_URL={aws}\n"
         )
 
+    def wait_for_ssh(self, seconds: float = 120) -> None:
+        """Its firewall lets nobody in."""
+
 
 @pytest.fixture
 def metadata() -> Iterator[Metadata]:

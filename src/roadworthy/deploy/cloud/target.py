@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy._base import Status, Tenant, There
-from roadworthy.deploy.cloud.provider import DEPLOYMENT, Found, Machine, Provider
+from roadworthy.deploy.cloud.provider import Found, Machine, Provider, tenants_of
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.errors import InputError, OutsideError
@@ -204,15 +204,7 @@ class CloudTarget:
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment that carries the tag."""
-        listing = getattr(self.provider, "tenants", None)
-        if listing is None:
-            raise InputError(
-                f"{self.provider.name} cannot list the deployments of others yet",
-                where=self.provider.place,
-                fix=f"look for the tag {DEPLOYMENT} in its own console",
-            )
-        found: tuple[Tenant, ...] = listing()
-        return found
+        return tenants_of(self.provider)
 
     def status(self) -> Status:
         """What the machine is doing, and the cloud says of it."""

@@ -18,7 +18,7 @@ def host_steps(
     wanted: Wanted,
     runtime: Runtime,
     *,
-    ssh_port: int,
+    ssh_port: int | None,
     upgrades: bool,
 ) -> list[HostStep]:
     """What makes a host ready and brings a release onto it, without starting it."""
@@ -33,7 +33,7 @@ def host_steps(
     ]
 
 
-def _reachable(layout: Layout, section: SshSection, ssh_port: int) -> list[HostStep]:
+def _reachable(layout: Layout, section: SshSection, ssh_port: int | None) -> list[HostStep]:
     networks = section.metrics_from
     opened = firewall_step(layout, ssh_port, public_ports(section), networks)
     return [opened, agent_step(layout)] if networks else [opened]

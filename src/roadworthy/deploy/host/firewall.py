@@ -74,17 +74,17 @@ _FIREWALLD = "systemctl is-active --quiet firewalld"
 
 
 def firewall_step(
-    layout: Layout, ssh: int, public: Sequence[int], metrics_from: Sequence[str]
+    layout: Layout, ssh: int | None, public: Sequence[int], metrics_from: Sequence[str]
 ) -> HostStep:
     """Let only SSH and the public ports be reached.
 
     Args:
         layout: The deployment's places.
-        ssh: Port of SSH.
+        ssh: Port of SSH; None: nobody logs in.
         public: Ports that callers use.
         metrics_from: Networks that may read the host's own metrics.
     """
-    ports = sorted({ssh, *public})
+    ports = sorted({*public, *([] if ssh is None else [ssh])})
     listed = "\n".join(map(str, ports))
     networks = "\n".join(metrics_from)
     script = f"""\

@@ -146,7 +146,7 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
     host = SshSection(host="fleet", port=PORT, keep=1, start_seconds=section.start_seconds)
     facts = {"python": "3.11", "glibc": "2.36", "machine": machine_of(section.instance_type)}
     steps = host_steps(
-        layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=22,
+        layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=None,
         upgrades=section.upgrades,
     )  # fmt: skip
     place = f"{layout.root}/aws.py"
