@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -44,6 +45,8 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         image: AMI; None: the newest Debian 12 of Debian's own account.
         user: Who logs in by SSH, as the image has it.
         subnet: A public subnet of your own; None: a network is made.
+        access: How machines are logged in to: `ssh` over the network, or `ssm` by way of Systems
+            Manager, for which no port is open.
         instances: How many machines a fleet has; None: there is one machine, and no fleet.
         subnets: Public subnets of your own for a fleet, in at least two zones.
         certificate: ARN of a certificate of Certificate Manager, for a fleet's load balancer.
@@ -61,6 +64,7 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     image: str | None = None
     user: str = "admin"
     subnet: str | None = None
+    access: Literal["ssh", "ssm"] = "ssh"
     instances: Instances | None = None
     subnets: tuple[str, ...] = ()
     certificate: str | None = None
@@ -76,6 +80,11 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     def fleet(self) -> bool:
         """Whether it is a fleet."""
         return self.instances is not None
+
+    @property
+    def open_ssh(self) -> bool:
+        """Whether SSH is reached over the network."""
+        return self.access == "ssh" and not self.fleet
 
     @property
     def secured(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,13 +13,15 @@ from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.fleet.kinds import FLEET
 from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
+from roadworthy.deploy.aws.fleet.standing import STANDING
 from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import machine_of
 from roadworthy.deploy.aws.terraform import document
-from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
+from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_parts
 from roadworthy.deploy.aws.watching import WATCHING, watching_parts
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
@@ -130,8 +133,8 @@ class AwsProvider:
         )  # fmt: skip
 
     def _account(self) -> dict[str, str]:
-        """What names of a fleet hold."""
-        if not self.section.fleet:
+        """What some names hold."""
+        if not self.section.fleet and self.section.access == "ssh":
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -143,6 +146,9 @@ class AwsProvider:
         found = self._found(WATCHING | EC2)
         if self.section.fleet or any(each.part == OUTER for _, each in found):
             found += self._found(_FLEET)
+        elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
+                                                 for _, each in found):  # fmt: skip
+            found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
 
@@ -174,10 +180,23 @@ class AwsProvider:
         return Machine(
             address=str(address.there["PublicIp"]),
             user=self.section.user,
+            proxy=self._proxy(instance.id),
             host_keys=(pinned,) if pinned else self._said(instance.id),
             pinned=bool(pinned),
             facts=self.image().facts,
         )
+
+    def _proxy(self, instance: str) -> str:
+        """Where no port is open: SSH by way of Systems Manager, with its own command line."""
+        if self.section.access == "ssh":
+            return ""
+        line = ["aws", "ssm", "start-session", "--region", self.account.region,
+                "--target", instance, "--document-name", "AWS-StartSSHSession",
+                "--parameters", "portNumber=22"]  # fmt: skip
+        if self.section.profile:
+            line += ["--profile", self.section.profile]
+        # the percent sign has a meaning of its own in ProxyCommand
+        return shlex.join(line).replace("%", "%%")
 
     def _said(self, instance: str) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console at the first boot."""
@@ -243,7 +262,7 @@ class AwsProvider:
         kind, thing = KINDS[part.kind], self._one(part)
         if thing is None:
             known = self._known | self._looked_up(part)
-            self.account.call(part.make.filled(known), patient=part.kind == "group")
+            self.account.call(part.make.filled(known), patient=part.kind in ("group", "instance"))
             thing = self._listed(part)
         else:
             self._refuse_what_cannot_change(part, thing)
@@ -275,6 +294,12 @@ class AwsProvider:
                 "the machine was made with another key than identity",
                 where=self.place,
                 fix="name that key, or destroy the deployment and make it anew",
+            )
+        if "IamInstanceProfile" in part.make.parameters and "IamInstanceProfile" not in thing.there:
+            raise InputError(
+                "the machine was made to be reached by SSH, and has no agent of Systems Manager",
+                where=self.place,
+                fix='access = "ssh", or destroy the deployment and make it anew',
             )
 
     def _looked_up(self, part: Part) -> dict[str, str]:

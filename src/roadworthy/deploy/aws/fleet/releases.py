@@ -15,14 +15,14 @@ from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.wanted import (
     LISTENER,
     PORT,
-    PROFILE,
     bucket_of,
     log_group_of,
     short,
     subnets_of,
 )
 from roadworthy.deploy.aws.part import Naming, Part
-from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look, machine_of
+from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
+from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
@@ -163,6 +163,10 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
     )  # fmt: skip
     mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
     steps[mark:mark] = [script, logs]
+    if section.access == "ssm":
+        steps.append(HostStep(id="agent", what="let Systems Manager reach the machine",
+                              script=f"sh -c {shlex.quote(agent_script(section))}",
+                              stamp=layout.stamp("agent")))  # fmt: skip
     if secret:
         steps = [_secret(layout, section, wanted, secret, place) if each.id == "secrets" else each
                  for each in steps]  # fmt: skip

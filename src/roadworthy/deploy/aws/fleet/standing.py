@@ -6,9 +6,10 @@ import json
 
 from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.call import Call, call, tags
-from roadworthy.deploy.aws.fleet.wanted import BUCKET, POLICY, bucket_of, log_group_of
+from roadworthy.deploy.aws.fleet.wanted import BUCKET, bucket_of, log_group_of
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import POLICY
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, PART
 
 
@@ -62,17 +63,39 @@ def _find_roles(account: Account, deployment: str) -> list[Thing]:
         return []
     asked = call("iam", "GetRolePolicy", gone, RoleName=name, PolicyName=POLICY)
     policy = account.call(asked).get("PolicyDocument")
-    return [Thing(id=name, there={**role, "policy": policy}, tags=tags(role))]
+    listed = account.call(call("iam", "ListAttachedRolePolicies", gone, RoleName=name))
+    attached = [each["PolicyArn"] for each in listed.get("AttachedPolicies") or ()]
+    there = {**role, "policy": policy, "attached": attached}
+    return [Thing(id=name, there=there, tags=tags(role))]
 
 
 def _role_differs(there: There, part: Part, known: Known) -> str:
-    wanted = part.settle[0].filled(known).parameters["PolicyDocument"]
-    return "" if there["policy"] == json.loads(wanted) else "may do something else"
+    asked = [each.filled(known).parameters for each in part.settle]
+    wanted = [each["PolicyDocument"] for each in asked if "PolicyDocument" in each]
+    same = there["policy"] == (json.loads(wanted[0]) if wanted else None)
+    same = same and there["attached"] == [
+        each["PolicyArn"] for each in asked if "PolicyArn" in each
+    ]
+    return "" if same else "may do something else"
+
+
+def _mend_role(there: There, part: Part, known: Known) -> list[Call]:
+    """What was attached besides goes; what is wanted comes again right after, by `settle`."""
+    return _detach(there)
+
+
+def _detach(there: There) -> list[Call]:
+    return [
+        call("iam", "DetachRolePolicy", ("NoSuchEntity",), RoleName=there["RoleName"],
+             PolicyArn=each)
+        for each in there["attached"]
+    ]  # fmt: skip
 
 
 def _remove_role(there: There) -> list[Call]:
     name, gone = there["RoleName"], ("NoSuchEntity",)
     return [
+        *_detach(there),
         call("iam", "DeleteRolePolicy", gone, RoleName=name, PolicyName=POLICY),
         call("iam", "DeleteRole", gone, RoleName=name),
     ]
@@ -158,7 +181,7 @@ STANDING = {
     "secret": Kind(_find_secrets, _remove_secret),
     "logs": Kind(_find_logs, _remove_logs, _logs_differ),
     "profile": Kind(_find_profiles, _remove_profile, _profile_differs),
-    "role": Kind(_find_roles, _remove_role, _role_differs),
+    "role": Kind(_find_roles, _remove_role, _role_differs, _mend_role),
     "bucket": Kind(_find_buckets, _remove_bucket, _bucket_differs),
 }
 """Kind -> how it is looked after, in the order in which they are taken away."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import msgspec
-
 from roadworthy.deploy.aws.call import Call, call
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
 from roadworthy.project import AwsSection
 
-OUTER, BUCKET, ROLE, PROFILE = "aws-outer-firewall", "aws-bucket", "aws-role", "aws-profile"
+OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
 LOGS, BALANCER, LISTENER, REDIRECT = "aws-logs", "aws-balancer", "aws-listener", "aws-redirect"
 PORT = 80
 """Where the machines answer the balancer."""
-POLICY = "roadworthy"
 LOG_DAYS = 30
 _TLS = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
@@ -47,7 +45,7 @@ def fleet_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     redirect = (_redirect(naming),) if section.certificate else ()
     return (
         *network, _outer(naming, section), _inner(naming, section), _bucket(naming, section),
-        _role(naming, section), _profile(naming, section), _logs(naming),
+        *role_parts(naming, section, role_policy(naming, section)), _logs(naming),
         _balancer(naming, section), _listener(naming, section), *redirect,
     )  # fmt: skip
 
@@ -146,44 +144,6 @@ def role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
     }
 
 
-def role_name(naming: Naming, section: AwsSection) -> str:
-    """Roles are of an account, not of a region."""
-    return f"{naming.name}-{section.region}"
-
-
-def _role(naming: Naming, section: AwsSection) -> Part:
-    trusted = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
-             "Action": "sts:AssumeRole"},
-        ],
-    }  # fmt: skip
-    name = role_name(naming, section)
-    return Part(
-        id=ROLE, kind="role", what="a role: the machines read releases and write logs, no more",
-        make=call("iam", "CreateRole", RoleName=name, Tags=naming.tags(ROLE),
-                   AssumeRolePolicyDocument=_json(trusted)),
-        settle=(
-            call("iam", "PutRolePolicy", RoleName=name, PolicyName=POLICY,
-                  PolicyDocument=_json(role_policy(naming, section))),
-        ),
-    )  # fmt: skip
-
-
-def _profile(naming: Naming, section: AwsSection) -> Part:
-    name = role_name(naming, section)
-    return Part(
-        id=PROFILE, kind="profile", what="the way by which machines get the role",
-        make=call("iam", "CreateInstanceProfile", InstanceProfileName=name,
-                   Tags=naming.tags(PROFILE)),
-        # a profile holds one role: another one is over its limit
-        settle=(call("iam", "AddRoleToInstanceProfile", ("LimitExceeded",),
-                      InstanceProfileName=name, RoleName=name),),
-        needs=(ROLE,),
-    )  # fmt: skip
-
-
 def _logs(naming: Naming) -> Part:
     marks = {each["Key"]: each["Value"] for each in naming.tags(LOGS)}
     name = log_group_of(naming)
@@ -237,7 +197,3 @@ def _redirect(naming: Naming) -> Part:
                    DefaultActions=[{"Type": "redirect", "RedirectConfig": there}]),
         needs=(BALANCER,),
     )  # fmt: skip
-
-
-def _json(document: dict[str, Any]) -> str:
-    return msgspec.json.encode(document).decode()
