@@ -201,7 +201,8 @@ UNSEEN = {
     "rds:AddTagsToResource", "rds:ModifyDBInstance", "rds:CreateDBSnapshot",
     "kms:CreateGrant", "kms:DescribeKey", "secretsmanager:RotateSecret",
     "iam:TagInstanceProfile", "iam:TagRole", "logs:GetLogEvents", "logs:TagResource",
-    "secretsmanager:TagResource", "acm:DescribeCertificate",
+    "secretsmanager:TagResource", "acm:DescribeCertificate", "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
 }  # fmt: skip
 # https://docs.aws.amazon.com/AmazonS3/latest/API/: these are allowed by other names
 S3 = {
