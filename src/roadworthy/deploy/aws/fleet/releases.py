@@ -27,6 +27,7 @@ from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.releasing import encrypting
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
@@ -177,12 +178,12 @@ def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str, scri
             ) -> HostStep:  # fmt: skip
     """In place of sending the secrets: the machine reads them with its role."""
     release = wanted.release.id
-    place = layout.secrets(release)
+    place, plain = layout.secrets(release), f"/run/roadworthy-{layout.name}-secrets"
     return HostStep(
         id="secrets",
-        what="read the secrets of the release",
-        script=f"python3 {script} {section.region} secret {name} {place}.new\n"
-        f"mv -f {place}.new {place}\n",
+        what="read the secrets of the release, and encrypt them for this host alone",
+        script=f"python3 {script} {section.region} secret {name} {plain}\n"
+        f"{encrypting(plain, place)}",
         stamp=f"{layout.release(release)}/done/secrets",
         present=f"[ -f {place} ]",
         document={"secret": name},
