@@ -251,8 +251,10 @@ class FleetTarget:
         self.traffic.forward(dict.fromkeys(before, 0) | {release: 100})
         said = self.traffic.answered(self.section)
         if said:
-            if before:
+            if any(before.values()):
                 self.traffic.forward(before | {release: 0})
+            else:
+                self.traffic.turn_away()
             raise self._reject(release, {"error": said}, f"callers are answered: {said}")
 
     def _to_drain(self, release: str) -> list[str]:

@@ -81,6 +81,14 @@ class Traffic:
             call("elbv2", "ModifyListener", ListenerArn=listener, DefaultActions=actions)
         )
 
+    def turn_away(self) -> None:
+        """Send callers nowhere, as before the first release."""
+        actions = self.provider.parts[LISTENER].make.parameters["DefaultActions"]
+        listener = self.provider.known[LISTENER]
+        self.provider.repeat(
+            call("elbv2", "ModifyListener", ListenerArn=listener, DefaultActions=actions)
+        )
+
     def targets(self, release: str) -> str:
         """The target group of a release."""
         return self.provider.known[targets_of(release)]
