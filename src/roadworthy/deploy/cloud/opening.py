@@ -98,6 +98,7 @@ def as_host(section: CloudSection, machine: Machine, folder: Path) -> SshSection
         host=f"{machine.user}@{machine.address or 'ADDRESS'}",
         identity=section.identity,
         known_hosts=known.name,
+        proxy=machine.proxy or None,
         upgrades=section.upgrades,
     )
 
