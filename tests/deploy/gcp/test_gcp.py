@@ -203,6 +203,19 @@ def test_a_machine_in_another_zone_and_alarms_that_are_no_longer_asked_for_are_r
     assert surplus == {"instances", "alertPolicies", "notificationChannels"}
 
 
+def test_every_deployment_of_the_project_is_listed_with_its_parts(
+    google: Google, identity: str
+) -> None:
+    apply(provider(google, section(identity)))
+    apply(provider(google, section(identity), "forgotten"))
+    apply(provider(google, section(identity, zone="europe-west1-c"), "elsewhere"))
+    found = {each.deployment: each for each in provider(google, section(identity)).tenants()}
+    assert set(found) == {"prod", "forgotten"}
+    assert found["prod"].model == "Adult.v1"
+    assert MACHINE in found["prod"].parts
+    assert len(found["forgotten"].parts) == len(PARTS)
+
+
 def test_a_name_that_is_taken_is_refused(google: Google, identity: str) -> None:
     path = f"projects/{PROJECT}/global/networks/roadworthy-prod"
     google.things[path] = {"name": "roadworthy-prod",
