@@ -366,6 +366,28 @@ def test_a_machine_fetches_the_archive_with_its_token(
         assert "run.sh" in opened.getnames()
 
 
+def test_alarms_go_by_what_the_balancer_counts(
+    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+) -> None:
+    wanted = project(house, balancer, notify=("ops@example.org",))
+    deploying.apply(wanted, "prod", path(versions[0]))
+    (channel,) = [at for at in google.things if "/notificationChannels/" in at]
+    policies = [each for at, each in google.things.items() if "/alertPolicies/" in at]
+    found = {each["userLabels"]["roadworthy-part"]: each["conditions"][0]["conditionThreshold"]
+             for each in policies}  # fmt: skip
+    assert set(found) == {f"gcp-alarm-{each}" for each in ("down", "errors", "latency",
+                                                           "no_traffic")}  # fmt: skip
+    assert all('url_map_name = "roadworthy-prod"' in each["filter"] for each in found.values())
+    assert all(each["notificationChannels"] == [channel] for each in policies)
+    assert "response_code_class = 500" in found["gcp-alarm-errors"]["filter"]
+    assert "response_code_class" not in found["gcp-alarm-errors"]["denominatorFilter"]
+    assert found["gcp-alarm-latency"]["thresholdValue"] == 500
+    quiet = project(house, balancer, alarms=False)
+    assert {each.document["collection"] for each in deploying.apply(
+        quiet, "prod", path(versions[0])).changes} == {
+            "alertPolicies", "notificationChannels"}  # fmt: skip
+
+
 def test_the_log_of_the_machines_is_read_from_their_consoles(
     google: Google, balancer: Balancer, house: Path, versions: list[Trained]
 ) -> None:

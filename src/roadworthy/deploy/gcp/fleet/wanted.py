@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.gcp.resource import Naming, Resource
+from roadworthy.deploy.gcp.wanted import alarms
+from roadworthy.monitor.alarms import Place
 from roadworthy.project import GcpSection, Project
 
 NETWORK, SUBNET, FIREWALL = "gcp-network", "gcp-subnet", "gcp-firewall-balancer"
@@ -54,8 +56,15 @@ def fleet_parts(naming: Naming, section: GcpSection, project: Project) -> tuple[
         *network, _firewall(naming, section), _account(naming), _bucket(naming, section),
         _address(naming), _health(naming), _service(naming, SERVICE, drain),
         _service(naming, TRIAL, drain), _map(naming), _proxy(naming, section),
-        _door(naming, section),
+        _door(naming, section), *_watching(naming, section, project),
     )  # fmt: skip
+
+
+def _watching(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
+    if not section.alarms:
+        return ()
+    place = Place(model=naming.model, balancer=naming.name)
+    return alarms(naming, section, project, place, "loadbalancing.googleapis.com", MAP)
 
 
 def subnet_path(naming: Naming, section: GcpSection) -> str:
