@@ -56,7 +56,7 @@ class Balancer:
                 return []
             chosen = where["defaultService"]
             for matcher in where.get("pathMatchers") or ():
-                for rule in matcher["pathRules"]:
+                for rule in matcher.get("pathRules") or ():
                     if any(fnmatch.fnmatch(path, each) for each in rule["paths"]):
                         chosen = rule["service"]
             name = chosen.rpartition("/")[2]

@@ -102,5 +102,8 @@ class Grouping:
                 "/instanceGroups/", "/instanceGroupManagers/"
             )
         ]  # fmt: skip
+        named = [str(each) for at, each in self.things.items() if "/urlMaps/" in at]
+        if not any(f"/backendServices/{thing['name']}'" in each for each in named):
+            return {}  # nobody looks at what no map leads to
         state = "HEALTHY" if self.healthy(manager["name"]) else "UNHEALTHY"
         return {"healthStatus": [{"healthState": state}] * manager["targetSize"]}

@@ -286,6 +286,11 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     bucket = next(each for at, each in things.items() if at == f"buckets/{BUCKET}")
     bucket["policy"]["bindings"] = []
     bucket["iamConfiguration"]["publicAccessPrevention"] = "inherited"
+    # a trial that was cut off stays open
+    services = f"projects/{PROJECT}/global/backendServices"
+    where = things[f"projects/{PROJECT}/global/urlMaps/roadworthy-prod"]
+    where["hostRules"].append({"hosts": ["*"], "pathMatcher": "callers"})
+    where["pathMatchers"].append({"name": "callers", "defaultService": f"{services}/x"})
     scaler = next(each for at, each in things.items() if "/autoscalers/" in at)
     scaler["autoscalingPolicy"]["maxNumReplicas"] = 50
     planned = {
@@ -295,6 +300,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     said = planned.pop("gcp-bucket")
     assert "may not read it" in said
     assert "inherited" in said
+    assert "callers: not wanted" in planned.pop("gcp-map")
     ((name, scaled),) = planned.items()
     assert name.startswith("gcp-scaling-")
     assert "50" in scaled

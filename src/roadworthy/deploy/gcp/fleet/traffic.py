@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy.gcp.fleet.releases import name_of, release_of
-from roadworthy.deploy.gcp.fleet.wanted import SERVICE, TRIAL, global_path, service_name
+from roadworthy.deploy.gcp.fleet.wanted import SERVICE, routes, service_name
 from roadworthy.deploy.gcp.provider import GcpProvider
 from roadworthy.deploy.gcp.resource import thing
 from roadworthy.deploy.host.probe import ask
@@ -131,18 +131,7 @@ class Traffic:
         """Send requests for one path to what is tried; None: no more."""
         named: dict[str, Any] = {"project": self.naming.project, "urlMap": self.naming.name}
         found = self.account.get("urlMaps", **named) or {}
-        body: dict[str, Any] = {"hostRules": [], "pathMatchers": []}
-        if path is not None:
-            services = {
-                which: global_path(self.naming, "backendServices", service_name(self.naming, which))
-                for which in (SERVICE, TRIAL)
-            }
-            rule = {"paths": [f"{path}/*"], "service": services[TRIAL]}
-            matcher = {"name": "trial", "defaultService": services[SERVICE], "pathRules": [rule]}
-            body = {
-                "hostRules": [{"hosts": ["*"], "pathMatcher": "trial"}],
-                "pathMatchers": [matcher],
-            }
+        body = routes(self.naming, path)
         if "fingerprint" in found:
             body["fingerprint"] = found["fingerprint"]
         self.account.change("urlMaps", "patch", **named, body=body)

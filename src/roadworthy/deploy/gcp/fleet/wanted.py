@@ -187,11 +187,33 @@ def _service(naming: Naming, which: str, drain: int) -> Resource:
     return part(naming, which, what, "backendServices", body, HEALTH)
 
 
+def routes(naming: Naming, path: str | None = None) -> dict[str, Any]:
+    """What leads to the release that is tried; a trial that was cut off is seen by it and ended.
+
+    Args:
+        naming: Names and marks.
+        path: What of it is open to requests; None: nothing.
+    """
+    services = {
+        which: global_path(naming, "backendServices", service_name(naming, which))
+        for which in (SERVICE, TRIAL)
+    }
+    # Google looks after the health of what a map names, so that a name nobody has must lead to it
+    hosts = [{"hosts": ["trial.invalid"], "pathMatcher": "trial"}]
+    matchers: list[dict[str, Any]] = [{"name": "trial", "defaultService": services[TRIAL]}]
+    if path is not None:
+        rule = {"paths": [f"{path}/*"], "service": services[TRIAL]}
+        hosts.append({"hosts": ["*"], "pathMatcher": "callers"})
+        matchers.append(
+            {"name": "callers", "defaultService": services[SERVICE], "pathRules": [rule]}
+        )
+    return {"hostRules": hosts, "pathMatchers": matchers}
+
+
 def _map(naming: Naming) -> Resource:
-    # that nothing is tried is said too, so that a trial that was cut off is seen and ended
     body = {
         "name": naming.name, "defaultService": global_path(naming, "backendServices"),
-        "hostRules": [], "pathMatchers": [],
+        **routes(naming),
     }  # fmt: skip
     return part(naming, MAP, "where requests go", "urlMaps", body, SERVICE, TRIAL)
 
