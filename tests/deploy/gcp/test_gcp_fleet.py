@@ -308,6 +308,36 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     assert deploying.plan(wanted, "prod", path(versions[0])).changes == ()
 
 
+def test_a_swap_that_was_cut_off_between_both_groups_can_be_taken_back(
+    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+) -> None:
+    one, two = versions
+    wanted = project(house, balancer)
+    first = deploying.apply(wanted, "prod", path(one))
+    patched: list[str] = []
+
+    def fail(method: str, at: str, body: Any) -> Fault | None:
+        if method != "backendServices.patch" or not at.endswith("/roadworthy-prod"):
+            return None
+        patched.append(at)
+        return None if len(patched) == 1 else "denied"  # both groups are listed, then it ends
+
+    google.fail = fail
+    with pytest.raises(OutsideError, match="does not permit"):
+        deploying.apply(wanted, "prod", path(two))
+    google.fail = lambda method, at, body: None
+    service = google.things[f"projects/{PROJECT}/global/backendServices/roadworthy-prod"]
+    assert len(service["backends"]) == 2
+    assert deploying.status(wanted, "prod").serving == first.release
+    back = deploying.apply(wanted, "prod", path(one))
+    changed = [each.id for each in back.changes if each.change == "create"]
+    assert changed == ["gcp-trial", "switch", "drain"]
+    service = google.things[f"projects/{PROJECT}/global/backendServices/roadworthy-prod"]
+    assert len(service["backends"]) == 1
+    assert sizes(google) == [2]
+    assert deploying.apply(wanted, "prod", path(one)).changes == ()
+
+
 def test_the_machines_may_read_releases_and_nobody_reaches_them_but_the_balancer(
     google: Google, balancer: Balancer, house: Path, versions: list[Trained]
 ) -> None:

@@ -92,6 +92,8 @@ class FleetTarget:
             paths = {each.path for each in self.provider.things}
             steps["upload"] = self._archive in paths
             steps |= dict.fromkeys(_SWAP, serving == self.release.id)
+            # a swap to another release that was cut off has left both to the callers
+            steps["switch"] &= self.traffic.meets_alone(self.release.id)
             steps["drain"] = serving == self.release.id and not self._to_drain(self.release.id)
         return There(
             steps=steps, serving=serving, before=self.traffic.before,

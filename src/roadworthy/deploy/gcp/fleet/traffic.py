@@ -16,7 +16,7 @@ from roadworthy.bundle import Bundle
 from roadworthy.deploy.gcp.fleet.releases import name_of, release_of
 from roadworthy.deploy.gcp.fleet.wanted import SERVICE, routes, service_name
 from roadworthy.deploy.gcp.provider import GcpProvider
-from roadworthy.deploy.gcp.resource import thing
+from roadworthy.deploy.gcp.resource import Thing, thing
 from roadworthy.deploy.host.probe import ask
 from roadworthy.deploy.tunnel import tunnel, version_at
 from roadworthy.errors import OutsideError
@@ -49,9 +49,17 @@ class Traffic:
         self.settling = settling
 
     @property
+    def _callers(self) -> Thing | None:
+        return next((each for each in self.provider.things if each.part == SERVICE), None)
+
+    @property
     def _marks(self) -> dict[str, str]:
-        found = next((each for each in self.provider.things if each.part == SERVICE), None)
-        return dict(found.marks) if found is not None else {}
+        return dict(self._callers.marks) if self._callers is not None else {}
+
+    def meets_alone(self, release: str) -> bool:
+        """Whether callers meet a release and no other, as it was observed last."""
+        listed = self._callers.there.get("backends") or () if self._callers is not None else ()
+        return [each["group"] for each in listed] == [self._group(release)]
 
     @property
     def groups(self) -> dict[str, dict[str, Any]]:
