@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import pytest
 from google.auth.credentials import AnonymousCredentials
+from googleapiclient.discovery import build
 
 from roadworthy.deploy import deploying
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
@@ -77,6 +78,7 @@ def google(server: Google, house: Path, monkeypatch: pytest.MonkeyPatch) -> Goog
         "roadworthy.deploy.gcp.provider.Account",
         lambda *given: Account(*given, endpoint=server.url, pause=0),
     )
+    monkeypatch.setattr("roadworthy.deploy.gcp.account.build", _built)
     monkeypatch.setattr(GcpProvider, "address", "127.0.0.1")
     monkeypatch.setattr(
         "roadworthy.deploy.gcp.fleet.opening.FleetTarget",
@@ -85,6 +87,17 @@ def google(server: Google, house: Path, monkeypatch: pytest.MonkeyPatch) -> Goog
     monkeypatch.setattr(FleetTarget, "_until", _now)
     monkeypatch.setattr("roadworthy.deploy.gcp.fleet.releases.gather", _nothing)
     return server
+
+
+_CLIENTS: dict[str, Any] = {}
+
+
+def _built(name: str, version: str, **given: Any) -> Any:
+    """The client of an interface; the descriptions are large, so they are read once."""
+    key = f"{name} {version} {given.get('client_options')}"
+    if key not in _CLIENTS:
+        _CLIENTS[key] = build(name, version, **given)
+    return _CLIENTS[key]
 
 
 def _now(target: object, what: str, done: Callable[[], bool], seconds: float) -> None:

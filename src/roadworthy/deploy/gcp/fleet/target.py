@@ -251,7 +251,7 @@ class FleetTarget:
         # who is gone back from goes to the end of the line
         line = [*rest, *old] if self._going_back else [*old, *rest]
         self.traffic.point(SERVICE, [release], release, line[: self.section.keep])
-        if said := self.traffic.answered(self.traffic.settling + 60):
+        if said := self.traffic.answered(self.traffic.settling + 90):
             if old:
                 self.traffic.point(SERVICE, old, old[0], before)
             raise self._reject({"error": said}, f"callers are answered: {said}")
