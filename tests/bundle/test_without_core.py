@@ -27,6 +27,7 @@ from roadworthy.project import Project, ServeSection
 from roadworthy.serve.models import Opener
 from roadworthy.serve.problems import RequestProblem
 from tests.bundle.test_signature import make_key
+from tests.conftest import Server
 
 N = 80
 TREES = ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
@@ -180,3 +181,25 @@ def test_the_server_opens_it_as_the_project_says_and_refuses_what_the_model_refu
         assert [problem.row for problem in refused.value.problems] == [1]
 
     asyncio.run(ask())
+
+
+def test_a_server_process_answers_over_its_socket_as_the_model_does(
+    bundle: Bundle, neighbours: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    types = ", ".join(f"'{each}'" for each in TREES)
+    (tmp_path / "roadworthy.toml").write_text(f"[package]\ntrusted_types = [{types}]\n")
+    rows = table[["a", "b", "c", "m"]].head(20)
+    server = Server(bundle.path, cwd=tmp_path)
+    try:
+        said = []
+        for row in rows.to_dict("records"):
+            status, answer = server.predict(row)
+            assert status == 200, answer
+            said.append(answer["prediction"])
+        assert said == neighbours.predict(rows).tolist()
+        status, answer = server.predict(rows.to_dict("records"))
+        assert [each["prediction"] for each in answer["predictions"]] == said
+        status, _ = server.predict({**rows.iloc[0].to_dict(), "a": 1e300})
+        assert status == 422
+    finally:
+        assert server.stop() == 0

@@ -19,7 +19,9 @@ def write_polynomial(graph: Graph, matrix: str, step: Any) -> str:
     wanted: list[Combination] = [
         tuple(np.repeat(np.arange(len(powers)), powers).tolist()) for powers in step.powers_
     ]
-    parts, places, start = [], {}, 0
+    parts: list[str] = []
+    places: dict[Combination, int] = {}
+    start = 0
     before: dict[Combination, int] = {}
     product = ""
     for size in range(max(map(len, wanted)) + 1):
