@@ -18,7 +18,7 @@ from roadworthy.monitor.quality import quality
 from roadworthy.serve.prediction_log import Logged, read_newest
 from tests.conftest import Trained
 from tests.monitor.made import BINARY, DAY, outcomes
-from tests.monitor.test_report import report, run, serve
+from tests.monitor.test_report import Page, report, run, serve
 
 
 def told(found: Outcomes, delay_days: float | None = None) -> list[Finding]:
@@ -151,7 +151,15 @@ def test_the_report_tells_quality_and_labels_beside_the_counts(
     assert ("labels", "label") in kinds
     assert found["actions"]
     assert "What to do" in page.read_text()
-    assert "accuracy over time" in page.read_text()
+    drawn = page.read_text()
+    Page(drawn)  # every tag closes
+    for title in (
+        "accuracy over time",
+        "mean probability less what came true over time",
+        "accuracy by version",
+        "accuracy by slice",
+    ):
+        assert f'aria-label="{title}' in drawn
     text = report(trained, store, "--project", file)[1]
     assert "accuracy by labels 1" in text
 
