@@ -156,3 +156,9 @@ def test_the_json_schema_is_valid_and_takes_the_example() -> None:
     assert validate({**row, "n": None})
     assert not validate({**row, "n": "1.5"})
     assert not validate({key: value for key, value in row.items() if key != "n"})
+
+
+def test_a_date_is_asked_for_as_the_table_writes_it() -> None:
+    for written, like in ((None, "2026-01-31"), ("%d.%m.%Y", "31.01.2026")):
+        with pytest.raises(CellError, match=f"for example {like}$"):
+            parse_date("soon", written)

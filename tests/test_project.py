@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roadworthy.errors import InputError, ProjectError
-from roadworthy.project import Project, load_project, parse_duration
+from roadworthy.project import Project, ServeSection, load_project, parse_duration
 
 
 def write(folder: Path, text: str, name: str = "roadworthy.toml") -> Path:
@@ -59,6 +60,27 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
         ("[serve]\nlog_rows = 0", "serve.log_rows"),
         ("[serve]\nfollow = 1", "serve.follow"),
         ("[serve]\naccess_log = 'yes'", "serve.access_log"),
+        ("[serve]\nworkers = -1", "serve.workers"),
+        ("[serve]\nworkers = 257", "serve.workers"),
+        ("[serve]\nabsent = 'guess'", "serve.absent"),
+        ("[serve]\nallow_pickle = 'yes'", "serve.allow_pickle"),
+        ("[serve]\nmax_body_mb = 0", "serve.max_body_mb"),
+        ("[serve]\nmax_rows = 0", "serve.max_rows"),
+        ("[serve]\nmax_connections_client = 0", "serve.max_connections_client"),
+        ("[serve]\nmax_in_flight_client = 0", "serve.max_in_flight_client"),
+        ("[serve]\nrate_client = 0", "serve.rate_client"),
+        ("[serve]\nrate_client = 1e7", "serve.rate_client"),
+        ("[serve]\nburst_client = 0", "serve.burst_client"),
+        ("[serve]\ntrusted_proxies = ['proxy.example']", "serve.trusted_proxies"),
+        ("[serve]\ntrusted_proxies = ['10.0.0.1/8']", "serve.trusted_proxies"),
+        ("[serve]\nproxy_header = 'x-real-ip'", "serve.proxy_header"),
+        ("[serve]\noidc = true\njwks = 'keys.json'", "serve.oidc"),
+        ("[serve]\ntls_certificate = 'a'", "serve.tls_key"),
+        ("[serve]\nlog_format = 'xml'", "serve.log_format"),
+        ("[serve]\nlog_to = 's3://bucket'", "serve.log_folder"),
+        ("[serve]\notlp = 'http://me:secret@host'", "serve.otlp"),
+        ("[serve]\notlp_sample = -0.1", "serve.otlp_sample"),
+        ("[serve]\ncanary_percent = -1", "serve.canary_percent"),
         ("[data]\nholdout = 1.5", "data.holdout"),
         ("[data.columns.age]\nkind = 'nmuber'", "data.columns"),
         ("[data.columns.age]\nknid = 'number'", "data.columns.age.knid"),
@@ -84,6 +106,16 @@ def test_a_wrong_value_names_its_key(tmp_path: Path, text: str, key: str) -> Non
     with pytest.raises(InputError) as caught:
         load_project(write(tmp_path, text), environment={})
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "-1e-300"])
+def test_no_number_of_the_server_is_endless_or_below_nothing(tmp_path: Path, value: str) -> None:
+    hints = get_type_hints(ServeSection)
+    keys = [key for key, kind in hints.items() if kind in (float, float | None)]
+    assert len(keys) > 10
+    for key in keys:
+        with pytest.raises(ProjectError, match=f"serve.{key}"):
+            load_project(write(tmp_path, f"[serve]\n{key} = {value}"), environment={})
 
 
 def test_broken_toml_is_said_with_the_file(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def parse_date(text: str, written: str | None) -> float:
         except ValueError:
             continue
         return epoch_seconds(moment)
-    raise CellError("expected a date, for example 2026-01-31")
+    like = datetime(2026, 1, 31, 8, 30).strftime(written or "%Y-%m-%d")
+    raise CellError(f"expected a date, for example {like}")
 
 
 def epoch_seconds(moment: datetime) -> float:

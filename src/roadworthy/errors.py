@@ -69,6 +69,12 @@ class OutsideError(RoadworthyError):
     exit_code = 3
 
 
+class UnfitError(InputError):
+    """Something outside that is there and cannot be used: to try again does not help."""
+
+    exit_code = 3
+
+
 class Problem(NamedTuple):
     """One thing wrong with one cell or row of a request.
 

@@ -331,6 +331,20 @@ def test_a_server_is_asked_the_same_and_a_wrong_one_is_told(
         OverHttp("localhost:8080")
 
 
+def test_beside_a_canary_each_version_is_asked_at_its_own_address(
+    good: Good, tmp_path: Path
+) -> None:
+    other = fitted_elsewhere(good)
+    write_up = f"[serve]\ncanary = '{other.path}'\ncanary_percent = 50\n"
+    (tmp_path / "both.toml").write_text(write_up)
+    with serving(good.bundle.path, "--project", str(tmp_path / "both.toml")) as server:
+        address = f"http://127.0.0.1:{server.port}"
+        for bundle in (good.bundle, other):
+            for url in (address, f"{address}/predict", f"{address}/models/{bundle.manifest.name}"):
+                found = outcomes(accept(bundle, url=url))
+                assert (found["version"], found["golden"]) == ("pass", "pass")
+
+
 def test_a_server_that_takes_few_rows_is_asked_for_few(good: Good, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text("[serve]\nmax_rows = 7\n")
     with serving(good.bundle.path, "--project", str(tmp_path / "small.toml")) as server:

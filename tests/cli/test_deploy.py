@@ -14,13 +14,14 @@ SECTION = '[deploy.prod]\ntarget = "ssh"\nhost = "root@127.0.0.1"\nssh_port = 1\
 
 
 def test_without_a_section_every_verb_says_what_to_write(tmp_path: Path) -> None:
-    for verb in ("plan", "apply", "status", "logs", "rollback", "destroy"):
+    verbs = "plan", "apply", "status", "logs", "rollback", "destroy", "orphans", "verify"
+    for verb in verbs:
         done = run("deploy", verb, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert "[deploy.NAME]" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["status", "rollback", "logs"])
+@pytest.mark.parametrize("verb", ["status", "rollback", "logs", "orphans"])
 def test_a_host_out_of_reach_is_exit_code_3_and_says_so(tmp_path: Path, verb: str) -> None:
     (tmp_path / "roadworthy.toml").write_text(SECTION)
     done = run("deploy", verb, "--to", "prod", cwd=tmp_path)
@@ -43,6 +44,31 @@ def test_destroy_asks_and_nobody_to_ask_is_an_error(tmp_path: Path) -> None:
     done = run("deploy", "destroy", cwd=tmp_path)
     assert done.returncode == 2
     assert "-y" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["verify", "--live"], ["orphans", "--remove", "old"]])
+def test_what_makes_or_removes_asks_and_nobody_to_ask_is_an_error(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    done = run("deploy", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "-y" in done.stderr
+
+
+def test_a_rehearsal_on_a_host_out_of_reach_says_what_may_be_left(
+    tmp_path: Path, bundles: dict[str, Trained]
+) -> None:
+    (tmp_path / "roadworthy.toml").write_text(SECTION)
+    model = str(bundles["linear"].bundle.path)
+    done = run("deploy", "verify", model, "--live", "-y", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert document["passed"] is False
+    (first, last) = document["verification"]["checks"]
+    assert (first["name"], first["passed"], last["name"]) == ("plan", False, "destroy")
+    assert "Connection refused" in first["said"]
+    assert "deploy orphans --to prod --remove verify-" in done.stderr
 
 
 def test_an_unknown_deployment_names_the_nearest(tmp_path: Path) -> None:

@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from roadworthy.errors import ProjectError
-from roadworthy.project import AzureSection, Deployment, GcpSection, load_project
+from roadworthy.project import (
+    AwsSection,
+    AzureSection,
+    Deployment,
+    GcpSection,
+    Instances,
+    load_project,
+)
 
 SHARED = 'identity = "key"\nssh_from = ["192.0.2.0/24"]\n'
+AWS = '[deploy.prod]\ntarget = "aws"\nregion = "eu-central-1"\n'
 AZURE = f'[deploy.prod]\ntarget = "azure"\nregion = "westeurope"\n{SHARED}'
 GCP = f'[deploy.prod]\ntarget = "gcp"\nzone = "europe-west1-b"\n{SHARED}'
 
@@ -30,9 +38,31 @@ def test_a_few_lines_are_enough(tmp_path: Path) -> None:
     assert gcp.machine_type == "e2-small"
 
 
+def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
+    fleet = section_of(tmp_path, f"{AWS}instances = {{min = 3, max = 9}}\n")
+    assert isinstance(fleet, AwsSection)
+    assert fleet.fleet
+    assert fleet.instances == Instances(min=3, max=9, cpu=60, standby=0)
+    arn = f"arn:aws:acm:eu-central-1:123456789012:certificate/{'0' * 8}-{'0' * 27}"
+    secured = section_of(tmp_path, f'{AWS}instances = {{}}\ncertificate = "{arn}"\n')
+    assert secured.public_port == 443
+    with pytest.raises(ProjectError, match="identity"):
+        section_of(tmp_path, AWS)
+    with pytest.raises(ProjectError, match="ssh_from"):
+        section_of(tmp_path, f'{AWS}identity = "key"\n')
+
+
 @pytest.mark.parametrize(
     ("base", "line", "key"),
     [
+        (AWS, "instances = {min = 3, max = 2}", "instances.min"),
+        (AWS, "instances = {cpu = 5}", "instances.cpu"),
+        (AWS, "instances = {standby = 5}", "instances.standby"),
+        (AWS, "instances = {least = 1}", "least"),
+        (AWS, 'instances = {}\nsubnets = ["subnet-0123456789abcdef0"]', "subnets"),
+        (AWS, 'instances = {}\nsubnet = "subnet-0123456789abcdef0"', "subnets"),
+        (AWS, 'instances = {}\ncertificate = "mine.pem"', "certificate"),
+        (AWS, 'instances = {}\ndomain = "models.example.org"', "certificate"),
         (AZURE, 'subscription = "mine"', "subscription"),
         (AZURE, 'size = "B2s"', "size"),
         (AZURE, 'image = "Debian:debian-12"', "image"),

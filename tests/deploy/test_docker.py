@@ -242,6 +242,64 @@ def test_two_deployments_at_once_are_refused_and_a_dead_one_is_taken_over(
     assert not engine.containers("roadworthy.holder")
 
 
+def test_orphans_are_listed_and_removed_by_name_and_nothing_else_is(
+    deployed: Project, versions: list[Trained], engine: Engine, tmp_path: Path
+) -> None:
+    """One is of a deployment that was cut off, one a volume alone, one the lock of a dead one."""
+    left = DockerSection(port=free_port(), proxy_image="caddy:tests", name="left")
+    foreign = registry_project(tmp_path).override("image", base=containers.BASE)
+    foreign = msgspec.structs.replace(foreign, deploy={"theirs": left})
+    cut_off(foreign, "theirs", path(versions[0]), after="create")
+    engine.run("volume", "create", "--label=roadworthy.deployment=alone", "roadworthy.alone")
+    program = (
+        "import os\nfrom roadworthy.deploy.docker.engine import Engine\n"
+        "from roadworthy.deploy.docker.locking import locked\n"
+        "with locked(Engine('docker'), 'roadworthy.dead.lock'): os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    engine.run("volume", "create", "mine-too")
+    found = {each.deployment: each for each in deploying.orphans(deployed, "prod")}
+    assert set(found) == {"left", "alone", "dead"}
+    kinds = [each.split()[0] for each in found["left"].parts]
+    assert kinds == ["container", "image", "volume", "volume"]
+    assert found["left"].model == versions[0].bundle.manifest.name
+    with pytest.raises(InputError, match="no orphan there"):
+        deploying.remove_orphan(deployed, "prod", "prod")
+    for each in found:
+        deploying.remove_orphan(deployed, "prod", each)
+    assert deploying.orphans(deployed, "prod") == ()
+    engine.run("volume", "rm", "mine-too")  # still there
+    assert version_that_answers(deployed, versions[0]) == versions[0].bundle.version
+
+
+def cut_off(project: Project, name: str, model: str, *, after: str) -> None:
+    """Deploy until a step is done, and no further."""
+    original = DockerTarget.perform
+
+    def perform(self: DockerTarget, step: Step) -> None:
+        original(self, step)
+        if step.id == after:
+            raise OutsideError("cut off")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DockerTarget, "perform", perform)
+        with pytest.raises(OutsideError, match="cut off"):
+            deploying.apply(project, name, model)
+
+
+def test_what_a_deployment_that_was_cut_off_left_goes_with_the_next(
+    deployed: Project, versions: list[Trained], engine: Engine
+) -> None:
+    other = deployed.override("serve", max_rows=84)
+    cut_off(other, "prod", path(versions[1]), after="send")
+    changes = [each.id for each in deploying.apply(deployed, "prod", path(versions[0])).changes]
+    assert changes == ["clean"]
+    kept = set(deploying.status(deployed, "prod").releases)
+    volumes = engine.volumes("roadworthy.deployment=prod")
+    assert {each.split(".", 2)[-1] for each in volumes} - {"prod", "proxy"} == kept
+    assert {each.partition(":")[2] for each in engine.images("roadworthy/prod")} == kept
+
+
 def test_a_server_that_dies_is_started_again(
     deployed: Project, versions: list[Trained], engine: Engine
 ) -> None:

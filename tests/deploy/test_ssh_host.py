@@ -204,7 +204,8 @@ def test_the_service_is_hardened_and_its_secrets_are_in_no_process_list(
     shown = host.ssh(
         "ps axww -o args; systemctl cat 'roadworthy*'; journalctl --no-pager; "
         "cat /opt/roadworthy/prod/releases/*/roadworthy.toml; "
-        "stat -c '%a %U' /etc/roadworthy/prod/secrets/*.json"
+        "cat /etc/roadworthy/prod/secrets/*; ls /etc/roadworthy/prod/secrets; "
+        "stat -c '%a %U' /etc/roadworthy/prod/secrets/*.cred"
     ).stdout
     assert "very-secret-value" not in shown
     assert shown.splitlines()[-1] == "600 root"
@@ -305,11 +306,11 @@ def test_callers_are_spoken_to_by_tls_with_the_given_certificate_and_back(
     )
     secured = msgspec.structs.replace(deployed, deploy={"prod": section})
     changes = {each.id for each in deploying.apply(secured, "prod", path(versions[0])).changes}
-    assert {"tls-certificate", "tls-key", "proxy-settings", "firewall"} <= changes
+    assert {"certificate", "proxy-settings", "firewall"} <= changes
     assert "start" not in changes
     shown = ssl.get_server_certificate((host.address, 8443))
     assert shown.split() == Path(chain).read_text().split()
-    assert host.ssh("stat -c '%a %U' /etc/roadworthy/prod/tls/key.pem").stdout.split() == [
+    assert host.ssh("stat -c '%a %U' /etc/roadworthy/prod/tls/pair.pem").stdout.split() == [
         "640", "roadworthy-proxy",
     ]  # fmt: skip
     deploying.apply(deployed, "prod", path(versions[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ import pytest
 from roadworthy.deploy.cloud.terraform import escaped, write_terraform
 from roadworthy.errors import InputError
 from roadworthy.project import AwsSection, Project, SshSection
-
-SCHEMA = json.loads((Path(__file__).parent / "terraform/aws.json").read_text())["resources"]
-META = {"depends_on", "lifecycle"}
+from tests.deploy.terraform.checking import faults, schema
 
 
 @pytest.fixture(scope="module")
@@ -44,52 +41,10 @@ def written(wanted: AwsSection, folder: Path, project: Project | None = None) ->
     return dict(json.loads(file.read_text()))
 
 
-def faults(document: dict[str, Any]) -> list[str]:
-    found: list[str] = []
-    for kind, resources in document["resource"].items():
-        for name, arguments in resources.items():
-            found += _block(SCHEMA[kind]["block"], arguments, f"{kind}.{name}")
-    text = json.dumps(document)
-    for kind, name in re.findall(r"\$\{(?!data\.)(aws_\w+)\.(\w+)\.", text):
-        if name not in document["resource"].get(kind, {}):
-            found.append(f"{kind}.{name} is not there")
-    for kind, name in re.findall(r"\$\{data\.(aws_\w+)\.(\w+)\.", text):
-        if name not in document["data"].get(kind, {}):
-            found.append(f"data {kind}.{name} is not there")
-    return found
-
-
-def _block(known: dict[str, Any], given: dict[str, Any], place: str) -> list[str]:
-    found = [f"{place}.{key} is required" for key, each in known.items()
-             if each.get("req") and key not in given]  # fmt: skip
-    for key, value in given.items():
-        if key in META:
-            continue
-        if key not in known:
-            found.append(f"{place}.{key} is not known")
-        else:
-            found += _value(known[key]["t"], value, f"{place}.{key}")
-    return found
-
-
-def _value(kind: Any, value: Any, place: str) -> list[str]:
-    simple = {"string": str, "number": (int, float), "boolean": bool}
-    if isinstance(kind, str):
-        right = isinstance(value, simple.get(kind, object))  # type: ignore[arg-type]
-        return [] if right else [f"{place} is no {kind}"]
-    if "block" in kind:
-        return _block(kind["block"], value, place)
-    if "list" in kind:
-        if not isinstance(value, list):
-            return [f"{place} is no list"]
-        return [fault for each in value for fault in _value(kind["list"], each, place)]
-    return [fault for each in value.values() for fault in _value(kind["map"], each, place)]
-
-
 def test_what_apply_makes_is_written_for_terraform(identity: str, tmp_path: Path) -> None:
     document = written(section(identity, notify=("ops@example.org",)), tmp_path / "new")
     assert faults(document) == []
-    assert set(document["resource"]) == set(SCHEMA)
+    assert set(document["resource"]) == set(schema("aws"))
     rules = document["resource"]["aws_vpc_security_group_ingress_rule"].values()
     assert {(each["from_port"], each["cidr_ipv4"]) for each in rules} == {
         (22, "192.0.2.0/24"), (22, "198.51.100.7/32"), (80, "0.0.0.0/0")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy.deploying import section_of
-from roadworthy.deploy.wanted import Release, check_certificate, make_release
-from roadworthy.errors import InputError, ProjectError
+from roadworthy.deploy.wanted import Release, check_authority, check_certificate, make_release
+from roadworthy.errors import InputError, ProjectError, UnfitError
 from roadworthy.project import Project, SshSection, load_project
 from tests.registry.bundles import make_bundle
 
@@ -25,13 +25,13 @@ def released(folder: Path, project: Project | None = None, **section: object) ->
     return make_release(bundle, project or Project(), wanted, folder, "/var/lib/x/log", Path)
 
 
-def certificate(folder: Path, days: int = 30) -> tuple[str, str]:
+def certificate(folder: Path, days: int = 30, since: int = 60) -> tuple[str, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "host")])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=60))
+        .serial_number(1).not_valid_before(now - datetime.timedelta(days=since))
         .not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256())
     )  # fmt: skip
     files = folder / "certificate.pem", folder / "key.pem"
@@ -113,6 +113,33 @@ def test_an_expired_certificate_and_a_foreign_key_are_refused(tmp_path: Path) ->
         check_certificate(SshSection(host="h", tls_certificate=key, tls_key=key))
 
 
+def test_a_certificate_that_is_not_valid_yet_is_refused(tmp_path: Path) -> None:
+    chain, key = certificate(tmp_path, days=30, since=-1)
+    with pytest.raises(UnfitError, match="valid only from") as caught:
+        check_certificate(SshSection(host="h", tls_certificate=chain, tls_key=key))
+    assert (caught.value.exit_code, bool(caught.value.fix)) == (3, True)
+
+
+def test_the_root_of_an_acme_server_is_a_certificate_that_is_valid(tmp_path: Path) -> None:
+    def section(root: str) -> SshSection:
+        server = "https://ca.example/directory"
+        return SshSection(host="h", domain="a.example", acme_directory=server, acme_root=root)
+
+    chain, key = certificate(tmp_path)
+    found = check_authority(section(chain))
+    assert found is not None
+    assert found.size == Path(chain).stat().st_size
+    with pytest.raises(InputError, match="no certificate"):
+        check_authority(section(key))
+    with pytest.raises(InputError, match="cannot be read"):
+        check_authority(section(str(tmp_path / "nowhere")))
+    with pytest.raises(UnfitError, match="expired on"):
+        check_authority(section(certificate(tmp_path, days=-1)[0]))
+
+
+ACME = "[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\ndomain = 'a.example'\n"
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / "roadworthy.toml").write_text(text)
     return folder / "roadworthy.toml"
@@ -133,6 +160,16 @@ def write(folder: Path, text: str) -> Path:
         ("[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\ntls_key = 'k'", "deploy.prod.tls_key"),
         ("[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\ndomain = 'x y'", "deploy.prod.domain"),
         ("[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\nstart_seconds = 1", "start_seconds"),
+        ("[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\nacme_email = 'a@b.example'", "acme_email"),
+        (f"{ACME}acme_directory = 'http://ca.example'", "deploy.prod.acme_directory"),
+        (f"{ACME}acme_root = 'root.pem'", "given together with acme_directory"),
+        (f"{ACME}acme_email = 'nobody'", "deploy.prod.acme_email"),
+        ("[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\nmetrics_from = ['all']", "metrics_from"),
+        (
+            "[deploy.prod]\ntarget = 'ssh'\nhost = 'h'\nfirewall = false\n"
+            "metrics_from = ['192.0.2.0/24']",
+            "firewall = true",
+        ),
     ],
 )
 def test_a_wrong_section_names_its_key(tmp_path: Path, text: str, said: str) -> None:

@@ -215,6 +215,31 @@ def test_a_buffer_that_is_full_is_counted_and_nothing_is_lost(
     assert (found[0], found[block[0].blank], found[block[1].unseen]) == (10_000, 10_000, 10_000)
 
 
+def test_rows_that_come_in_blocks_of_any_size_are_counted_as_they_came_one_by_one(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["binary"]
+    matrix, scores, _ = rows_of(trained, 300)
+    columns = len(trained.bundle.contract.columns)
+    sizes = np.random.default_rng(0).integers(1, 900, 40).tolist()
+    full: list[int] = []
+    one, few = recorder(trained, tmp_path / "one", "a"), recorder(trained, tmp_path / "few", "a")
+    few.on_full = lambda: full.append(1)
+    for size in sizes:
+        rows = np.arange(size) % 300
+        # every cell of every third row is noticed: more than there is room for beside the rows
+        noticed = {((BLANK, UNSEEN)[at % 2], at): np.arange(0, size, 3) for at in range(columns)}
+        few.add_many(matrix[rows], scores[rows], noticed)
+        for row in range(size):
+            of_row = [*noticed] if row % 3 == 0 else None
+            one.add(matrix[row % 300].tolist(), scores[row % 300].tolist(), of_row)
+    one.close()
+    few.close()
+    assert total(tmp_path / "few").cells[0] == sum(sizes)
+    assert same(total(tmp_path / "few"), total(tmp_path / "one"))
+    assert len(full) >= sum(sizes) // 4096
+
+
 def test_what_a_killed_writer_left_is_counted_once_and_only_once(
     bundles: dict[str, Trained], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
@@ -165,6 +166,34 @@ def test_an_address_is_held_to_its_rate_over_http_and_grpc_alike(
         assert server.request("GET", "/livez", Forwarded=one)[0] == 200
         assert call(channel, "ServerLive", b"", forwarded=one)[0] == "OK"
         assert server.request("GET", "/contract", Forwarded=other)[0] == 200
+
+
+def test_grpcs_own_health_client_sees_the_server_start_and_end(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    port = free_port()
+    # health is open, whoever may ask for predictions
+    (tmp_path / "keys.json").write_text("[]")
+    (tmp_path / "roadworthy.toml").write_text(f"[serve]\ngrpc_port = {port}\nkeys = 'keys.json'\n")
+    states = health_pb2.HealthCheckResponse
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        with serving(bundles["binary"].bundle.path, cwd=tmp_path):
+            for name in ("", "inference.GRPCInferenceService"):
+                asked = health_pb2.HealthCheckRequest(service=name)
+                assert health.Check(asked, timeout=90).status == states.SERVING
+            with pytest.raises(grpc.RpcError) as caught:
+                health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=90)
+            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+            watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=180)
+            unknown = health.Watch(health_pb2.HealthCheckRequest(service="other"), timeout=180)
+            assert next(watched).status == states.SERVING
+            assert next(unknown).status == states.SERVICE_UNKNOWN
+            damaged = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff", timeout=90)
+            with pytest.raises(grpc.RpcError) as caught:
+                next(damaged)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert [one.status for one in watched] == [states.NOT_SERVING]
 
 
 def test_calls_over_tls_see_a_new_certificate_while_the_server_runs(

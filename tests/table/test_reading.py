@@ -156,6 +156,28 @@ def test_a_line_with_too_few_cells_is_named(tmp_path: Path) -> None:
     assert "line 42 " in note
 
 
+def test_a_quote_that_is_never_closed_is_named_where_it_opens(tmp_path: Path) -> None:
+    text = "x,y\n" + rows("{n},a", 30) + '"7,b\n' + rows("{n},b", 30)
+    with pytest.raises(InputError) as found:
+        read_table(csv(tmp_path, text), "y")
+    assert found.value.where is not None
+    assert found.value.where.endswith("line 32")
+    assert "runs to line 62" in found.value.what
+
+
+@pytest.mark.parametrize(
+    "text", ['{"x": 1, "y": "a"}\n' * 40, '[\n  {"a \\" b" : 1}]', '[{"x":[1],"y":2}]']
+)
+def test_json_is_called_json(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="the file is JSON"):
+        read_table(csv(tmp_path, text), "y")
+
+
+@pytest.mark.parametrize("header", ["[x],{y},y", "{1},b,y", '"{""x"": 1}",b,y', "[],{},y"])
+def test_a_header_in_brackets_is_no_json(tmp_path: Path, header: str) -> None:
+    assert len(read_table(csv(tmp_path, header + "\n" + rows("{n},{i},{p}")), "y").frame) == 40
+
+
 def test_identifiers_and_constants_are_left_out_with_a_reason_and_sentences_are_text(
     tmp_path: Path,
 ) -> None:

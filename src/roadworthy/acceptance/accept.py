@@ -124,7 +124,7 @@ def accept(
     wanted, contract = project or Project(), bundle.contract
     gates = wanted.gates
     check_rules(contract, wanted.behaviour)
-    subject: Subject = InProcess(bundle) if url is None else OverHttp(url, token)
+    subject: Subject = InProcess(bundle) if url is None else OverHttp(url, token, bundle)
     incoming = None if data is None else read_incoming(data, contract, wanted)
     kept = kept_report(bundle)
     check_gates(gates, contract, _columns(bundle, kept, incoming))

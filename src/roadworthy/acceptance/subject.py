@@ -83,15 +83,19 @@ class _TooLargeError(OutsideError):
 class OverHttp:
     """A server that serves a bundle.
 
+    With a bundle, the address of that very version is asked where the server has it, so that a
+    canary beside it does not answer in its place; else `/predict`.
+
     Args:
         url: Its address, `http://HOST:PORT`, with or without a path before `/predict`.
         token: Bearer token; None takes `ROADWORTHY_TOKEN` of the environment, if any.
+        bundle: The version that is meant; None: whichever answers.
 
     Raises:
         InputError: The address is none.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, bundle: Bundle | None = None) -> None:
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -103,7 +107,10 @@ class OverHttp:
             )
         self.place = f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
         self._host, self._port, self._secure = parts.hostname, port, parts.scheme == "https"
-        self._path = parts.path.rstrip("/").removesuffix("/predict") + "/predict"
+        root = parts.path.rstrip("/").removesuffix("/predict")
+        self._paths = [f"{root}/predict"]
+        if bundle is not None and "/versions/" not in root:
+            self._paths.append(f"{_of_version(root, bundle)}/predict")
         self._token = token if token is not None else os.environ.get(TOKEN)
         self._connection: http.client.HTTPConnection | None = None
         self._version: str | None = None
@@ -143,6 +150,10 @@ class OverHttp:
 
     def _ask(self, content: Any) -> Any:
         status, body = self._send(msgspec.json.encode(content))
+        # a server or a gateway that does not know that version by its name
+        if status in (403, 404, 405) and len(self._paths) > 1:
+            self._paths.pop()
+            return self._ask(content)
         try:
             document = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -165,7 +176,7 @@ class OverHttp:
             connection = self._connection or self._connect()
             self._connection = connection
             try:
-                connection.request("POST", self._path, body, headers)
+                connection.request("POST", self._paths[-1], body, headers)
                 answer = connection.getresponse()
                 return answer.status, answer.read()
             except (OSError, http.client.HTTPException) as error:
@@ -197,6 +208,12 @@ class OverHttp:
         elif status == 404:
             fix = "--url names the server, without /predict or with the path before it"
         return OutsideError(f"the server answered {status}: {detail}", where=self.place, fix=fix)
+
+
+def _of_version(root: str, bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    model = f"/models/{manifest.name}"
+    return f"{root.removesuffix(model)}{model}/versions/{manifest.short_version}"
 
 
 def _problems(document: dict[str, Any]) -> list[Problem]:

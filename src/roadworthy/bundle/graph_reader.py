@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DAMAGE = (StopIteration, AttributeError, LookupError, TypeError, ValueError)
-_TYPES = {1: "<f4", 7: "<i8", 9: "?", 11: "<f8"}
+_TYPES = {1: "<f4", 2: "u1", 7: "<i8", 9: "?", 11: "<f8"}
+_INTS = 8 << 3
 
 
 class UnreadableGraph(ValueError):  # noqa: N818 (not a fault: the runtime reads it)
@@ -22,12 +23,14 @@ class UnreadableGraph(ValueError):  # noqa: N818 (not a fault: the runtime reads
 
 
 class GraphNode(NamedTuple):
-    """One operator: its name, inputs, output, and integer attributes."""
+    """One operator: its name, inputs, output, and attributes of numbers."""
 
     op: str
     inputs: tuple[str, ...]
     output: str
     integers: dict[str, int]
+    lists: dict[str, list[int]]
+    tensors: dict[str, NDArray[Any]]
 
 
 class GraphContent(NamedTuple):
@@ -93,6 +96,8 @@ def _node(message: bytes) -> GraphNode:
     outputs: list[str] = []
     op = domain = ""
     integers: dict[str, int] = {}
+    lists: dict[str, list[int]] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for number, value in _fields(message):
         if number == 1:
             inputs.append(value.decode())
@@ -101,14 +106,48 @@ def _node(message: bytes) -> GraphNode:
         elif number == 4:
             op = value.decode()
         elif number == 5:
-            attribute = dict(_fields(value))
+            name, place = _name(value)
+            if value[place : place + 1] == bytes([_INTS]):
+                lists[name] = _integers(value[place:])
+                continue
+            attribute = dict(_fields(value[place:]))
             if isinstance(attribute.get(3), int):
-                integers[attribute[1].decode()] = _signed(attribute[3])
+                integers[name] = _signed(attribute[3])
+            elif isinstance(attribute.get(5), bytes):
+                tensors[name] = _tensor(attribute[5])[1]
         elif number == 7:
             domain = value.decode()
     if len(outputs) != 1:
         raise UnreadableGraph("a node has several outputs")
-    return GraphNode(f"{domain}.{op}" if domain else op, tuple(inputs), outputs[0], integers)
+    return GraphNode(
+        f"{domain}.{op}" if domain else op, tuple(inputs), outputs[0], integers, lists, tensors
+    )
+
+
+def _name(attribute: bytes) -> tuple[str, int]:
+    """The name of an attribute, which comes first, and where the rest begins."""
+    size, place = _varint(attribute, 1)
+    return attribute[place : place + size].decode(), place + size
+
+
+def _integers(message: bytes) -> list[int]:
+    """The repeated integers of an attribute: keys and numbers in turn, all of them varints.
+
+    Trees have tens of thousands: they are read by NumPy.
+    """
+    data = np.frombuffer(message, dtype=np.uint8)
+    ends = np.flatnonzero(data < 0x80)
+    starts = np.append(0, ends[:-1] + 1)
+    sizes = ends - starts
+    values = np.zeros(len(ends), dtype=np.uint64)
+    for shift in range(min(int(sizes.max()), 8) + 1):
+        there = sizes >= shift
+        part = data[(starts + shift)[there]].astype(np.uint64) & np.uint64(0x7F)
+        values[there] |= part << np.uint64(7 * shift)
+    keys, numbers = values[::2], values[1::2]
+    if sizes[1::2].max() > 8 or len(keys) != len(numbers):
+        raise UnreadableGraph("negative numbers, or something else among them")
+    return [int(number) for number in numbers[keys == _INTS]]
 
 
 def _signed(value: int) -> int:

@@ -341,6 +341,9 @@ target = {target}
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
+# instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
+# subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet
+# certificate = "arn:aws:acm:…"  # of a fleet
 
 # [deploy.azure]             # pip install 'roadworthy[azure]'
 # target = "azure"

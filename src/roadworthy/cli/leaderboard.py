@@ -9,11 +9,11 @@ from rich.table import Table as Grid
 from roadworthy.train import TrainedModel
 from roadworthy.train.model import Trial
 
-_SHOWN = 30
+_SHOWN = 12
 
 
 def print_leaderboard(model: TrainedModel) -> None:
-    """Print the trials with what fitting and serving them costs."""
+    """Print the best trials, and each that failed, with what fitting and serving them costs."""
     console = Console(highlight=False, emoji=False)
     search = model.search
     console.print(f"\n[bold]Leaderboard[/]  by {search.metric}, mean over folds")
@@ -22,8 +22,9 @@ def print_leaderboard(model: TrainedModel) -> None:
         left = title in ("family", "settings")
         grid.add_column(title, justify="left" if left else "right", overflow="fold")
     seconds = model.fit_seconds or (None,) * len(search.trials)
-    shown = list(zip(search.trials, seconds, strict=True))
-    for place, (trial, taken) in enumerate(shown[:_SHOWN]):
+    for place, (trial, taken) in enumerate(zip(search.trials, seconds, strict=True)):
+        if place >= _SHOWN and trial.note is None:
+            continue
         grid.add_row(
             str(place),
             escape(trial.family),
@@ -36,8 +37,9 @@ def print_leaderboard(model: TrainedModel) -> None:
             escape(_settings(trial)),
         )
     console.print(grid)
-    if len(shown) > _SHOWN:
-        console.print(f"  … {len(shown) - _SHOWN} more in the bundle's report.json")
+    left_out = sum(trial.note is None for trial in search.trials[_SHOWN:])
+    if left_out:
+        console.print(f"  … {left_out} more in the bundle's report.json")
 
 
 def _number(value: float | None, form: str) -> str:

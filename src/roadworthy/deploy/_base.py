@@ -47,6 +47,20 @@ class There(msgspec.Struct, frozen=True, kw_only=True):
     facts: Mapping[str, str] = {}
 
 
+class Tenant(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment that is at a place, or what is left of one.
+
+    Attributes:
+        deployment: Its name, by its marks.
+        model: The model it is for, where that can be seen; else empty.
+        parts: What there is of it.
+    """
+
+    deployment: str
+    model: str
+    parts: tuple[str, ...]
+
+
 class Target(Protocol):
     """A place where a model can run.
 
@@ -79,6 +93,10 @@ class Target(Protocol):
 
     def perform(self, step: Step) -> None:
         """Do a step; doing it twice is as doing it once."""
+        ...
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment that carries Roadworthy's mark there, this one and others."""
         ...
 
     def status(self) -> Status:

@@ -12,13 +12,14 @@ from typing import Any
 
 from roadworthy.acceptance import resolve
 from roadworthy.bundle import Bundle
-from roadworthy.deploy._base import Status, Target
+from roadworthy.deploy._base import Status, Target, Tenant
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.executor import Kind, Record, run
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
 from roadworthy.deploy.kubernetes.exporting import export_files
 from roadworthy.deploy.opening import open_host, open_target
+from roadworthy.deploy.orphans import as_tenant, find_orphans
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
 from roadworthy.deploy.wanted import check_name, in_file
@@ -123,6 +124,44 @@ def destroy(project: Project, name: str, *, watch: Watch | None = None) -> Plan:
     return done
 
 
+def orphans(project: Project, name: str) -> tuple[Tenant, ...]:
+    """What carries Roadworthy's mark at a deployment's place, and belongs to none that is known.
+
+    Args:
+        project: The project; its deployments and those on record in the registry are known.
+        name: The deployment whose place is looked at.
+
+    Raises:
+        OutsideError: The place cannot be reached, or refuses.
+    """
+    with _target(project, name, None) as target, open_records(project) as records:
+        place = section_of(project, name).place
+        return find_orphans(target.tenants(), project, place, records.places())
+
+
+def remove_orphan(project: Project, name: str, orphan: str, *, watch: Watch | None = None) -> Plan:
+    """Take an orphan away, as `destroy` does with a deployment.
+
+    Args:
+        project: The project.
+        name: The deployment at whose place it is.
+        orphan: Its name, one of `orphans`.
+        watch: Told of every step.
+
+    Raises:
+        InputError: There is no such orphan.
+        OutsideError: The place cannot be reached, or another deployment is at work.
+    """
+    found = [each.deployment for each in orphans(project, name)]
+    if orphan not in found:
+        raise InputError(
+            f"{orphan!r} is no orphan there",
+            where=section_of(project, name).place,
+            fix=f"orphans: {', '.join(found) or 'none'}",
+        )
+    return destroy(as_tenant(project, section_of(project, name), orphan), orphan, watch=watch)
+
+
 def status(project: Project, name: str) -> Status:
     """What a deployment is doing."""
     with _target(project, name, None) as target:
@@ -217,6 +256,11 @@ def section_of(project: Project, name: str) -> Deployment:
             fix=f"did you mean {near[0]!r}?" if near else f"deployments of the project: {known}",
         )
     return project.deploy[name]
+
+
+def bundle_of(project: Project, name: str, model: str | None) -> Bundle:
+    """What a deployment is to serve; raises as `plan`."""
+    return _bundle(project, section_of(project, name), model)
 
 
 def _bundle(project: Project, section: Deployment, model: str | None) -> Bundle:

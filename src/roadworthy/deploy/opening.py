@@ -9,14 +9,14 @@ from pathlib import Path
 
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Target
-from roadworthy.deploy.cloud.opening import as_host, open_provider
+from roadworthy.deploy.cloud.opening import as_host, open_fleet, open_provider
 from roadworthy.deploy.cloud.provider import Machine
 from roadworthy.deploy.cloud.target import CloudTarget
 from roadworthy.deploy.docker.opening import open_docker
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.kubernetes.target import KubernetesTarget
 from roadworthy.deploy.ssh.target import SshTarget
-from roadworthy.deploy.wanted import Wanted, check_certificate, make_release
+from roadworthy.deploy.wanted import Wanted, check_authority, check_certificate, make_release
 from roadworthy.project import (
     CloudSection,
     Deployment,
@@ -46,7 +46,13 @@ def open_target(
         InputError: A file or a secret that the section names is missing.
         OutsideError: The library of a cloud is missing, or there are no credentials.
     """
-    if isinstance(section, CloudSection):
+    if isinstance(section, CloudSection) and section.fleet:
+        with (
+            _wanted(project, name, section, bundle) as wanted,
+            open_fleet(project, name, section, wanted, _cache(project)) as fleet,
+        ):
+            yield fleet
+    elif isinstance(section, CloudSection):
         with open_cloud(project, name, section, bundle) as cloud:
             yield cloud
     elif isinstance(section, DockerSection):
@@ -106,7 +112,7 @@ def _wanted(
             bundle, project, section, Path(folder), f"{Layout(name).state}/log",
             lambda reference: find(reference, project),
         )  # fmt: skip
-        yield Wanted(release, bundle, check_certificate(section))
+        yield Wanted(release, bundle, check_certificate(section), check_authority(section))
 
 
 def _cache(project: Project) -> Path:

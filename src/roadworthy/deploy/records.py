@@ -56,6 +56,10 @@ class Records:
             if _place(plan) not in self.registry.find(reference).targets:
                 self.registry.record_deployment(reference, _place(plan), verdict="pass")
 
+    def places(self) -> list[str]:
+        """Every place that runs something, by the records: `DEPLOYMENT on PLACE`."""
+        return [place for each in self.registry.versions() for place in each.targets]
+
     def retired(self, plan: Plan) -> None:
         """Write down that a place runs nothing any more."""
         with contextlib.suppress(InputError):  # it was deployed with another registry

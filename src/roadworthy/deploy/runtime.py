@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.errors import OutsideError, UnfitError
 from roadworthy.image.locks import requirements
 from roadworthy.image.wheel import own_wheel
 
@@ -53,19 +53,19 @@ def parse_platform(facts: Mapping[str, str]) -> Platform:
     """The platform that a host says it is.
 
     Raises:
-        InputError: No wheels are made for it, or its Python is too old.
+        UnfitError: No wheels are made for it, or its Python is too old.
     """
     machine, python = facts.get("machine", ""), facts.get("python", "")
     glibc = re.fullmatch(r"2\.(\d+)", facts.get("glibc", ""))
     if machine not in _MACHINES or glibc is None:
-        raise InputError(
+        raise UnfitError(
             f"a host of the kind {machine or 'unknown'} with glibc {facts.get('glibc') or 'none'} "
             "cannot be deployed to",
             where=facts.get("system"),
             fix=f"use a host with glibc of the kind {' or '.join(_MACHINES)}",
         )
     if not re.fullmatch(r"3\.1[1-3]", python):
-        raise InputError(
+        raise UnfitError(
             f"the host has Python {python or 'none'}, and 3.11, 3.12 or 3.13 is needed",
             where=facts.get("system"),
             fix="install one of them as python3.11, python3.12 or python3.13",

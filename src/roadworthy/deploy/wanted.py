@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import io
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from cryptography import x509
@@ -21,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.container import open_container, pack
+from roadworthy.bundle.container import is_sealed, open_container, pack
 from roadworthy.bundle.keys import read_verifying_key
 from roadworthy.deploy.host.service import BUNDLES, CREDENTIAL, SETTINGS
-from roadworthy.errors import InputError
+from roadworthy.errors import InputError, UnfitError
 from roadworthy.image.settings import settings_text
 from roadworthy.project import DeploySection, Project, ServeSection
 
@@ -41,12 +42,13 @@ class Content(msgspec.Struct, frozen=True):
     data: bytes | None = None
     path: Path | None = None
 
+    def open(self) -> IO[bytes]:
+        """The bytes, to be read."""
+        return io.BytesIO(self.data or b"") if self.path is None else self.path.open("rb")
+
     def parts(self) -> Iterator[bytes]:
         """The bytes, in pieces."""
-        if self.path is None:
-            yield self.data or b""
-            return
-        with self.path.open("rb") as source:
+        with self.open() as source:
             while part := source.read(_PART):
                 yield part
 
@@ -57,6 +59,13 @@ class Certificate(msgspec.Struct, frozen=True):
     chain: Content
     key: Content
     name: str
+
+    @property
+    def pair(self) -> Content:
+        """Both in one file, so that nobody ever sees one without the other."""
+        parts = [*self.chain.parts(), b"\n", *self.key.parts()]
+        data = b"".join(parts)
+        return Content(hashlib.sha256(data).hexdigest(), len(data), data=data)
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +102,7 @@ class Wanted(msgspec.Struct, frozen=True):
     release: Release
     bundle: Bundle
     certificate: Certificate | None
+    authority: Content | None = None
 
 
 def check_name(name: str) -> None:
@@ -191,7 +201,8 @@ def check_certificate(section: DeploySection) -> Certificate | None:
     """The given certificate and key, when they can be used.
 
     Raises:
-        InputError: They cannot be read, do not belong together, or the certificate has expired.
+        InputError: They cannot be read, or do not belong together.
+        UnfitError: The certificate has expired, or is not valid yet.
     """
     if section.tls_certificate is None or section.tls_key is None:
         return None
@@ -208,13 +219,43 @@ def check_certificate(section: DeploySection) -> Certificate | None:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if certificate.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise InputError("the key is not the certificate's", where=f"{paths[0]}, {paths[1]}")
-    if certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
-        raise InputError(
-            f"the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
-            where=str(paths[0]),
+    _check_days(certificate, str(paths[0]))
+    return Certificate(chain, key, _subject(certificate))
+
+
+def check_authority(section: DeploySection) -> Content | None:
+    """The certificate by which the ACME server is trusted.
+
+    Raises:
+        InputError: It cannot be read, or is none.
+        UnfitError: It has expired.
+    """
+    if section.acme_root is None:
+        return None
+    found = in_file(Path(section.acme_root))
+    try:
+        for certificate in x509.load_pem_x509_certificates(b"".join(found.parts())):
+            _check_days(certificate, section.acme_root)
+    except ValueError:
+        raise InputError("this is no certificate in PEM", where=section.acme_root) from None
+    return found
+
+
+def _check_days(certificate: x509.Certificate, place: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if last < now:
+        raise UnfitError(
+            f"the certificate expired on {last:%Y-%m-%d}",
+            where=place,
             fix="renew it, then run the same again",
         )
-    return Certificate(chain, key, _subject(certificate))
+    if first > now:
+        raise UnfitError(
+            f"the certificate is valid only from {first:%Y-%m-%d %H:%M} UTC on",
+            where=place,
+            fix="wait until then, or look at this machine's clock",
+        )
 
 
 def _subject(certificate: x509.Certificate) -> str:
@@ -261,7 +302,10 @@ def _settings_digest(files: list[File], secrets: Content) -> str:
 
 
 def _bundle_name(path: Path) -> str:
-    return BUNDLES[1] if path.name.endswith(".sealed") else BUNDLES[0]
+    if path.is_dir():
+        return BUNDLES[0]
+    with path.open("rb") as source:
+        return BUNDLES[1] if is_sealed(source) else BUNDLES[0]
 
 
 def _packed(path: Path, folder: Path) -> Content:

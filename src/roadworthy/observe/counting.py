@@ -51,9 +51,6 @@ class RowCounter:
             self._values.append(start if numeric else None)
             self._groups.append(np.array([*bins.groups, GROUPS - 1], dtype=np.int64))
             start += len(its)
-        wanted = np.array(layout.pairs, dtype=np.int64).reshape(-1, 2)
-        self._first, self._second = wanted[:, 0], wanted[:, 1]
-        self._offsets = np.arange(len(wanted)) * GROUPS**2
 
     def count(self, matrix: Floats, noticed: Noticed, scores: Floats | None = None) -> Counts:
         """Count rows.
@@ -65,7 +62,7 @@ class RowCounter:
         """
         cells = np.zeros(self.layout.size, dtype=np.int64)
         cells[0] = len(matrix)
-        groups = np.empty((len(matrix), len(self._columns)), dtype=np.int64)
+        groups = np.empty((len(self._columns), len(matrix)), dtype=np.int64)
         for place, block in enumerate(self.layout.blocks):
             bins = self._columns[place](matrix)
             blank = np.asarray(noticed.get((BLANK, place), ()), dtype=np.int64)
@@ -75,7 +72,7 @@ class RowCounter:
                 bins[unseen] = width - 1
             if len(blank):
                 bins[blank] = width
-            groups[:, place] = self._groups[place][bins]
+            groups[place] = self._groups[place][bins]
             cells[block.start : block.blank + 1] = np.bincount(bins, minlength=width + 1)
             cells[block.unseen] = len(unseen)
             if (value := self._values[place]) is not None:
@@ -89,13 +86,11 @@ class RowCounter:
         return Counts(cells, sketch_of(matrix))
 
     def _count_pairs(self, groups: Codes, cells: Cells) -> None:
-        layout = self.layout
-        size = layout.class_start - layout.pair_start
-        for start in range(0, len(groups), 4096):  # a pair and row take eight bytes meanwhile
-            part = groups[start : start + 4096]
-            places = part[:, self._first] * GROUPS + part[:, self._second] + self._offsets
-            found = np.bincount(places.reshape(-1), minlength=size)
-            cells[layout.pair_start : layout.class_start] += found
+        """Add the tables of pairs; `groups` is `[columns, N]`, a pair's rows lie side by side."""
+        tables = self.layout.pair_tables(cells).reshape(-1, GROUPS**2)
+        tens = GROUPS * groups
+        for table, (first, second) in zip(tables, self.layout.pairs, strict=True):
+            table += np.bincount(tens[first] + groups[second], minlength=GROUPS**2)
 
     def count_scores(self, scores: Floats, cells: Cells) -> None:
         """Add answers `[N, K]` or `[N, 1]` to counts."""

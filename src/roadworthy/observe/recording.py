@@ -17,97 +17,32 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.contract import Contract
+from roadworthy.observe.buffer import CODES, NOTE, Half, Shape, pack_fill, told_in
 from roadworthy.observe.counting import Noticed, RowCounter
 from roadworthy.observe.counts import Counts
 from roadworthy.observe.reference import Reference
 from roadworthy.observe.store import HOUR, Window, WindowStore
 from roadworthy.prepare.plan import FeaturePlan
-from roadworthy.prepare.rows import BLANK, UNSEEN, Note
+from roadworthy.prepare.rows import Note
 
 ROWS_FOLDER = ".rows"
-_HEADER = 64
 _ROWS = 4096
 _BYTES = 8 << 20
-_CODES = {BLANK: 0, UNSEEN: 1}
-_NAMES = (BLANK, UNSEEN)
-_pack_fill = struct.Struct("<II").pack_into
-_pack_filling = struct.Struct("<qq").pack_into
 _pack_note = struct.Struct("<IHH").pack_into
-_NOTE = np.dtype([("row", "<u4"), ("code", "<u2"), ("place", "<u2")])
 
 
 def writer_name() -> str:
     """A name that no other process has, on this host or another."""
     host = "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())[:40]
     return f"{host}_{os.getpid()}_{secrets.token_hex(4)}"
-
-
-class Shape(NamedTuple):
-    """How much half a buffer holds.
-
-    Attributes:
-        rows: Rows.
-        width: Numbers a row: the vector and the scores.
-        notes: Things noticed in them.
-    """
-
-    rows: int
-    width: int
-    notes: int
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return _HEADER + self.rows * self.width * 8 + self.notes * _NOTE.itemsize
-
-
-class Half:
-    """One half of the buffer: a header, rows, and what was noticed in them.
-
-    Args:
-        memory: The shared memory.
-        start: Where the half begins.
-        shape: How much it holds.
-    """
-
-    def __init__(self, memory: mmap.mmap, start: int, shape: Shape) -> None:
-        self.start = start
-        self.first = start + _HEADER
-        self.notes_at = self.first + shape.rows * shape.width * 8
-        self._memory = memory
-        self._shape = shape
-
-    def header(self) -> tuple[int, int, int, int]:
-        """Rows, notes, number of the filling, and its hour."""
-        rows, notes, generation, hour = struct.unpack_from("<IIqq", self._memory, self.start)
-        return rows, notes, generation, hour
-
-    def begin(self, generation: int, hour: int) -> None:
-        """Begin a filling; emptied first, for a crash between the two must not count it anew."""
-        _pack_fill(self._memory, self.start, 0, 0)
-        _pack_filling(self._memory, self.start + 8, generation, hour)
-
-    def content(self) -> tuple[NDArray[np.float64], dict[Note, NDArray[np.int64]]]:
-        """A copy of the rows, vectors and scores side by side, and what was noticed."""
-        rows, notes, _, _ = self.header()
-        width = self._shape.width
-        rows, notes = min(rows, self._shape.rows), min(notes, self._shape.notes)
-        flat = np.frombuffer(self._memory, np.float64, rows * width, self.first).copy()
-        told = np.frombuffer(self._memory, _NOTE, notes, self.notes_at).copy()
-        noticed: dict[Note, NDArray[np.int64]] = {}
-        for key in np.unique(told[["code", "place"]]):
-            same = (told["code"] == key["code"]) & (told["place"] == key["place"])
-            its = told["row"][same].astype(np.int64)
-            noticed[_NAMES[int(key["code"]) % 2], int(key["place"])] = its[its < rows]
-        return flat.reshape(rows, width), noticed
 
 
 class Recorder:
@@ -128,6 +63,7 @@ class Recorder:
         rows: Rows recorded.
         small: Rows up to which `add_many` is the shorter way, and `count_many` from there on.
         unwritten: Why the last window could not be written; None when it was.
+        on_full: Called when one half is full, by who adds: what waits should be drained soon.
     """
 
     def __init__(
@@ -145,6 +81,7 @@ class Recorder:
         self.layout = reference.layout
         self.rows = 0
         self.unwritten: str | None = None
+        self.on_full: Callable[[], object] | None = None
         self._counter = RowCounter(contract, plan, self.layout)
         self._vector = plan.width
         self._scores = len(contract.target.classes) or 1
@@ -187,11 +124,11 @@ class Recorder:
         if notes is not None:
             self._note(at, notes)
         self._at = at = at + 1
-        _pack_fill(memory, self._start, at, self._noted)
+        pack_fill(memory, self._start, at, self._noted)
 
     def _note(self, row: int, notes: Sequence[Note]) -> None:
         for name, place in notes:
-            code = _CODES.get(name)
+            code = CODES.get(name)
             if code is None:
                 continue  # the bins tell what is out of range
             _pack_note(self._memory, self._notes_at + 8 * self._noted, row, code, place)
@@ -200,19 +137,43 @@ class Recorder:
     def add_many(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float64], noticed: Noticed
     ) -> None:
-        """Record a few rows.
+        """Record some rows at once.
 
         Args:
             matrix: Vectors `[N, width]`.
             scores: Answers `[N, K]` or `[N, 1]`.
             noticed: What was noticed, with the numbers of the rows.
         """
-        by_row: dict[int, list[Note]] = {}
-        for note, rows in noticed.items():
-            for row in rows:
-                by_row.setdefault(int(row), []).append(note)
-        for row, (vector, answer) in enumerate(zip(matrix.tolist(), scores.tolist(), strict=True)):
-            self.add(vector, answer, by_row.get(row))
+        told = told_in(noticed)
+        answers = scores.reshape(len(matrix), -1)
+        row = 0
+        while row < len(matrix):
+            if self._at == self._room or self._noted > self._room:
+                self._make_room()
+            end = min(len(matrix), row + self._room - self._at)
+            first, last = np.searchsorted(told["row"], (row, end))
+            if last - first > self._room - self._noted:  # the last row may have many notes
+                end = int(told["row"][first + self._room - self._noted]) + 1
+                last = np.searchsorted(told["row"], end)
+            self._write_rows(matrix[row:end], answers[row:end], told[first:last], row)
+            row = end
+
+    def _write_rows(
+        self, matrix: NDArray[np.float64], scores: NDArray[np.float64], told: NDArray[Any], row: int
+    ) -> None:
+        """Record rows that have room; what was told of them counts rows from `row` on."""
+        width = self._shape.width
+        at = self._first + self._at * self._stride
+        rows = np.frombuffer(self._memory, np.float64, len(matrix) * width, at)
+        rows = rows.reshape(-1, width)
+        rows[:, : self._vector], rows[:, self._vector :] = matrix, scores
+        notes = np.frombuffer(self._memory, NOTE, len(told), self._notes_at + 8 * self._noted)
+        notes[:] = told
+        notes["row"] += np.uint32(self._at)
+        notes["row"] -= np.uint32(row)
+        self._noted += len(told)
+        self._at += len(matrix)
+        pack_fill(self._memory, self._start, self._at, self._noted)  # last: it makes them count
 
     def count_many(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float64], noticed: Noticed
@@ -284,6 +245,8 @@ class Recorder:
         if self._at:  # the other half still waits: count it now
             self.drain()
             self.swap()
+        if self.on_full is not None:
+            self.on_full()
 
     def _drain(self) -> None:
         half, handed = self._full, self._handed

@@ -10,7 +10,7 @@ from roadworthy.project.data import (
 )
 from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import DeploySection, SshSection
-from roadworthy.project.deploy_aws import AwsSection
+from roadworthy.project.deploy_aws import AwsSection, Instances
 from roadworthy.project.deploy_azure import AzureSection
 from roadworthy.project.deploy_cloud import CloudSection
 from roadworthy.project.deploy_docker import DockerSection
@@ -49,6 +49,7 @@ __all__ = [
     "GatesSection",
     "ImageSection",
     "Kind",
+    "Instances",
     "KubernetesSection",
     "MonitorSection",
     "PackageSection",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy import DeploySection
-
-_MAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
+from roadworthy.project.deploy import MAIL, DeploySection
 
 
 class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,14 +30,26 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     alarms: bool = True
     notify: tuple[str, ...] = ()
 
+    @property
+    def fleet(self) -> bool:
+        """Whether it is a group of machines behind a balancer, none of which is logged in to."""
+        return False
+
+    @property
+    def open_ssh(self) -> bool:
+        """Whether SSH is reached over the network."""
+        return not self.fleet
+
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         networks = "IPv4 networks like 203.0.113.0/24, at least one"
-        ssh = bool(self.ssh_from) and all(map(_is_network, self.ssh_from))
+        ssh = bool(self.ssh_from) or not self.open_ssh
+        ssh = ssh and all(map(_is_network, self.ssh_from))
         allowed = bool(self.allow_from) and all(map(_is_network, self.allow_from))
-        mails = all(_MAIL.fullmatch(each) for each in self.notify)
+        mails = all(MAIL.fullmatch(each) for each in self.notify)
         return [
             *super().ranges(),
+            Range(bool(self.identity) or self.fleet, "identity", "the file of a private key"),
             Range(ssh, "ssh_from", networks),
             Range(allowed, "allow_from", networks),
             Range(8 <= self.disk_gb <= 16384, "disk_gb", "between 8 and 16384"),

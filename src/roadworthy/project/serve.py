@@ -13,6 +13,9 @@ from roadworthy.project._range import Range
 
 DialectName = Literal["invocations", "inference", "kserve", "vertex", "azure"]
 _PLACES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "postgresql")
+_MEGABYTES = ("max_body_mb", "log_memory_mb", "log_spool_mb")
+_MAX_MB = 1_000_000_000
+_MAX_RATE = 1_000_000
 _SECONDS = (
     "header_seconds", "body_seconds", "keep_alive_seconds", "drain_seconds", "hang_seconds",
     "log_seconds", "otlp_seconds", "follow_seconds",
@@ -116,7 +119,10 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return [
             Range(0 <= self.port <= 65535, "port", "between 0 and 65535"),
             Range(0 <= self.workers <= 256, "workers", "between 0 (one a core) and 256"),
-            Range(self.max_body_mb > 0, "max_body_mb", "above 0"),
+            *(
+                Range(0 < getattr(self, key) <= _MAX_MB, key, f"above 0 and at most {_MAX_MB:,}")
+                for key in _MEGABYTES
+            ),
             Range(self.max_rows >= 1, "max_rows", "1 or more"),
             Range(self.max_text >= 100, "max_text", "100 or more"),
             Range(self.max_connections >= 1, "max_connections", "1 or more"),
@@ -141,7 +147,11 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 Range(getattr(self, key) is None or getattr(self, key) >= 1, key, "1 or more")
                 for key in ("max_connections_client", "max_in_flight_client")
             ),
-            Range(self.rate_client is None or self.rate_client > 0, "rate_client", "above 0"),
+            Range(
+                self.rate_client is None or 0 < self.rate_client <= _MAX_RATE,
+                "rate_client",
+                f"above 0 and at most {_MAX_RATE:,} requests a second",
+            ),
             Range(self.burst_client >= 1, "burst_client", "1 or more"),
             Range(
                 all(map(_is_network, self.trusted_proxies)),
@@ -152,7 +162,6 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Range(self.canary_key == self.canary_key.lower(), "canary_key", "in lower case"),
             Range(0 <= self.log_sample <= 1, "log_sample", "between 0 and 1"),
             Range(self.log_rows >= 1, "log_rows", "1 or more"),
-            Range(self.log_memory_mb > 0, "log_memory_mb", "above 0"),
             Range(
                 self.otlp is None
                 or re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", self.otlp) is not None,
@@ -161,7 +170,6 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "OTEL_EXPORTER_OTLP_HEADERS",
             ),
             Range(0 <= self.otlp_sample <= 1, "otlp_sample", "between 0 and 1"),
-            Range(self.log_spool_mb > 0, "log_spool_mb", "above 0"),
             Range(
                 self.log_to is None or _is_place(self.log_to),
                 "log_to",

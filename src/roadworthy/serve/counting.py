@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,9 @@ class Counting:
                 bundle.manifest.name, version, bundle.contract, bundle.plan, bundle.reference,
                 self.store, self._writer,
             )  # fmt: skip
-            self._new.append(self.recorders[version])
+            recorder = self.recorders[version]
+            recorder.on_full = partial(_drain_soon, recorder)
+            self._new.append(recorder)
         return self.recorders.get(version)
 
     def refused(self, route: Route, problem: RequestProblem) -> None:
@@ -172,3 +175,8 @@ class Counting:
         self._hand_over()
         for recorder in self.recorders.values():
             recorder.close()
+
+
+def _drain_soon(recorder: Recorder) -> None:
+    """Count what waits in a thread: requests are answered meanwhile."""
+    asyncio.get_running_loop().run_in_executor(None, recorder.drain)

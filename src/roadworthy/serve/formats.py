@@ -223,11 +223,13 @@ def _columns(reader: BodyReader, table: Any) -> dict[str, Cells]:
             elif kinds[name] == "number" and (
                 pa.types.is_integer(kind) or pa.types.is_floating(kind)
             ):
-                columns[name] = column.cast(pa.float64(), safe=False).to_numpy()
+                is_double = kind == pa.float64()
+                numbers = column if is_double else column.cast(pa.float64(), safe=False)
+                columns[name] = numbers.to_numpy()
             elif pa.types.is_dictionary(kind):
                 columns[name] = _coded(column)
             elif str(kind) in ("string", "large_string", "string_view"):
-                columns[name] = _coded(column.cast(pa.string()))
+                columns[name] = _coded(column if kind == pa.string() else column.cast(pa.string()))
             elif pa.types.is_timestamp(kind):
                 zone = kind.tz
                 columns[name] = column.cast(pa.timestamp("us", zone), safe=False).to_pylist()
@@ -242,7 +244,10 @@ def _coded(column: Any) -> Coded:
     array = column.combine_chunks()
     coded = array if hasattr(array, "dictionary") else array.dictionary_encode()
     cells = [*coded.dictionary.to_pylist(), None]
-    codes = coded.indices.fill_null(len(cells) - 1).to_numpy(zero_copy_only=False)
+    indices = coded.indices
+    if indices.null_count:
+        indices = indices.fill_null(len(cells) - 1)
+    codes = indices.to_numpy(zero_copy_only=False)
     return Coded(cells, codes.astype(np.int64))
 
 

@@ -6,11 +6,13 @@ place of generated code: it works with every version of protobuf, and can be rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-SERVICE = "inference.GRPCInferenceService"
+PACKAGE = "inference"
+SERVICE = f"{PACKAGE}.GRPCInferenceService"
 _PARAMETERS = "map InferParameter parameters"
 _TENSOR = ("string name 1", "string datatype 2", "repeated int64 shape 3")
 _MESSAGES: dict[str, tuple[str, ...]] = {
@@ -61,20 +63,27 @@ CONTENTS = {
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def message_classes() -> dict[str, Any]:
-    """Name -> message class."""
+def message_classes(
+    package: str = PACKAGE, messages: Mapping[str, tuple[str, ...]] = _MESSAGES
+) -> dict[str, Any]:
+    """Name -> message class.
+
+    Args:
+        package: The package of a protocol.
+        messages: Name -> its fields, as above.
+    """
     file = descriptor_pb2.FileDescriptorProto(
-        name="open_inference_grpc.proto", package="inference", syntax="proto3"
+        name=f"{package}.proto", package=package, syntax="proto3"
     )
-    for name, fields in _MESSAGES.items():
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for field in fields:
-            _add_field(message, field.split(), f".inference.{name}")
+            _add_field(message, field.split(), f".{package}.{name}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"inference.{name}"))
-        for name in _MESSAGES
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        for name in messages
     }
 
 
@@ -89,6 +98,6 @@ def _add_field(message: Any, words: list[str], path: str) -> None:
         _add_field(entry, [kind, "value", "2"], path)
         field.type, field.type_name = _Field.TYPE_MESSAGE, f"{path}.ParametersEntry"
     elif kind in _MESSAGES:
-        field.type, field.type_name = _Field.TYPE_MESSAGE, f".inference.{kind}"
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
     else:
         field.type = getattr(_Field, f"TYPE_{kind.upper()}")

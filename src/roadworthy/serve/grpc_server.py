@@ -1,4 +1,7 @@
-"""The Open Inference Protocol over gRPC, on a port of its own, with `roadworthy[grpc]`."""
+"""The Open Inference Protocol and the health service over gRPC, on a port of their own.
+
+They need `roadworthy[grpc]`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 import math
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import roadworthy
 from roadworthy.errors import OutsideError
@@ -28,11 +31,32 @@ from roadworthy.serve.problems import RequestProblem
 from roadworthy.serve.routes import Scope
 from roadworthy.serve.tokens import stamp_of
 
+if TYPE_CHECKING:
+    from roadworthy.serve.grpc_health import Health
+
 log = logging.getLogger("roadworthy.serve")
 
 
-async def start_grpc(app: App, options: ServeSection) -> Any:
-    """Start the service on `[serve] grpc_port`; every worker listens there.
+class GrpcServer:
+    """A server that runs.
+
+    Args:
+        server: The library's.
+        health: What says that it runs.
+    """
+
+    def __init__(self, server: Any, health: Health) -> None:
+        self._server = server
+        self._health = health
+
+    async def stop(self, seconds: float) -> None:
+        """Take no further call, and give those that were begun so much time."""
+        self._health.end()
+        await self._server.stop(seconds)
+
+
+async def start_grpc(app: App, options: ServeSection) -> GrpcServer:
+    """Start the services on `[serve] grpc_port`; every worker listens there.
 
     Raises:
         OutsideError: Its library is missing, or the port cannot be had.
@@ -40,6 +64,7 @@ async def start_grpc(app: App, options: ServeSection) -> Any:
     try:
         import grpc
 
+        from roadworthy.serve.grpc_health import Health
         from roadworthy.serve.grpc_messages import SERVICE, message_classes
     except ImportError:
         raise OutsideError(
@@ -64,7 +89,9 @@ async def start_grpc(app: App, options: ServeSection) -> Any:
         )
         for name, (method, scope) in service.methods().items()
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    health = Health(calls, grpc)
+    own = grpc.method_handlers_generic_handler(SERVICE, handlers)
+    server.add_generic_rpc_handlers((own, health.handler()))
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"{host}:{options.grpc_port}"
     try:
@@ -77,7 +104,7 @@ async def start_grpc(app: App, options: ServeSection) -> Any:
             f"cannot listen on {address} for gRPC", fix="choose another grpc_port"
         ) from None
     await server.start()
-    return server
+    return GrpcServer(server, health)
 
 
 def _credentials(options: ServeSection, grpc: Any) -> Any:

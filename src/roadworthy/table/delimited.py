@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import lzma
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -85,7 +86,18 @@ def opened_text(path: Path, options: DataSection) -> Iterator[tuple[Path, Dialec
         encoding = options.encoding or detect_encoding(plain, path)
         with utf8_file(plain, encoding, path) as utf8:
             head = _read_head(utf8)
+            _refuse_json(head, path)
             yield utf8, sniff(head, encoding, options, path), head
+
+
+def _refuse_json(head: str, path: Path) -> None:
+    """Say what a file of JSON objects is, before its first line is cut at commas."""
+    if re.match(r'[\[\s]*\{\s*"(?:[^"\\]|\\.)*"\s*:', head):
+        raise InputError(
+            "the file is JSON, not delimited text",
+            where=str(path),
+            fix="give a CSV, TSV or Parquet file, or read it into a data frame and give that",
+        )
 
 
 def _read_head(utf8: Path) -> str:
@@ -315,11 +327,12 @@ def _not_packed(utf8: Path, head: str) -> Any:
 
 def unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:
     """What is wrong with a delimited file that cannot be read: the line, where it can be told."""
-    width = len(dialect.names)
+    width, before = len(dialect.names), 0
     with utf8.open("r", encoding="utf-8", errors="replace", newline="") as text:
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
         try:
             for row in reader:
+                before = reader.line_num
                 if len(row) > width:
                     return InputError(
                         f"a row has {len(row)} cells where the header has {width}",
@@ -327,10 +340,14 @@ def unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> In
                         fix="quote cells that hold the delimiter, or set [data] delimiter",
                     )
         except csv.Error as problem:
+            started, ended = before + 1, reader.line_num
+            through = (
+                f" (the row that begins there runs to line {ended})" if ended > started else ""
+            )
             return InputError(
-                f"the file cannot be cut into rows: {problem}",
-                where=f"{path}, line {reader.line_num}",
-                fix="close the quotation mark",
+                f"the file cannot be cut into rows: {problem}{through}",
+                where=f"{path}, line {started}",
+                fix="close the quotation mark, or double it inside a quoted cell",
             )
     first_line = str(error).splitlines()[0]
     return InputError(

@@ -35,7 +35,7 @@ def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, li
         raise InputError("every cell of the target is blank", where=f"column {series.name!r}")
     if len(series) - missing < MIN_ROWS:
         raise InputError(
-            f"{len(series) - missing} usable rows are too few to train on",
+            f"too few rows to train on: {len(series) - missing} have a target",
             fix=f"give at least {MIN_ROWS} rows with a target",
         )
     rows = "1 row" if missing == 1 else f"{missing:,} rows"

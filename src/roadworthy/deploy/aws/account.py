@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Disconnected
+from botocore.parsers import ResponseParserError
 
 from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.explaining import explain, is_throttled
 from roadworthy.deploy.aws.shapes import faults
+from roadworthy.deploy.wanted import Content
 from roadworthy.errors import InputError, OutsideError
 
 _TRIES = 6
+_PATIENT_TRIES = 14
+_LONGEST_PAUSE = 20.0
 _READS = ("Describe", "Get", "List", "Head")
 
 
@@ -96,33 +102,63 @@ class Account:
             OutsideError: It is refused, as `explain` says.
         """
         self.check(call)
-        for attempt in range(_TRIES):
+        tries = _PATIENT_TRIES if patient else _TRIES
+        for attempt in range(tries):
             try:
                 return self._send(call)
             except ClientError as error:
                 code = str(error.response.get("Error", {}).get("Code", ""))
                 if code in call.met:
                     return {}
-                again = self._again(call, error) or (patient and _is_early(code))
-                if not again or attempt == _TRIES - 1:
+                again = self._again(call, error) or (patient and _is_early(error))
+                if not again or attempt == tries - 1:
                     if _is_fault(error) and not call.operation.startswith(_READS):
                         raise CutOffError(
                             f"AWS failed at {call.service} {call.operation}: {code}",
                             where=f"aws {self.region}", fix="run the same again",
                         ) from None  # fmt: skip
                     raise explain(error, f"{call.service} {call.operation}", self.region) from None
-            except (Disconnected, HTTPClientError) as error:
+            except (Disconnected, HTTPClientError, ResponseParserError) as error:
                 if not call.operation.startswith(_READS):
                     raise CutOffError(
                         f"the connection was cut at {call.service} {call.operation}",
                         where=f"aws {self.region}", fix="run the same again",
                     ) from None  # fmt: skip
-                if attempt == _TRIES - 1:
+                if attempt == tries - 1:
                     raise explain(error, f"{call.service} {call.operation}", self.region) from None
             except BotoCoreError as error:
                 raise explain(error, f"{call.service} {call.operation}", self.region) from None
-            time.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)
+            time.sleep(random.uniform(0.5, 1) * min(0.2 * 2**attempt, _LONGEST_PAUSE))
         raise AssertionError("the last attempt returns or raises")
+
+    def upload(self, bucket: str, key: str, content: Content) -> None:
+        """Write an object, by its SHA-256, in one request; raises as `call`."""
+        digest = base64.b64encode(bytes.fromhex(content.sha256)).decode()
+        for attempt in range(_TRIES):
+            try:
+                with content.open() as body:
+                    self.client("s3").put_object(
+                        Bucket=bucket, Key=key, Body=body, ChecksumSHA256=digest,
+                        ExpectedBucketOwner=self.id,
+                    )  # fmt: skip
+                return
+            except (BotoCoreError, ClientError) as error:
+                fault = not isinstance(error, ClientError) or _is_fault(error)
+                # the same bytes under the same name: writing them again changes nothing
+                if not fault or attempt == _TRIES - 1:
+                    raise explain(error, "s3 PutObject", self.region) from None
+            time.sleep(0.5 * 2**attempt)
+
+    def until(self, what: str, done: Callable[[], bool], seconds: float = 1200.0) -> None:
+        """Wait until something is so; OutsideError when it is not in time."""
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"AWS takes too long: {what}", where=f"aws {self.region}",
+                    fix="look in the AWS console; then run the same again",
+                )  # fmt: skip
+            time.sleep(5)
 
     def wait(self, service: str, waiter: str, **parameters: Any) -> None:
         """Wait until something is so; OutsideError when it will not be."""
@@ -157,9 +193,12 @@ class Account:
             client.close()
 
 
-def _is_early(code: str) -> bool:
-    waiting = ("DependencyViolation", "IncorrectInstanceState", "InvalidInstanceID")
-    return code.endswith(".NotFound") or code in waiting
+def _is_early(error: ClientError) -> bool:
+    waiting = ("DependencyViolation", "IncorrectInstanceState", "InvalidInstanceID",
+               "ResourceInUse", "DeleteConflict", "InvalidDBInstanceState")  # fmt: skip
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    said = str(error.response.get("Error", {}).get("Message", "")).lower().replace(" ", "")
+    return code.endswith(".NotFound") or code in waiting or "iaminstanceprofile" in said
 
 
 def _is_fault(error: ClientError) -> bool:

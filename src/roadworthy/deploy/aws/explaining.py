@@ -7,6 +7,7 @@ import re
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 
@@ -46,7 +47,7 @@ def is_throttled(error: ClientError) -> bool:
 
 
 def explain(
-    error: BotoCoreError | ClientError | ValueError, call: str, region: str
+    error: BotoCoreError | ClientError | ResponseParserError | ValueError, call: str, region: str
 ) -> RoadworthyError:
     """The error that says what to do.
 

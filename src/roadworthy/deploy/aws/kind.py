@@ -25,11 +25,13 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
         id: What AWS calls it.
         there: What AWS says of it.
         tags: Its tags.
+        more: What else of it other parts name, as `${PART.NAME}`.
     """
 
     id: str
     there: There
     tags: Mapping[str, str]
+    more: Mapping[str, str] = {}
 
     @property
     def part(self) -> str:
@@ -53,9 +55,13 @@ class Kind(NamedTuple):
         remove: Calls that take one away.
         differs: What is other than wanted, in words; empty: nothing.
         mend: Calls that make it as wanted, besides `Part.settle`.
+        ready: Waits until one that was made can be used.
+        gone: Waits until one that was taken away is no more.
     """
 
     find: Find
     remove: Callable[[There], list[Call]]
     differs: Callable[[There, Part, Known], str] = lambda there, part, known: ""
     mend: Callable[[There, Part, Known], list[Call]] = lambda there, part, known: []
+    ready: Callable[[Account, str], None] = lambda account, name: None
+    gone: Callable[[Account, str], None] = lambda account, name: None

@@ -43,7 +43,9 @@ def _routes_differ(there: There, part: Part, known: Known) -> str:
     subnets = {each.get("SubnetId") for each in there.get("Associations") or ()}
     if not out:
         return "no route to the Internet"
-    return "" if known.get("aws-subnet") in subnets else "not those of the subnet"
+    asked = [each.parameters["SubnetId"][2:-1] for each in part.settle
+             if each.operation == "AssociateRouteTable"]  # fmt: skip
+    return "" if all(known.get(each) in subnets for each in asked) else "not those of the subnet"
 
 
 def _mend_routes(there: There, part: Part, known: Known) -> list[Call]:
@@ -81,21 +83,23 @@ def _open(permissions: Any) -> set[tuple[str, int, int, str]]:
     return found
 
 
-def _wanted_open(part: Part) -> set[tuple[str, int, int, str]]:
+def _wanted_open(part: Part, known: Known) -> set[tuple[str, int, int, str]]:
+    others = dict.fromkeys(part.needs, "") | dict(known) | {part.id: known.get(part.id, "")}
     return {
-        rule for each in part.settle for rule in _open(each.parameters.get("IpPermissions"))
+        rule for each in part.settle
+        for rule in _open(each.filled(others).parameters.get("IpPermissions"))
     }  # fmt: skip
 
 
 def _firewall_differs(there: There, part: Part, known: Known) -> str:
-    found, wanted = _open(there.get("IpPermissions")), _wanted_open(part)
+    found, wanted = _open(there.get("IpPermissions")), _wanted_open(part, known)
     said = [f"{ports[1]} from {ports[3]} is open too" for ports in sorted(found - wanted)]
     said += [f"{ports[1]} from {ports[3]} is closed" for ports in sorted(wanted - found)]
     return ", ".join(said)
 
 
 def _mend_firewall(there: There, part: Part, known: Known) -> list[Call]:
-    wanted = _wanted_open(part)
+    wanted = _wanted_open(part, known)
     foreign = [
         permission for permission in there.get("IpPermissions") or ()
         if not _open([permission]) <= wanted

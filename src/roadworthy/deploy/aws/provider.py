@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call
-from roadworthy.deploy.aws.kind import Thing
+from roadworthy.deploy.aws.fleet.kinds import FLEET
+from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
+from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import held
 from roadworthy.deploy.aws.part import Naming, Part
@@ -23,7 +26,7 @@ from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-KINDS = WATCHING | EC2
+KINDS = WATCHING | FLEET | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -57,9 +60,16 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        wanted = machine_parts(naming, section) + watching_parts(naming, section, project)
+        wanted = fleet_parts(naming, section) if section.fleet else machine_parts(naming, section)
+        wanted += watching_parts(naming, section, project)
         self.parts = {part.id: part for part in wanted}
+        self.seen: list[tuple[str, Thing]] = []
         self._known: dict[str, str] = {}
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Part -> what AWS calls it, as it was last seen or made; and the account."""
+        return self._known
 
     def close(self) -> None:
         """End connections."""
@@ -88,8 +98,8 @@ class AwsProvider:
         for part in self.parts.values():
             for one in part.calls:
                 self.account.check(one)
-        things = self._things()
-        self._known = {each.part: each.id for _, each in reversed(things)}
+        self.seen = things = self.things()
+        self._known = self._account() | _named(reversed(things))
         steps, differences = {}, {}
         for kind, each in things:
             wanted = self.parts.get(each.part)
@@ -99,7 +109,7 @@ class AwsProvider:
                 if said:
                     differences[each.part] = said
         surplus = tuple(
-            self._removal(kind, each) for kind, each in things
+            self.removal_of(kind, each) for kind, each in things
             if each.part not in self.parts or self._known[each.part] != each.id
         )  # fmt: skip
         return Found(
@@ -108,18 +118,29 @@ class AwsProvider:
             facts={"instance": self._state(things)},
         )  # fmt: skip
 
-    def _things(self) -> list[tuple[str, Thing]]:
+    def _account(self) -> dict[str, str]:
+        """What names of a fleet hold."""
+        if not self.section.fleet:
+            return {}
+        return {"account": self.account.id, "partition": self.account.partition}
+
+    def things(self) -> list[tuple[str, Thing]]:
         """Everything of the deployment with its kind, in the order of removal.
 
         Of several that are one part, what the others use comes first.
         """
-        found = [
-            (kind, each)
-            for kind, how in KINDS.items()
-            for each in how.find(self.account, self.naming.deployment)
-        ]
+        found = self._found(WATCHING | EC2)
+        if self.section.fleet or any(each.part == OUTER for _, each in found):
+            found += self._found(FLEET)
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
+
+    def _found(self, kinds: dict[str, Kind]) -> list[tuple[str, Thing]]:
+        return [
+            (kind, each)
+            for kind, how in kinds.items()
+            for each in how.find(self.account, self.naming.deployment)
+        ]
 
     def _one(self, part: Part) -> Thing | None:
         found = KINDS[part.kind].find(self.account, self.naming.deployment)
@@ -162,12 +183,13 @@ class AwsProvider:
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's tag."""
-        return tuple(self._removal(kind, each) for kind, each in self._things())
+        return tuple(self.removal_of(kind, each) for kind, each in self.things())
 
-    def _removal(self, kind: str, thing: Thing) -> Step:
+    def removal_of(self, kind: str, thing: Thing) -> Step:
+        """The step that takes a thing away."""
         calls = KINDS[kind].remove(thing.there)
         return Step(
-            id=f"aws-{thing.id.rpartition(':')[2]}",
+            id=f"aws-{kind}-{thing.id.rpartition(':')[2]}",
             what=f"remove the {kind} {thing.id}",
             change="delete",
             document={"kind": kind, "id": thing.id, "calls": [each.document for each in calls]},
@@ -194,16 +216,17 @@ class AwsProvider:
         kind, thing = KINDS[part.kind], self._one(part)
         if thing is None:
             known = self._known | self._looked_up(part)
-            self.account.call(part.make.filled(known))
+            self.account.call(part.make.filled(known), patient=part.kind == "group")
             thing = self._listed(part)
         else:
             self._refuse_what_cannot_change(part, thing)
             for each in kind.mend(thing.there, part, self._known):
                 self.account.call(each)
                 self._wait(each)
-        self._known[part.id] = thing.id
+        self._known |= _named([(part.kind, thing)])
         if part.kind == "instance":
             self.account.wait("ec2", "instance_running", InstanceIds=[thing.id])
+        kind.ready(self.account, thing.id)
         for each in part.settle:
             self.account.call(each.filled(self._known), patient=True)
 
@@ -233,6 +256,9 @@ class AwsProvider:
             answer = self.account.call(each)
             if each.operation == "DescribeSubnets":
                 found["subnet.network"] = answer["Subnets"][0]["VpcId"]
+            elif each.operation == "DescribeAvailabilityZones":
+                zones = sorted(one["ZoneName"] for one in answer["AvailabilityZones"])
+                found |= {f"zone.{number}": name for number, name in enumerate(zones, 1)}
             else:
                 found |= self._image(answer["Images"])
         return found
@@ -254,18 +280,29 @@ class AwsProvider:
         for each in KINDS[kind].find(self.account, self.naming.deployment):
             if each.id == name and each.tags.get(PART):
                 for one in KINDS[kind].remove(each.there):
-                    self._removed(one)
+                    self.repeat(one)
+                KINDS[kind].gone(self.account, name)
 
-    def _removed(self, one: Call) -> None:
+    def repeat(self, one: Call) -> None:
+        """Carry out a call that may be repeated, until it is answered."""
         for attempt in range(_ATTEMPTS):
             try:
                 self.account.call(one, patient=True)
                 self._wait(one)
                 return
-            except CutOffError:  # a removal may be repeated
+            except CutOffError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(1 + attempt)
+
+
+def _named(things: Iterable[tuple[str, Thing]]) -> dict[str, str]:
+    """Part -> its id, and `PART.NAME` -> what else others name of it."""
+    found: dict[str, str] = {}
+    for _, each in things:
+        found[each.part] = each.id
+        found |= {f"{each.part}.{name}": value for name, value in each.more.items()}
+    return found
 
 
 def _used(things: list[tuple[str, Thing]]) -> set[str]:

@@ -16,7 +16,7 @@ FIREWALL, KEY, INSTANCE, ADDRESS = "aws-firewall", "aws-key", "aws-instance", "a
 _DEBIAN = "136693071363"
 """The account of Debian's images (https://wiki.debian.org/Cloud/AmazonEC2Image)."""
 _THERE = ("Resource.AlreadyAssociated",)
-_BLOCK, _SUBNET_BLOCK = "10.83.0.0/16", "10.83.0.0/24"
+_BLOCK = "10.83.0.0/16"
 
 
 def machine_of(instance_type: str) -> str:
@@ -32,8 +32,14 @@ def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
             _instance(naming, section), _address(naming, section))  # fmt: skip
 
 
-def network_parts(naming: Naming) -> tuple[Part, ...]:
-    """A network of its own, open to the Internet."""
+def network_parts(naming: Naming, zones: int = 0) -> tuple[Part, ...]:
+    """A network of its own, open to the Internet.
+
+    Args:
+        naming: Names and tags.
+        zones: How many subnets, each in another zone; 0: one, where AWS likes.
+    """
+    subnets = [_subnet(naming, number) for number in range(1, zones + 1)] or [_subnet(naming, 0)]
     return (
         Part(
             id=NETWORK, kind="network", what=f"a network, {_BLOCK}",
@@ -48,12 +54,7 @@ def network_parts(naming: Naming) -> tuple[Part, ...]:
             ),
             needs=(NETWORK,),
         ),
-        Part(
-            id=SUBNET, kind="subnet", what=f"a subnet, {_SUBNET_BLOCK}",
-            make=_ec2("CreateSubnet", VpcId=_of(NETWORK), CidrBlock=_SUBNET_BLOCK,
-                      **naming.marked(SUBNET, "subnet")),
-            needs=(NETWORK,),
-        ),
+        *subnets,
         Part(
             id=ROUTES, kind="routes", what="routes to the Internet",
             make=_ec2("CreateRouteTable", VpcId=_of(NETWORK),
@@ -61,11 +62,36 @@ def network_parts(naming: Naming) -> tuple[Part, ...]:
             settle=(
                 _ec2("CreateRoute", ("RouteAlreadyExists",), RouteTableId=_of(ROUTES),
                      DestinationCidrBlock="0.0.0.0/0", GatewayId=_of(GATEWAY)),
-                _ec2("AssociateRouteTable", _THERE, RouteTableId=_of(ROUTES),
-                     SubnetId=_of(SUBNET)),
+                *(
+                    _ec2("AssociateRouteTable", _THERE, RouteTableId=_of(ROUTES),
+                         SubnetId=_of(subnet.id))
+                    for subnet in subnets
+                ),
             ),
-            needs=(GATEWAY, SUBNET),
+            needs=(GATEWAY, *(subnet.id for subnet in subnets)),
         ),
+    )  # fmt: skip
+
+
+def _subnet(naming: Naming, number: int) -> Part:
+    """The one subnet (0), or the one in a fleet's zone (from 1)."""
+    name = f"{SUBNET}-{number}" if number else SUBNET
+    block = f"10.83.{number}.0/24"
+    look: tuple[Call, ...] = ()
+    zone: dict[str, Any] = {}
+    public: tuple[Call, ...] = ()
+    if number:
+        filters = [{"Name": "state", "Values": ["available"]},
+                   {"Name": "zone-type", "Values": ["availability-zone"]}]  # fmt: skip
+        look = (_ec2("DescribeAvailabilityZones", Filters=filters),)
+        zone = {"AvailabilityZone": f"${{zone.{number}}}"}
+        public = (_ec2("ModifySubnetAttribute", SubnetId=_of(name),
+                       MapPublicIpOnLaunch={"Value": True}),)  # fmt: skip
+    return Part(
+        id=name, kind="subnet", what=f"a subnet, {block}", look=look, settle=public,
+        make=_ec2("CreateSubnet", VpcId=_of(NETWORK), CidrBlock=block, **zone,
+                  **naming.marked(name, "subnet")),
+        needs=(NETWORK,),
     )  # fmt: skip
 
 
@@ -111,29 +137,37 @@ def _key(naming: Naming, section: AwsSection) -> Part:
     )  # fmt: skip
 
 
-def _instance(naming: Naming, section: AwsSection) -> Part:
+def image_look(section: AwsSection) -> Call:
+    """The call that finds the image."""
     if section.image:
-        look = _ec2("DescribeImages", ImageIds=[section.image])
-        image = section.image
-    else:
-        kind = "arm64" if machine_of(section.instance_type) == "aarch64" else "amd64"
-        named = {"Name": "name", "Values": [f"debian-12-{kind}-*"]}
-        look = _ec2("DescribeImages", Owners=[_DEBIAN], Filters=[named])
-        image = "the newest Debian 12"
+        return _ec2("DescribeImages", ImageIds=[section.image])
+    kind = "arm64" if machine_of(section.instance_type) == "aarch64" else "amd64"
+    named = {"Name": "name", "Values": [f"debian-12-{kind}-*"]}
+    return _ec2("DescribeImages", Owners=[_DEBIAN], Filters=[named])
+
+
+def guarded(section: AwsSection) -> dict[str, Any]:
+    """Metadata by token only, and an encrypted disk."""
     disk = {"VolumeSize": section.disk_gb, "VolumeType": "gp3", "Encrypted": True,
             "DeleteOnTermination": True}  # fmt: skip
+    return {
+        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled",
+                            "HttpPutResponseHopLimit": 1},
+        "BlockDeviceMappings": [{"DeviceName": "${image.disk}", "Ebs": disk}],
+    }  # fmt: skip
+
+
+def _instance(naming: Naming, section: AwsSection) -> Part:
+    image = section.image or "the newest Debian 12"
     return Part(
         id=INSTANCE, kind="instance",
         what=f"an instance {section.instance_type} of {image}, {section.disk_gb} GB, encrypted",
-        look=(look,),
+        look=(image_look(section),),
         make=_ec2(
             "RunInstances", ImageId="${image}", InstanceType=section.instance_type, MinCount=1,
             MaxCount=1, KeyName=naming.name, SubnetId=section.subnet or _of(SUBNET),
             SecurityGroupIds=[_of(FIREWALL)],
-            MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled",
-                             "HttpPutResponseHopLimit": 1},
-            BlockDeviceMappings=[{"DeviceName": "${image.disk}", "Ebs": disk}],
-            **naming.marked(INSTANCE, "instance", "volume"),
+            **guarded(section), **naming.marked(INSTANCE, "instance", "volume"),
         ),
         needs=(FIREWALL, KEY, *(() if section.subnet else (ROUTES,))),
         price=price_of("aws", section.region, section.instance_type, section.disk_gb),

@@ -8,11 +8,13 @@ import msgspec
 
 from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.call import Call, tags
+from roadworthy.deploy.aws.fleet.wanted import BALANCER
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import INSTANCE
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.monitor.alarms.cloudwatch import BALANCED
 from roadworthy.project import AwsSection, Project
 
 TOPIC = "aws-topic"
@@ -35,6 +37,8 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
             for mail in section.notify
         ),
     )
+    if section.fleet:
+        return topic, *_fleet_alarms(naming, project)
     place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}")
     on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name == "cpu")
     rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
@@ -44,6 +48,18 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
         _alarm(naming, _MACHINE, _machine(), "the machine fails its checks, or is off"),
         *(_alarm(naming, "aws-alarm-cpu", each, "processors are busy") for each in documents),
     )
+
+
+def _fleet_alarms(naming: Naming, project: Project) -> list[Part]:
+    """Those that the load balancer's own metrics can ring."""
+    place = Place(naming.model, notify=f"${{{TOPIC}}}", balancer=f"${{{BALANCER}.suffix}}")
+    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name in BALANCED)
+    rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
+    documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
+    return [
+        _alarm(naming, f"aws-alarm-{alarm.name}", document, alarm.what, BALANCER)
+        for alarm, document in zip(on, documents, strict=True)
+    ]
 
 
 def _machine() -> dict[str, Any]:
@@ -66,11 +82,13 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _alarm(naming: Naming, part: str, document: dict[str, Any], what: str) -> Part:
+def _alarm(
+    naming: Naming, part: str, document: dict[str, Any], what: str, about: str = INSTANCE
+) -> Part:
     # the slash keeps deployments apart of which one's name begins with the other's
     named = {"AlarmName": f"{naming.name}/{part.removeprefix('aws-alarm-')}"}
     make = _call("cloudwatch", "PutMetricAlarm", **document | named | {"Tags": naming.tags(part)})
-    return Part(id=part, kind="alarm", what=f"an alarm: {what}", make=make, needs=(TOPIC, INSTANCE))
+    return Part(id=part, kind="alarm", what=f"an alarm: {what}", make=make, needs=(TOPIC, about))
 
 
 def _find_alarms(account: Account, deployment: str) -> list[Thing]:
@@ -93,7 +111,7 @@ def _alarm_differs(there: There, part: Part, known: Known) -> str:
 
 def _filled(part: Part, known: Known) -> Call:
     """The alarm; what it is about may not be there any more."""
-    return part.make.filled({TOPIC: "", INSTANCE: "", **known})
+    return part.make.filled({TOPIC: "", INSTANCE: "", f"{BALANCER}.suffix": "", **known})
 
 
 def _mend_alarm(there: There, part: Part, known: Known) -> list[Call]:

@@ -12,6 +12,7 @@ from roadworthy.deploy.azure.account import ENDPOINT, Account
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
+from roadworthy.deploy.azure.terraform import document
 from roadworthy.deploy.azure.wanted import (
     ADDRESS,
     GROUP,
@@ -100,6 +101,10 @@ class AzureProvider:
     def steps(self) -> tuple[Step, ...]:
         """A step a part."""
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
+
+    def terraform(self) -> dict[str, Any]:
+        """The same parts for Terraform."""
+        return document(self.parts, self.naming)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's size."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
+from roadworthy.deploy._base import Target
 from roadworthy.deploy.cloud.provider import Machine, Provider
+from roadworthy.deploy.wanted import Wanted
 from roadworthy.errors import OutsideError
 from roadworthy.project import (
     AwsSection,
@@ -47,6 +50,26 @@ def open_provider(
         from roadworthy.deploy.gcp.provider import open_gcp
 
         return open_gcp(project, name, section, model)
+    raise NotImplementedError(type(section).__name__)
+
+
+def open_fleet(
+    project: Project, name: str, section: CloudSection, wanted: Wanted | None, cache: Path
+) -> AbstractContextManager[Target]:
+    """The target of a fleet: machines behind a balancer, which nobody logs in to.
+
+    Args:
+        project: The project.
+        name: The deployment.
+        section: Its `[deploy.NAME]`.
+        wanted: What is to be served; None where that is not asked, as in a rollback.
+        cache: Where wheels are kept.
+    """
+    if isinstance(section, AwsSection):
+        _require("boto3", "aws")
+        from roadworthy.deploy.aws.fleet.opening import open_fleet as open_aws_fleet
+
+        return open_aws_fleet(project, name, section, wanted, cache)
     raise NotImplementedError(type(section).__name__)
 
 

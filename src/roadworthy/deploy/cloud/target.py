@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.deploy._base import Status, There
-from roadworthy.deploy.cloud.provider import Found, Machine, Provider
+from roadworthy.deploy._base import Status, Tenant, There
+from roadworthy.deploy.cloud.provider import Found, Machine, Provider, tenants_of
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.errors import InputError, OutsideError
@@ -201,6 +201,10 @@ class CloudTarget:
             self._reach()
         assert self._host is not None
         self._host.perform(step)
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment that carries the tag."""
+        return tenants_of(self.provider)
 
     def status(self) -> Status:
         """What the machine is doing, and the cloud says of it."""

@@ -16,6 +16,8 @@ from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import CloudSection, DeploySection, Project
 
 FILE = "main.tf.json"
+Resources = dict[str, dict[str, Any]]
+"""Type and name, with a dot between -> arguments."""
 
 
 @runtime_checkable
@@ -30,6 +32,33 @@ class Exporting(Protocol):
 def escaped(text: str) -> str:
     """A text that Terraform takes as it is, without looking for templates in it."""
     return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def gathered(
+    found: Resources, name: str, source: str, version: str, provider: dict[str, Any]
+) -> dict[str, Any]:
+    """What Terraform reads, but for outputs.
+
+    Args:
+        found: The resources; the type of what is only looked up begins with `data-`.
+        name: The provider's name.
+        source: Where it comes from.
+        version: Which versions of it are taken.
+        provider: Its settings.
+    """
+    resources: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for place, arguments in found.items():
+        kind, _, own = place.partition(".")
+        owner = data if kind.startswith("data-") else resources
+        owner.setdefault(kind.removeprefix("data-"), {})[own] = arguments
+    needed = {name: {"source": source, "version": version}}
+    return {
+        "terraform": {"required_version": ">= 1.5", "required_providers": needed},
+        "provider": provider,
+        "data": data,
+        "resource": resources,
+    }
 
 
 def write_terraform(project: Project, name: str, section: DeploySection, out: Path) -> Path:

@@ -31,6 +31,7 @@ MODEL = "roadworthy.model"
 PART = "roadworthy.part"
 SETTINGS = "roadworthy.settings"
 RELEASE_LABEL = "roadworthy.release"
+_ACME_ROOT = f"{PROXY}/tls/acme-root.pem"
 _CREDENTIALS = f"{RELEASE}/credentials"
 _PORTS = 8080, 8443
 _PROXY_MB = 256
@@ -164,7 +165,8 @@ def proxy_settings(section: DockerSection, certificate: Certificate | None) -> b
         certificate.name if certificate is not None else "",
         port=secure if section.secured else plain,
         current=str(STATE / CURRENT),
-        tls=f"{PROXY}/tls",
+        pair=(f"{PROXY}/tls/certificate.pem", f"{PROXY}/tls/key.pem"),
+        root=_ACME_ROOT,
     )
     apps["http"] |= {"http_port": plain, "https_port": secure}
     return to_json({"admin": {"disabled": True}, "apps": apps})
@@ -187,12 +189,16 @@ def release_archive(release: Release, volumes: Mapping[str, str], sink: IO[bytes
     _write(folders, files, sink)
 
 
-def proxy_archive(settings: bytes, certificate: Certificate | None, sink: IO[bytes]) -> None:
+def proxy_archive(
+    settings: bytes, certificate: Certificate | None, authority: Content | None, sink: IO[bytes]
+) -> None:
     """Write the files of the proxy for `receive`."""
     files = {f"{PROXY}/caddy.json": Content("", len(settings), data=settings)}
     if certificate is not None:
         files[f"{PROXY}/tls/certificate.pem"] = certificate.chain
         files[f"{PROXY}/tls/key.pem"] = certificate.key
+    if authority is not None:
+        files[_ACME_ROOT] = authority
     _write([PROXY, f"{PROXY}/tls", f"{PROXY}/data"], files, sink)
 
 

@@ -82,11 +82,20 @@ class Engine:
         """The names of the volumes with a label."""
         return sorted(self.run("volume", "ls", "--quiet", "--filter", f"label={label}").split())
 
+    def labelled_volumes(self, label: str) -> dict[str, dict[str, str]]:
+        """The labels of the volumes with a label, by name."""
+        names = self.volumes(label)
+        found = json.loads(self.run("volume", "inspect", *names)) if names else []
+        return {each["Name"]: each.get("Labels") or {} for each in found}
+
+    def tags(self) -> list[str]:
+        """Every tag of this engine."""
+        listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        return sorted(each.removeprefix("localhost/") for each in listed)
+
     def images(self, repository: str) -> list[str]:
         """The tags of a repository of this engine."""
-        listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-        names = [each.removeprefix("localhost/") for each in listed]
-        return sorted(each for each in names if each.startswith(f"{repository}:"))
+        return [each for each in self.tags() if each.startswith(f"{repository}:")]
 
     def image(self, reference: str) -> dict[str, Any] | None:
         """What the engine knows of an image; None: it has none of that name."""
@@ -97,6 +106,13 @@ class Engine:
                 return None
             raise
         return found
+
+    @property
+    def machine(self) -> str:
+        """What its machine is called in images: `amd64`, `arm64`."""
+        form = {"docker": ["version", "--format={{.Server.Arch}}"],
+                "podman": ["info", "--format={{.Host.Arch}}"]}  # fmt: skip
+        return self.run(*form[self.name])
 
     def folder(self, container: str, path: str) -> dict[str, str]:
         """The files of a folder in a container, which need not run: name -> content or target."""

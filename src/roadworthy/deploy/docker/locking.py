@@ -17,7 +17,7 @@ from roadworthy.errors import OutsideError
 from roadworthy.registry.leases import holder, is_dead
 
 _IMAGE = "roadworthy/lock:latest"
-_HOLDER = "roadworthy.holder"
+HOLDER = "roadworthy.holder"
 _TRIES = 5
 _held: set[str] = set()
 
@@ -50,14 +50,14 @@ def _take(engine: Engine, name: str, mine: str) -> None:
     for _ in range(_TRIES):
         try:
             _have_image(engine)
-            engine.run("create", f"--name={name}", f"--label={_HOLDER}={mine}", _IMAGE, "nothing")
+            engine.run("create", f"--name={name}", f"--label={HOLDER}={mine}", _IMAGE, "nothing")
             return
         except OutsideError as error:
             failed = error
-        other = engine.containers(_HOLDER).get(name)
+        other = engine.containers(HOLDER).get(name)
         if other is None:
             continue  # let go just now, or the image went with another's lock
-        theirs = other["Config"]["Labels"][_HOLDER]
+        theirs = other["Config"]["Labels"][HOLDER]
         process = theirs.rpartition("/")[0]
         if not (is_dead(process) or (process == holder() and theirs not in _held)):
             host, _, rest = process.partition("/")

@@ -17,7 +17,13 @@ from roadworthy.deploy.docker.images import Choice, choose, settings_key
 from roadworthy.deploy.docker.rollout import Rollout
 from roadworthy.deploy.docker.target import DockerTarget
 from roadworthy.deploy.host.service import BUNDLES
-from roadworthy.deploy.wanted import Release, Wanted, check_certificate, make_release
+from roadworthy.deploy.wanted import (
+    Release,
+    Wanted,
+    check_authority,
+    check_certificate,
+    make_release,
+)
 from roadworthy.image.pushing import image_of
 from roadworthy.project import DockerSection, Project
 from roadworthy.registry import resolve as find
@@ -47,7 +53,7 @@ def open_docker(
             lambda reference: find(reference, project),
         )
         release = _in_container(made, section, project, choice)
-        wanted = Wanted(release, bundle, check_certificate(section))
+        wanted = Wanted(release, bundle, check_certificate(section), check_authority(section))
         yield DockerTarget(Rollout(names, section, project, engine, evidence, wanted, choice))
 
 

@@ -101,7 +101,9 @@ class Rollout:
         arguments = parts.proxy_container(
             self.names, self.section, self.release.model, "", self.engine.name
         )
-        return images.digits((arguments, parts.proxy_settings(self.section, certificate), pair))
+        trusted = [self.wanted.authority.sha256] if self.wanted.authority else []
+        settings = parts.proxy_settings(self.section, certificate)
+        return images.digits((arguments, settings, pair, *trusted))
 
     def has_image(self) -> bool:
         """Whether the engine has the image of what is to be served."""
@@ -199,6 +201,9 @@ class Rollout:
         if release not in (there.serving, *there.before):
             self.remove_containers([made])
             self.remove_volumes([made])
+            tag = f"{self.names.repository}:{release}"
+            self.remove_images([each for each in self.engine.images(tag.partition(":")[0])
+                                if each == tag])  # fmt: skip
         return failed
 
     def proxy(self) -> None:
@@ -210,7 +215,8 @@ class Rollout:
         volumes = {names.proxy: parts.PROXY}
         self._make_volumes(volumes)
         with tempfile.TemporaryFile() as held:
-            parts.proxy_archive(parts.proxy_settings(self.section, certificate), certificate, held)
+            settings = parts.proxy_settings(self.section, certificate)
+            parts.proxy_archive(settings, certificate, self.wanted.authority, held)
             held.seek(0)
             self.engine.feed(parts.receiving(self.image, volumes), held)
         if names.proxy in self.engine.containers(names.label):
@@ -275,8 +281,8 @@ class Rollout:
         self._feed(parts.inside(names.release(release), "keep", *kept), b"")
         gone = [names.release(each) for each in there.facts["releases"].split() if each not in kept]
         self.remove_containers(gone)
-        volumes = self.engine.volumes(names.label)
-        self.remove_volumes([each for each in gone if each in volumes])
+        own = {names.shared, names.proxy, names.logs, *map(names.release, kept)}
+        self.remove_volumes([e for e in self.engine.volumes(names.label) if e not in own])
         tags = {f"{names.repository}:{each}" for each in kept}
         self.remove_images([e for e in self.engine.images(names.repository) if e not in tags])
 

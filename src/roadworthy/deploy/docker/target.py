@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from roadworthy.deploy._base import Status, There
+from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.docker import description as parts
 from roadworthy.deploy.docker.locking import locked
 from roadworthy.deploy.docker.looking import look
 from roadworthy.deploy.docker.rollout import Rollout
+from roadworthy.deploy.docker.tenants import tenants
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.errors import InputError
 from roadworthy.image.hardening import GRACE_SECONDS
@@ -72,7 +73,7 @@ class DockerTarget:
             "create": kept,
             "accept": release.id in there.facts["accepted"].split(),
             "proxy": there.facts["proxy"] == self.rollout.proxy_key,
-            "clean": len(known) - kept < self.section.keep,
+            "clean": len(known) - kept < self.section.keep and not self._strays(there),
         }
         return self._plan(done, release.id, release.model, release.version)
 
@@ -102,6 +103,15 @@ class DockerTarget:
                        {"container": self.names.proxy, "arguments": work.proxy_container},
                        work.proxy, needs=("accept",), command=work.proxy_container),
         ]  # fmt: skip
+
+    def _strays(self, there: There) -> set[str]:
+        """Volumes and images of releases that have no container, and are not wanted either."""
+        releases = {self.rollout.release.id, *there.facts["releases"].split()}
+        names = self.names
+        volumes = {names.shared, names.proxy, names.logs, *map(names.release, releases)}
+        images = {f"{names.repository}:{each}" for each in releases}
+        found = {*there.facts["volumes"].split(), *there.facts["images"].split()}
+        return found - volumes - images
 
     def _cleaning(self) -> _Part:
         release, keep = self.rollout.release.id, self.section.keep
@@ -211,6 +221,10 @@ class DockerTarget:
     def perform(self, step: Step) -> None:
         """Do a step."""
         self._parts[step.id].work()
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the engine."""
+        return tenants(self.engine)
 
     def status(self) -> Status:
         """What the engine is doing."""

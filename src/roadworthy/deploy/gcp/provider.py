@@ -6,10 +6,15 @@ import contextlib
 import os
 from typing import Any
 
+import google.auth
+from google.auth.credentials import Credentials
+from google.auth.exceptions import GoogleAuthError
+
 from roadworthy.deploy.cloud.console import best_key
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
+from roadworthy.deploy.gcp.explaining import no_credentials
 from roadworthy.deploy.gcp.lock import held
 from roadworthy.deploy.gcp.mending import mend, refuse, tell
 from roadworthy.deploy.gcp.resource import (
@@ -21,6 +26,7 @@ from roadworthy.deploy.gcp.resource import (
     fill,
     thing,
 )
+from roadworthy.deploy.gcp.terraform import document
 from roadworthy.deploy.gcp.wanted import (
     ADDRESS,
     MACHINE,
@@ -49,16 +55,14 @@ def open_gcp(project: Project, name: str, section: GcpSection, model: str | None
         InputError: No project is named.
         OutsideError: There are no credentials.
     """
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-
-    from roadworthy.deploy.gcp.explaining import no_credentials
-
+    named = section.project or os.environ.get("GOOGLE_CLOUD_PROJECT")
     try:
         credentials, known = google.auth.default(scopes=[_SCOPE])
     except GoogleAuthError as error:
-        raise no_credentials(str(error), section.place) from None
-    chosen = section.project or os.environ.get("GOOGLE_CLOUD_PROJECT") or known
+        if not named:
+            raise no_credentials(str(error), section.place) from None
+        credentials, known = Nobody(error), None  # enough to say what would be made
+    chosen = named or known
     if not chosen:
         raise InputError(
             "no project of Google Cloud is named",
@@ -67,6 +71,22 @@ def open_gcp(project: Project, name: str, section: GcpSection, model: str | None
         )
     account = Account(chosen, credentials, section.place)
     return GcpProvider(Naming(chosen, name, model or ""), section, project, account)
+
+
+class Nobody(Credentials):
+    """Credentials of who is not signed in: the first call says so.
+
+    Args:
+        error: Why.
+    """
+
+    def __init__(self, error: GoogleAuthError) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._error = error
+
+    def refresh(self, request: Any) -> None:
+        """See `Credentials`."""
+        raise self._error
 
 
 class GcpProvider:
@@ -102,6 +122,10 @@ class GcpProvider:
     def steps(self) -> tuple[Step, ...]:
         """A step a part."""
         return tuple(part.step() for part in self.parts.values())
+
+    def terraform(self) -> dict[str, Any]:
+        """The same parts for Terraform."""
+        return document(self.parts, self.naming, self.section)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's type."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from roadworthy.deploy.host import preparing, releasing
+from roadworthy.deploy.host.firewall import agent_step, firewall_step
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.runtime import Runtime
 from roadworthy.deploy.wanted import Wanted
-from roadworthy.project import Project, SshSection
+from roadworthy.project import DeploySection, Project, SshSection
 
 
 def host_steps(
@@ -19,7 +18,7 @@ def host_steps(
     wanted: Wanted,
     runtime: Runtime,
     *,
-    ports: Sequence[int],
+    ssh_port: int | None,
     upgrades: bool,
 ) -> list[HostStep]:
     """What makes a host ready and brings a release onto it, without starting it."""
@@ -28,10 +27,21 @@ def host_steps(
         *preparing.base_steps(layout, section, release.model, upgrades=upgrades),
         *preparing.runtime_steps(layout, runtime),
         *preparing.service_steps(layout, section, project.serve.drain_seconds),
-        *preparing.proxy_steps(layout, section, wanted.certificate),
-        *(preparing.firewall_steps(layout, ports) if ports else []),
+        *preparing.proxy_steps(layout, section, wanted.certificate, wanted.authority),
+        *(_reachable(layout, section, ssh_port) if section.firewall else []),
         *releasing.release_steps(layout, release, runtime.id),
     ]
+
+
+def _reachable(layout: Layout, section: SshSection, ssh_port: int | None) -> list[HostStep]:
+    networks = section.metrics_from
+    opened = firewall_step(layout, ssh_port, public_ports(section), networks)
+    return [opened, agent_step(layout)] if networks else [opened]
+
+
+def public_ports(section: DeploySection) -> list[int]:
+    """What callers use; with a domain also the port of its plain requests."""
+    return sorted({section.public_port, *([80] if section.domain is not None else [])})
 
 
 def swap_steps(layout: Layout, release: str, section: SshSection) -> list[HostStep]:

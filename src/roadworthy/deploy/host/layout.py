@@ -6,6 +6,7 @@ import msgspec
 
 ROOT = "/opt/roadworthy"
 SETTINGS = "/etc/roadworthy"
+UNITS = "/etc/systemd/system"
 USER = "roadworthy"
 PROXY_USER = "roadworthy-proxy"
 
@@ -24,6 +25,16 @@ class Layout(msgspec.Struct, frozen=True):
     def settings(self) -> str:
         """Settings of the proxy, certificates and secrets."""
         return f"{SETTINGS}/{self.name}"
+
+    @property
+    def certificate(self) -> str:
+        """The given certificate and its key, in one file."""
+        return f"{self.settings}/tls/pair.pem"
+
+    @property
+    def authority(self) -> str:
+        """The certificate by which the ACME server is trusted."""
+        return f"{self.settings}/tls/acme-root.pem"
 
     @property
     def marker(self) -> str:
@@ -68,8 +79,8 @@ class Layout(msgspec.Struct, frozen=True):
         return f"/run/roadworthy-{self.name}/{release}.sock"
 
     def secrets(self, release: str) -> str:
-        """The secrets of a release."""
-        return f"{self.settings}/secrets/{release}.json"
+        """The secrets of a release, encrypted for this host alone (systemd-creds)."""
+        return f"{self.settings}/secrets/{release}.cred"
 
     def unit(self, release: str) -> str:
         """The unit of a release."""

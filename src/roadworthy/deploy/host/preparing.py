@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 import msgspec
 
@@ -12,7 +11,7 @@ from roadworthy.deploy.host.layout import PROXY_USER, SETTINGS, USER, Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.host.units import proxy_settings, proxy_unit, service_unit
 from roadworthy.deploy.runtime import Runtime
-from roadworthy.deploy.wanted import Certificate, in_file, in_memory
+from roadworthy.deploy.wanted import Certificate, Content, in_file, in_memory
 from roadworthy.project import DeploySection
 
 _INSTALL = """\
@@ -35,46 +34,6 @@ if [ -z "$had_caddy" ]; then systemctl disable --now caddy.service >/dev/null 2>
 """
 _DEBIAN = "python3 python3-venv caddy nftables"
 _REDHAT = "python3.12 caddy nftables"
-_FIREWALL = f"""\
-#!/bin/sh
-# Roadworthy: only SSH and the ports of deployments may be reached
-set -eu
-ports=$(cat {SETTINGS}/firewall.d/* 2>/dev/null | sort -un | paste -sd, -)
-nft -f - <<END
-table inet roadworthy
-delete table inet roadworthy
-table inet roadworthy {{
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    ct state established,related accept
-    ct state invalid drop
-    iif lo accept
-    meta l4proto {{ 1, 58 }} accept # ICMP; a small system does not know its name
-    udp dport {{ 68, 546 }} accept
-    tcp dport {{ $ports }} accept
-  }}
-}}
-END
-"""
-_FIREWALL_UNIT = f"""\
-# Roadworthy: only SSH and the ports of deployments may be reached
-[Unit]
-Description=Roadworthy firewall
-Before=network-pre.target
-Wants=network-pre.target
-DefaultDependencies=no
-After=local-fs.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh {SETTINGS}/firewall.sh
-ExecReload=/bin/sh {SETTINGS}/firewall.sh
-ExecStop=nft delete table inet roadworthy
-
-[Install]
-WantedBy=multi-user.target
-"""
 _JOURNAL = """\
 # Roadworthy: the journal survives a restart and cannot fill the disk
 [Journal]
@@ -249,24 +208,37 @@ def service_steps(layout: Layout, section: DeploySection, drain_seconds: float) 
 
 
 def proxy_steps(
-    layout: Layout, section: DeploySection, certificate: Certificate | None
+    layout: Layout,
+    section: DeploySection,
+    certificate: Certificate | None,
+    authority: Content | None = None,
 ) -> list[HostStep]:
     """The proxy in front: its certificate, its settings, its unit."""
     steps = []
-    pair = (certificate.chain, certificate.key) if certificate is not None else ()
-    for name, content in zip(("certificate", "key"), pair, strict=False):
+    if certificate is not None:
         steps.append(
             file_step(
-                f"tls-{name}",
-                f"write the TLS {name}",
-                f"{layout.settings}/tls/{name}.pem",
-                content,
-                layout.stamp(f"tls-{name}"),
+                "certificate",
+                "write the TLS certificate with its key",
+                layout.certificate,
+                certificate.pair,
+                layout.stamp("certificate"),
                 mode="0640",
                 owner=f"{PROXY_USER}:root",
                 after=f"systemctl try-reload-or-restart {layout.proxy}",
-                secret=name == "key",
+                secret=True,
                 needs=("users",),
+            )
+        )
+    if authority is not None:
+        steps.append(
+            file_step(
+                "acme-root",
+                "write the certificate by which the ACME server is trusted",
+                layout.authority,
+                authority,
+                layout.stamp("acme-root"),
+                needs=("mark",),
             )
         )
     restart = f"systemctl reload {layout.proxy} || systemctl restart {layout.proxy}"
@@ -304,45 +276,3 @@ def _must_run(step: HostStep, unit: str) -> HostStep:
     return msgspec.structs.replace(
         step, present=f"{step.present} && systemctl is-active --quiet {unit}"
     )
-
-
-def firewall_steps(layout: Layout, ports: Sequence[int]) -> list[HostStep]:
-    """The firewall: the host's own where one is at work, else rules of ours.
-
-    Args:
-        layout: The deployment's places.
-        ports: What may be reached: SSH and the public ports.
-    """
-    listed = "\n".join(str(port) for port in sorted(set(ports)))
-    rules = f"{SETTINGS}/firewall.sh"
-    unit = "/etc/systemd/system/roadworthy-firewall.service"
-    allowed = " ".join(str(port) for port in sorted(set(ports)))
-    script = f"""\
-if systemctl is-active --quiet ufw; then
-  for port in {allowed}; do ufw allow "$port/tcp" >&2; done
-elif systemctl is-active --quiet firewalld; then
-  for port in {allowed}; do firewall-cmd --quiet --permanent --add-port="$port/tcp"; done
-  firewall-cmd --quiet --reload
-else
-  mkdir -p {SETTINGS}/firewall.d
-  printf '%s\\n' {shlex.quote(listed)} > {SETTINGS}/firewall.d/{layout.name}
-  printf %s {shlex.quote(_FIREWALL)} > {rules}
-  printf %s {shlex.quote(_FIREWALL_UNIT)} > {unit}
-  sh {rules}
-  systemctl daemon-reload
-  systemctl enable --quiet roadworthy-firewall.service
-  systemctl restart roadworthy-firewall.service
-fi
-"""
-    return [
-        HostStep(
-            id="firewall",
-            what=f"let only the ports {allowed.replace(' ', ', ')} be reached",
-            script=script,
-            stamp=layout.stamp("firewall"),
-            present="systemctl is-active --quiet ufw || systemctl is-active --quiet firewalld "
-            "|| nft list table inet roadworthy",
-            document={"ports": sorted(set(ports))},
-            needs=("packages",),
-        )
-    ]

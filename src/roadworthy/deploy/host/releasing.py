@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from roadworthy.deploy.host.layout import USER, Layout
-from roadworthy.deploy.host.service import SETTINGS
+from roadworthy.deploy.host.service import CREDENTIAL, SETTINGS
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.wanted import Release
 from roadworthy.project import DeploySection
@@ -36,17 +36,33 @@ def release_steps(layout: Layout, release: Release, runtime: str) -> list[HostSt
         )
         for file in release.files
     ]
-    secrets = file_step(
-        "secrets",
-        "send the secrets of the release",
-        layout.secrets(release.id),
-        release.secrets,
-        f"{folder}/done/secrets",
-        mode="0600",
-        secret=True,
+    return [
+        *steps,
+        _secrets_step(layout, release),
+        _verify_step(layout, release, link, [s.id for s in steps]),
+    ]
+
+
+def _secrets_step(layout: Layout, release: Release) -> HostStep:
+    """Secrets are on the disk only as systemd encrypts them: by the host's key, and its TPM."""
+    place, plain = layout.secrets(release.id), f"/run/roadworthy-{layout.name}-secrets"
+    return HostStep(
+        id="secrets",
+        what="send the secrets of the release, and encrypt them for this host alone",
+        script=f"""\
+put {plain} 0600 root:root
+trap 'rm -f {plain} {place}.new' EXIT
+systemd-creds encrypt --name={CREDENTIAL} {plain} {place}.new
+chmod 0600 {place}.new
+sync {place}.new
+mv -f {place}.new {place}
+""",
+        stamp=f"{layout.release(release.id)}/done/secrets",
+        content=release.secrets,
+        present=f"[ -f {place} ]",
+        document={"file": place, "mode": "0600", "owner": "root:root"},
         needs=("mark",),
     )
-    return [*steps, secrets, _verify_step(layout, release, link, [s.id for s in steps])]
 
 
 def _verify_step(layout: Layout, release: Release, link: str, files: list[str]) -> HostStep:
@@ -197,7 +213,7 @@ def clean_step(layout: Layout, release: str, keep: int) -> HostStep:
         script=f"""\
 kept="{release} $(head -n {keep - 1} {layout.before} 2>/dev/null | tr '\\n' ' ')"
 for each in $(ls {root}/releases); do
-  case " $kept " in *" $each "*) ;; *) rm -rf "{root}/releases/$each" "{layout.settings}/secrets/$each.json";; esac
+  case " $kept " in *" $each "*) ;; *) rm -rf "{root}/releases/$each" "{layout.settings}/secrets/$each.cred";; esac
 done
 if [ -f {layout.before} ]; then
   head -n {keep - 1} {layout.before} > {layout.before}.new; mv -f {layout.before}.new {layout.before}

@@ -6,14 +6,16 @@ the system's upgrades; users, firewall and log settings go with the last deploym
 
 from __future__ import annotations
 
-from roadworthy.deploy.host.layout import PROXY_USER, ROOT, SETTINGS, USER, Layout
+from roadworthy.deploy.host.firewall import closing_step
+from roadworthy.deploy.host.layout import PROXY_USER, ROOT, SETTINGS, UNITS, USER, Layout
 from roadworthy.deploy.host.steps import HostStep
 
 
 def removal_steps(layout: Layout) -> list[HostStep]:
     """The steps, in order; each is done when nothing of it is left."""
     root, settings = layout.root, layout.settings
-    units = "/etc/systemd/system"
+    units = UNITS
+    ours = f'[ -f {layout.marker} ] || [ -z "$(ls -A {root} 2>/dev/null)" ]'
     last = f'[ -z "$(ls -A {ROOT} 2>/dev/null | grep -vx {layout.name})" ]'
     stop = (
         f"for unit in $(systemctl list-units --all --plain --no-legend '{layout.service}*' "
@@ -24,7 +26,7 @@ def removal_steps(layout: Layout) -> list[HostStep]:
             id="stop",
             what="end the proxy and every release",
             script=f"""\
-[ -f {layout.marker} ]
+{ours}
 systemctl disable --now --quiet {layout.proxy} 2>/dev/null || true
 {stop} systemctl stop "$unit"; systemctl reset-failed "$unit" 2>/dev/null || true; done
 for unit in {units}/multi-user.target.wants/{layout.service}*; do rm -f "$unit"; done
@@ -46,27 +48,7 @@ for unit in {units}/multi-user.target.wants/{layout.service}*; do rm -f "$unit";
             document={"files": [f"{units}/{layout.proxy}", f"{units}/{layout.service}.service"]},
             needs=("stop",),
         ),
-        HostStep(
-            id="firewall",
-            what="close the deployment's ports again",
-            script=f"""\
-rm -f {SETTINGS}/firewall.d/{layout.name}
-rmdir {SETTINGS}/firewall.d 2>/dev/null || true
-if [ -e {units}/roadworthy-firewall.service ]; then
-  if [ -e {SETTINGS}/firewall.d ]; then systemctl restart roadworthy-firewall.service; else
-    systemctl disable --now --quiet roadworthy-firewall.service || true
-    rm -f {units}/roadworthy-firewall.service {SETTINGS}/firewall.sh
-    systemctl daemon-reload
-  fi
-fi
-""",
-            stamp="",
-            present=f"! [ -e {SETTINGS}/firewall.d/{layout.name} ] "
-            f"&& {{ [ -e {SETTINGS}/firewall.d ] "
-            f"|| ! [ -e {units}/roadworthy-firewall.service ]; }}",
-            document={"file": f"{SETTINGS}/firewall.d/{layout.name}"},
-            needs=("stop",),
-        ),
+        closing_step(layout),
         HostStep(
             id="settings",
             what="remove settings, secrets, certificates and what the server wrote",
@@ -92,7 +74,7 @@ fi
             id="folder",
             what=f"remove {root}",
             script=f"""\
-[ -f {layout.marker} ]
+{ours}
 find {root} -mindepth 1 -maxdepth 1 ! -name deployment.json -exec rm -rf {{}} +
 rm -f {layout.marker}
 rmdir {root}

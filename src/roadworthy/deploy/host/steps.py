@@ -21,7 +21,7 @@ put() { # PATH MODE OWNER: standard input becomes a file, whole or not at all
   mkdir -p "$(dirname "$1")"
   draft=$1.new
   trap 'rm -f "$draft"' EXIT
-  cat > "$draft"
+  ( umask 077; cat > "$draft" )
   [ "$(sha256sum < "$draft" | cut -d' ' -f1)" = "$want" ] || { echo "cut off: $1" >&2; exit 75; }
   chown "$3" "$draft"
   chmod "$2" "$draft"

@@ -10,6 +10,7 @@ from typing import Any
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.deploy.host.layout import PROXY_USER, USER, Layout
+from roadworthy.deploy.host.service import CREDENTIAL
 from roadworthy.project import DeploySection
 
 _HARDENED = """\
@@ -51,7 +52,7 @@ User={USER}
 Group={USER}
 ExecStart={release}/runtime/bin/python -m roadworthy.deploy.host.service {release} {layout.socket("%i")}
 WorkingDirectory={release}
-LoadCredential=secrets:{layout.secrets("%i")}
+LoadCredentialEncrypted={CREDENTIAL}:{layout.secrets("%i")}
 RuntimeDirectory=roadworthy-{layout.name}
 RuntimeDirectoryMode=0750
 RuntimeDirectoryPreserve=yes
@@ -110,14 +111,15 @@ WantedBy=multi-user.target
 
 def proxy_settings(layout: Layout, section: DeploySection, sni: str) -> bytes:
     """Caddy's settings on a host; `sni` is the given certificate's name."""
+    pair, root = (layout.certificate, layout.certificate), layout.authority
     apps = caddy_apps(
-        section, sni, port=section.public_port, current=layout.current, tls=f"{layout.settings}/tls"
+        section, sni, port=section.public_port, current=layout.current, pair=pair, root=root
     )
     return to_json({"admin": {"listen": _admin(layout)}, "apps": apps})
 
 
 def caddy_apps(
-    section: DeploySection, sni: str, *, port: int, current: str, tls: str
+    section: DeploySection, sni: str, *, port: int, current: str, pair: tuple[str, str], root: str
 ) -> dict[str, Any]:
     """Caddy's settings: the public port, TLS, and the link that names the socket.
 
@@ -130,7 +132,8 @@ def caddy_apps(
         sni: The name of the given certificate, for callers that ask for none.
         port: Where to listen.
         current: The link.
-        tls: Folder of the certificate and its key.
+        pair: Files of the given certificate and its key.
+        root: File of the certificate by which the ACME server is trusted.
     """
     handler: dict[str, Any] = {
         "handler": "reverse_proxy",
@@ -143,16 +146,30 @@ def caddy_apps(
     apps: dict[str, Any] = {"http": {"servers": {"models": server}}}
     if section.domain is not None:
         route["match"] = [{"host": [section.domain]}]
+        if issuer := _issuer(section, root):
+            policy = {"subjects": [section.domain], "issuers": [issuer]}
+            apps["tls"] = {"automation": {"policies": [policy]}}
     elif section.tls_certificate is not None:
         server |= {
             "automatic_https": {"disable": True},
             "tls_connection_policies": [{"default_sni": sni}],
         }
-        pair = {"certificate": f"{tls}/certificate.pem", "key": f"{tls}/key.pem"}
-        apps["tls"] = {"certificates": {"load_files": [pair]}}
+        files = dict(zip(("certificate", "key"), pair, strict=True))
+        apps["tls"] = {"certificates": {"load_files": [files]}}
     else:
         server["automatic_https"] = {"disable": True}
     return apps
+
+
+def _issuer(section: DeploySection, root: str) -> dict[str, Any]:
+    """The ACME server that is asked; empty: Caddy's own choice."""
+    asked = {
+        "ca": section.acme_directory,
+        "email": section.acme_email,
+        "trusted_roots_pem_files": [root] if section.acme_root is not None else None,
+    }
+    found = {key: value for key, value in asked.items() if value is not None}
+    return {"module": "acme", **found} if found else {}
 
 
 def _admin(layout: Layout) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from roadworthy.acceptance import accept
 from roadworthy.bundle import Bundle
-from roadworthy.deploy._base import Status, There
+from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.kubernetes import lease, releases, rollout
 from roadworthy.deploy.kubernetes.checks import check_documents
 from roadworthy.deploy.kubernetes.cluster import Cluster, Document, as_selector
@@ -28,6 +28,7 @@ from roadworthy.deploy.kubernetes.documents import deployment
 from roadworthy.deploy.kubernetes.forwarding import forwarded
 from roadworthy.deploy.kubernetes.releases import RELEASE, Kept, labels_of, pod_labels
 from roadworthy.deploy.kubernetes.settings import Settings
+from roadworthy.deploy.kubernetes.tenants import tenants
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.errors import CheckFailed, InputError, RoadworthyError
 from roadworthy.project import KubernetesSection, Project
@@ -327,6 +328,10 @@ class KubernetesTarget:
             self.cluster.apply(back)
             rollout.wait(self.cluster, name, seconds)
         raise refusal
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the namespace."""
+        return tenants(self.cluster, _KINDS)
 
     def status(self) -> Status:
         """What the namespace is doing."""

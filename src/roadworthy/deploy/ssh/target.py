@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 
 from roadworthy.acceptance import accept
-from roadworthy.deploy._base import Status, There
+from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.host import releasing
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.removing import removal_steps
 from roadworthy.deploy.host.steps import PUT, HostStep
+from roadworthy.deploy.host.tenants import LIST, parse_tenants, remains
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.ssh.connection import Connection, Said
@@ -46,6 +47,7 @@ echo "serving $(basename "$(readlink {current} 2>/dev/null)" .sock)"
 sed 's/^/before /' {before} 2>/dev/null || true
 ls -t {root}/releases 2>/dev/null | sed 's/^/release /' || true
 [ -e {root} ] && echo "fact there yes" || true
+if {remains}; then echo "fact remains yes"; fi
 """
 _held: set[str] = set()
 
@@ -137,7 +139,11 @@ class SshTarget:
         layout = self.layout
         said = self.connection.ask(
             _FACTS.format(
-                marker=layout.marker, current=layout.current, before=layout.before, root=layout.root
+                marker=layout.marker,
+                current=layout.current,
+                before=layout.before,
+                root=layout.root,
+                remains=remains(layout),
             )
         )
         facts: dict[str, str] = {}
@@ -174,11 +180,10 @@ class SshTarget:
         release, section = self.wanted.release, self.section
         runtime = gather(parse_platform(facts), self.cache)
         ssh_port = facts.get("ssh_port", "")
-        ports = [section.public_port, int(ssh_port) if ssh_port.isdigit() else 22]
-        ports += [80] if section.domain else []
         return host_steps(
             self.layout, section, self.project, self.wanted, runtime,
-            ports=ports if section.firewall else (), upgrades=section.upgrades,
+            ssh_port=int(ssh_port) if ssh_port.isdigit() else 22,
+            upgrades=section.upgrades,
         ) + swap_steps(self.layout, release.id, section)  # fmt: skip
 
     def plan(self, there: There) -> Plan:
@@ -215,12 +220,13 @@ class SshTarget:
 
     def plan_destroy(self, there: There) -> Plan:
         """What takes the deployment away."""
-        if there.facts.get("there") == "yes" and not _marker(there):
+        ours = there.facts.get("remains") == "yes"
+        if there.facts.get("there") == "yes" and not ours:
             raise InputError(
                 f"{self.layout.root} was not made by Roadworthy, and is left alone",
                 where=self.section.host,
             )
-        self._learn(removal_steps(self.layout) if _marker(there) else [])
+        self._learn(removal_steps(self.layout) if ours else [])
         plan = self._plan(
             self._asked(there),
             there.serving or "",
@@ -299,6 +305,10 @@ class SshTarget:
         said = self.connection.run(f"set -eu\n{PUT}put {path} 0640 root:root", content)
         if said.code:
             raise self.connection.failure(said, "the verdict cannot be kept")
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the host."""
+        return parse_tenants(self.connection.ask(LIST))
 
     def status(self) -> Status:
         """What the host is doing."""

@@ -47,12 +47,15 @@ class Place(NamedTuple):
         notify: Who is told there: an SNS topic, an action group, a notification channel; empty
             leaves it to be filled in.
         resource: What runs it, for alarms on the machine: an instance id, a resource id.
+        balancer: What callers reach it through, where that counts requests, errors and seconds by
+            itself: a load balancer as its cloud names it in metrics.
     """
 
     model: str
     service: str = "roadworthy"
     notify: str = ""
     resource: str = ""
+    balancer: str = ""
 
 
 class AlarmTarget(Protocol):

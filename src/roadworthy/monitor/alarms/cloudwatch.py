@@ -25,6 +25,9 @@ _SINGLE = {
     "stale_model": ("roadworthy_model_age_days", "Maximum"),
     "certificate": ("roadworthy_certificate_days", "Minimum"),
 }
+_BALANCER = "AWS/ApplicationELB"
+BALANCED = ("down", "errors", "latency", "no_traffic")
+"""Alarms that a load balancer's own metrics can ring."""
 _MISSING = {"down": "breaching", "no_traffic": "breaching"}
 
 
@@ -60,6 +63,9 @@ def _alarm(alarm: Alarm, place: Place) -> dict[str, Any]:
         "OKActions": [place.notify] if place.notify else [],
         "Tags": [{"Key": "roadworthy", "Value": place.model}],
     }
+    if place.balancer and alarm.name == "down":  # the balancer tells what it could not hand on
+        document |= {"ComparisonOperator": _OPERATORS[">"], "Threshold": 0.0}
+        document["TreatMissingData"] = "notBreaching"
     queries = _queries(alarm, place, seconds)
     if len(queries) > 1:
         return document | {"Metrics": queries}
@@ -76,6 +82,8 @@ def _alarm(alarm: Alarm, place: Place) -> dict[str, Any]:
 
 def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
     model = {"model": place.model}
+    if place.balancer and alarm.name in BALANCED:
+        return _balanced(alarm, place, seconds)
     if alarm.name == "errors":
         return [
             _metric("errors", "roadworthy_errors_total", model, "Sum", seconds),
@@ -97,6 +105,23 @@ def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
         return [_metric("m", name, where, "Average", seconds, space)]
     name, stat = _SINGLE[alarm.name]
     return [_metric("m", name, model, stat, seconds)]
+
+
+def _balanced(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
+    where = {"LoadBalancer": place.balancer}
+    if alarm.name == "errors":
+        counts = {"failed": "HTTPCode_Target_5XX_Count", "refused": "HTTPCode_ELB_5XX_Count",
+                  "requests": "RequestCount"}  # fmt: skip
+        return [
+            *(_metric(key, name, where, "Sum", seconds, _BALANCER) for key, name in counts.items()),
+            _formula("(FILL(failed, 0) + FILL(refused, 0)) / requests", alarm.what),
+        ]
+    name, stat = {
+        "down": ("HTTPCode_ELB_503_Count", "Sum"),
+        "latency": ("TargetResponseTime", "p99"),
+        "no_traffic": ("RequestCount", "Sum"),
+    }[alarm.name]
+    return [_metric("m", name, where, stat, seconds, _BALANCER)]
 
 
 def _metric(

@@ -1,0 +1,157 @@
+"""A core as NumPy for many rows: the runtime's answers, and never anything else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnxruntime
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from roadworthy.bundle.core.graph import INPUT, OUTPUT, Graph
+from roadworthy.bundle.core.trees import Branch, Leaf, Node
+from roadworthy.bundle.graph_reader import read_graph
+from roadworthy.bundle.matrix_core import compile_matrix_core
+from roadworthy.bundle.tree_sums import TreeSums
+from roadworthy.prepare.columns import encode_columns
+from tests.conftest import Trained
+
+FEATURES = 3
+NUMBERS = (-math.inf, -1.0, -0.0, 0.0, 5e-324, 1.0, math.nextafter(1.0, 2.0), 1e300, math.inf)
+"""Few, so that rows often lie on a threshold."""
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def core(bundles: dict[str, Trained], name: str) -> bytes:
+    return (bundles[name].bundle.path / "core.onnx").read_bytes()
+
+
+def random_tree(leaves: int, random: np.random.Generator) -> list[Node]:
+    """A tree of any shape: leaves are split one after the other."""
+    nodes: list[Node] = [Leaf(float(random.normal()))]
+    ends = [0]
+    while len(ends) < leaves:
+        number = ends.pop(int(random.integers(len(ends))))
+        below = [len(nodes), len(nodes) + 1]
+        threshold = float(random.choice([*NUMBERS, *random.normal(size=4)]))
+        missing_left = bool(random.integers(2))
+        nodes[number] = Branch(int(random.integers(FEATURES)), threshold, *below, missing_left)
+        nodes += [Leaf(float(random.normal())), Leaf(float(random.normal()))]
+        ends += below
+    return nodes
+
+
+def graph_of(sizes: list[int], targets: int, random: np.random.Generator) -> bytes:
+    """Trees of so many leaves, their targets in turn."""
+    graph = Graph()
+    ensemble = graph.trees()
+    ensemble.reserve(targets)
+    for number, leaves in enumerate(sizes):
+        ensemble.add_tree(number % targets, random_tree(leaves, random).__getitem__)
+    return graph.finish(graph.targets(INPUT, 0, targets), FEATURES, targets)
+
+
+def by_runtime(model: bytes, matrix: np.ndarray) -> np.ndarray:
+    """Row by row, the way in which a single row is answered."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run([OUTPUT], {INPUT: row[None]})[0] for row in matrix])
+
+
+@QUICK
+@given(
+    sizes=st.lists(st.integers(1, 200), min_size=1, max_size=8),
+    targets=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(sizes=[1], targets=1, seed=0)
+@example(sizes=[32, 32], targets=1, seed=0)
+@example(sizes=[33, 1, 64], targets=2, seed=0)
+@example(sizes=[65, 128, 129], targets=3, seed=0)
+def test_trees_of_any_shape_add_up_to_what_the_runtime_says(
+    sizes: list[int], targets: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    model = graph_of(sizes, targets, random)
+    run = compile_matrix_core(model, INPUT, OUTPUT)
+    assert run is not None
+    matrix = random.choice([*NUMBERS, math.nan, *random.normal(size=6)], size=(40, FEATURES))
+    np.testing.assert_allclose(run(matrix), by_runtime(model, matrix), rtol=1e-12, atol=1e-12)
+
+
+def test_the_same_row_has_the_same_sum_wherever_it_stands() -> None:
+    random = np.random.default_rng(0)
+    run = compile_matrix_core(graph_of([40] * 300, 1, random), INPUT, OUTPUT)
+    assert run is not None
+    matrix = random.normal(size=(3000, FEATURES))  # more than are looked at together
+    found = run(matrix)
+    for start, end in ((0, 17), (500, 1500), (2990, 3000)):
+        assert np.array_equal(run(matrix[start:end]), found[start:end])
+
+
+def test_every_core_of_ours_is_compiled_and_says_what_the_runtime_says(
+    bundles: dict[str, Trained],
+) -> None:
+    for name, trained in bundles.items():
+        model = core(bundles, name)
+        run = compile_matrix_core(model, INPUT, OUTPUT)
+        assert run is not None, name
+        matrix = encode_columns(trained.table.frame.head(200), trained.model.plan)
+        numbers = [place for place, one in enumerate(trained.model.plan.features) if not one.levels]
+        matrix[::7, numbers] *= -1e6
+        np.testing.assert_allclose(run(matrix), by_runtime(model, matrix), rtol=1e-9, atol=1e-12)
+
+
+def test_a_code_beyond_every_level_is_an_unknown_level_in_many_rows_too(
+    bundles: dict[str, Trained],
+) -> None:
+    engine = bundles["linear"].bundle.engine
+    plan = bundles["linear"].bundle.plan
+    frame = bundles["linear"].table.frame.head(100)
+    matrix = encode_columns(frame, bundles["linear"].model.plan)
+    coded = [place for place, feature in enumerate(plan.features) if feature.levels]
+    matrix[3, coded] = 1e9  # beyond every level
+    found = engine.run_many(matrix)
+    wanted = np.concatenate([engine.run_many(row[None]) for row in matrix])
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_too_large_or_unknown_is_left_to_the_runtime() -> None:
+    random = np.random.default_rng(0)
+    graph = Graph()
+    unknown = graph.finish(graph.add("Tanh", INPUT), FEATURES, FEATURES)
+    assert compile_matrix_core(unknown, INPUT, OUTPUT) is None
+    assert compile_matrix_core(b"\x00" * (9 << 20), INPUT, OUTPUT) is None
+    many = graph_of([3] * 31_000, 1, random)
+    assert compile_matrix_core(many, INPUT, OUTPUT) is None
+
+
+@QUICK
+@given(data=st.data())
+def test_a_damaged_graph_is_refused_or_says_something_and_is_no_fault(data: st.DataObject) -> None:
+    content = bytearray(graph_of([5, 9], 2, np.random.default_rng(0)))
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    compile_matrix_core(bytes(content), INPUT, OUTPUT)
+
+
+def test_trees_that_compare_or_add_up_otherwise_are_refused() -> None:
+    node = next(
+        node
+        for node in read_graph(graph_of([5], 1, np.random.default_rng(0))).nodes
+        if node.op == "ai.onnx.ml.TreeEnsemble"
+    )
+    matrix = np.zeros((2, FEATURES))
+    assert TreeSums(node)(matrix).shape == (2, 1)
+    for changed in (
+        node._replace(integers={**node.integers, "aggregate_function": 0}),
+        node._replace(integers={**node.integers, "post_transform": 1}),
+        node._replace(tensors={**node.tensors, "nodes_modes": np.array([2, 0, 0, 0], np.uint8)}),
+    ):
+        try:
+            TreeSums(changed)
+        except ValueError:
+            continue
+        raise AssertionError(changed.integers)
