@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import roadworthy.acceptance.accept  # noqa: F401 (the module, which the function of its name hides)
+from roadworthy.acceptance import accepting
 from roadworthy.deploy import deploying
 from roadworthy.deploy.kubernetes import check_documents, read_yaml
 from roadworthy.deploy.kubernetes.comparing import changes
@@ -22,7 +22,6 @@ from tests.conftest import Trained, serving
 from tests.deploy.kubernetes.apiserver import ApiServer, deep, flat
 from tests.registry.conftest import registry_project
 
-acceptance = sys.modules["roadworthy.acceptance.accept"]
 ONE, TWO = "registry.example.org/adult:1", "registry.example.org/adult:2"
 CRASHES, ABSENT = "registry.example.org/adult:crashes", "registry.example.org/adult:absent"
 
@@ -73,7 +72,7 @@ def place(
     if (
         "and_then_nothing_more" not in request.node.name
     ):  # a thousand requests for the time that they take
-        monkeypatch.setattr(acceptance, "measure_costs", lambda subject, bundle: {})
+        monkeypatch.setattr(accepting, "measure_costs", lambda subject, bundle: {})
     found = Place(tmp_path, ports, versions)
     try:
         yield found
@@ -291,7 +290,15 @@ def test_a_namespace_a_context_or_a_kind_that_is_absent_is_an_error_that_says_so
             place.apply(0, ONE, **options)
 
 
-def test_what_is_exported_is_what_is_applied(place: Place) -> None:
+def output(program: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_what_is_exported_is_what_is_applied(place: Place, kubectl: Path, helm: Path) -> None:
     bundle = str(place.versions[0].bundle.path)
     out = place.folder / "out"
     found = deploying.export(place.project(), "prod", bundle, "", out, {})
@@ -302,6 +309,19 @@ def test_what_is_exported_is_what_is_applied(place: Place) -> None:
     assert read_yaml((out / "manifests.yaml").read_text()) == applied
     assert check_documents(applied) == []
     assert check_documents(read_yaml((out / "kserve.yaml").read_text())) == []
+
+    def named(made: str) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(each["kind"], each["metadata"]["name"]): each for each in read_yaml(made)}
+
+    wanted = {(each["kind"], each["metadata"]["name"]): each for each in applied}
+    assert named(output(kubectl, "kustomize", str(out))) == wanted
+    section = place.project().deploy["prod"]
+    assert isinstance(section, KubernetesSection)
+    options = ("--namespace", section.namespace)
+    rendered = named(output(helm, "template", "prod", str(out / "chart" / "prod"), *options))
+    assert rendered.keys() == wanted.keys()
+    for key, each in rendered.items():  # Helm puts them into the namespace, without saying so
+        assert each.get("spec") == wanted[key].get("spec")
 
 
 def test_no_token_is_in_an_error_or_a_plan(place: Place) -> None:
