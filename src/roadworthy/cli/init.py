@@ -361,6 +361,8 @@ target = {target}
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+# instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
+# certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 
 # [deploy.cluster]           # a namespace of a Kubernetes cluster
 # target = "kubernetes"
