@@ -323,6 +323,11 @@ REFUSED = {
     "FunctionTransformer": prepared(
         filled(FunctionTransformer(np.sinh)), one_hot(), LogisticRegression()
     ),
+    "a FunctionTransformer of <function clip": prepared(
+        filled(FunctionTransformer(np.clip, kw_args={"a_min": 0.0, "a_max": None})),
+        one_hot(),
+        LogisticRegression(),
+    ),
     "AdaBoostClassifier": prepared(filled(), one_hot(), AdaBoostClassifier(n_estimators=3)),
     "gives no probabilities": prepared(filled(), one_hot(), LinearSVC()),
     "KNeighborsClassifier": prepared(filled(), one_hot(), KNeighborsClassifier(weights="distance")),

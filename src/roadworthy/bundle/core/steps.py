@@ -44,8 +44,10 @@ def write_step(graph: Graph, matrix: str, step: Any) -> str:
 
 
 def is_clip(step: Any) -> bool:
-    """Whether a transformer is a FunctionTransformer of `numpy.clip`."""
-    return getattr(step, "func", None) is np.clip
+    """Whether a transformer is a FunctionTransformer of `numpy.clip` with two numbers."""
+    if getattr(step, "func", None) is not np.clip or set(step.kw_args or ()) != {"a_min", "a_max"}:
+        return False
+    return all(isinstance(bound, int | float) for bound in step.kw_args.values())
 
 
 def _function(graph: Graph, matrix: str, step: Any) -> str:
