@@ -178,6 +178,13 @@ def rayserve(bundle: rw.Bundle, _: Path) -> Way:
     return way._replace(environment={"RAY_USAGE_STATS_ENABLED": "0"})
 
 
+def vetiver(bundle: rw.Bundle, _: Path) -> Way:
+    """A vetiver server."""
+    python = environment("peer-vetiver", _OURS, "vetiver==0.2.6", _PANDAS)
+    way = _script("vetiver_app.py", bundle, python)
+    return way._replace(shares=lambda answer: answer["predict"])
+
+
 PEERS: dict[str, Callable[[rw.Bundle, Path], Way]] = {
     "fastapi": fastapi,
     "flask": flask,
@@ -186,4 +193,5 @@ PEERS: dict[str, Callable[[rw.Bundle, Path], Way]] = {
     "bentoml": bentoml,
     "litserve": litserve,
     "rayserve": rayserve,
+    "vetiver": vetiver,
 }

@@ -19,95 +19,30 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.contract import Contract
+from roadworthy.observe.buffer import CODES, NOTE, Half, Shape, pack_fill, told_in
 from roadworthy.observe.counting import Noticed, RowCounter
 from roadworthy.observe.counts import Counts
 from roadworthy.observe.reference import Reference
 from roadworthy.observe.store import HOUR, Window, WindowStore
 from roadworthy.prepare.plan import FeaturePlan
-from roadworthy.prepare.rows import BLANK, UNSEEN, Note
+from roadworthy.prepare.rows import Note
 
 ROWS_FOLDER = ".rows"
-_HEADER = 64
 _ROWS = 4096
 _BYTES = 8 << 20
-_CODES = {BLANK: 0, UNSEEN: 1}
-_NAMES = (BLANK, UNSEEN)
-_pack_fill = struct.Struct("<II").pack_into
-_pack_filling = struct.Struct("<qq").pack_into
 _pack_note = struct.Struct("<IHH").pack_into
-_NOTE = np.dtype([("row", "<u4"), ("code", "<u2"), ("place", "<u2")])
 
 
 def writer_name() -> str:
     """A name that no other process has, on this host or another."""
     host = "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())[:40]
     return f"{host}_{os.getpid()}_{secrets.token_hex(4)}"
-
-
-class Shape(NamedTuple):
-    """How much half a buffer holds.
-
-    Attributes:
-        rows: Rows.
-        width: Numbers a row: the vector and the scores.
-        notes: Things noticed in them.
-    """
-
-    rows: int
-    width: int
-    notes: int
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return _HEADER + self.rows * self.width * 8 + self.notes * _NOTE.itemsize
-
-
-class Half:
-    """One half of the buffer: a header, rows, and what was noticed in them.
-
-    Args:
-        memory: The shared memory.
-        start: Where the half begins.
-        shape: How much it holds.
-    """
-
-    def __init__(self, memory: mmap.mmap, start: int, shape: Shape) -> None:
-        self.start = start
-        self.first = start + _HEADER
-        self.notes_at = self.first + shape.rows * shape.width * 8
-        self._memory = memory
-        self._shape = shape
-
-    def header(self) -> tuple[int, int, int, int]:
-        """Rows, notes, number of the filling, and its hour."""
-        rows, notes, generation, hour = struct.unpack_from("<IIqq", self._memory, self.start)
-        return rows, notes, generation, hour
-
-    def begin(self, generation: int, hour: int) -> None:
-        """Begin a filling; emptied first, for a crash between the two must not count it anew."""
-        _pack_fill(self._memory, self.start, 0, 0)
-        _pack_filling(self._memory, self.start + 8, generation, hour)
-
-    def content(self) -> tuple[NDArray[np.float64], dict[Note, NDArray[np.int64]]]:
-        """A copy of the rows, vectors and scores side by side, and what was noticed."""
-        rows, notes, _, _ = self.header()
-        width = self._shape.width
-        rows, notes = min(rows, self._shape.rows), min(notes, self._shape.notes)
-        flat = np.frombuffer(self._memory, np.float64, rows * width, self.first).copy()
-        told = np.frombuffer(self._memory, _NOTE, notes, self.notes_at).copy()
-        noticed: dict[Note, NDArray[np.int64]] = {}
-        for key in np.unique(told[["code", "place"]]):
-            same = (told["code"] == key["code"]) & (told["place"] == key["place"])
-            its = told["row"][same].astype(np.int64)
-            noticed[_NAMES[int(key["code"]) % 2], int(key["place"])] = its[its < rows]
-        return flat.reshape(rows, width), noticed
 
 
 class Recorder:
@@ -189,11 +124,11 @@ class Recorder:
         if notes is not None:
             self._note(at, notes)
         self._at = at = at + 1
-        _pack_fill(memory, self._start, at, self._noted)
+        pack_fill(memory, self._start, at, self._noted)
 
     def _note(self, row: int, notes: Sequence[Note]) -> None:
         for name, place in notes:
-            code = _CODES.get(name)
+            code = CODES.get(name)
             if code is None:
                 continue  # the bins tell what is out of range
             _pack_note(self._memory, self._notes_at + 8 * self._noted, row, code, place)
@@ -209,7 +144,7 @@ class Recorder:
             scores: Answers `[N, K]` or `[N, 1]`.
             noticed: What was noticed, with the numbers of the rows.
         """
-        told = _told(noticed)
+        told = told_in(noticed)
         answers = scores.reshape(len(matrix), -1)
         row = 0
         while row < len(matrix):
@@ -232,13 +167,13 @@ class Recorder:
         rows = np.frombuffer(self._memory, np.float64, len(matrix) * width, at)
         rows = rows.reshape(-1, width)
         rows[:, : self._vector], rows[:, self._vector :] = matrix, scores
-        notes = np.frombuffer(self._memory, _NOTE, len(told), self._notes_at + 8 * self._noted)
+        notes = np.frombuffer(self._memory, NOTE, len(told), self._notes_at + 8 * self._noted)
         notes[:] = told
         notes["row"] += np.uint32(self._at)
         notes["row"] -= np.uint32(row)
         self._noted += len(told)
         self._at += len(matrix)
-        _pack_fill(self._memory, self._start, self._at, self._noted)  # last: it makes them count
+        pack_fill(self._memory, self._start, self._at, self._noted)  # last: it makes them count
 
     def count_many(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float64], noticed: Noticed
@@ -410,18 +345,6 @@ class Recorder:
         counts = self._known(hour, writer).merged(self._count(rows, noticed))
         self._write(hour, counts, generation, writer)
         return len(rows)
-
-
-def _told(noticed: Noticed) -> NDArray[Any]:
-    """What is recorded of what was noticed, in the order of the rows."""
-    parts = []
-    for (name, place), rows in noticed.items():
-        if name in _CODES:  # the bins tell what is out of range
-            part = np.empty(len(rows), dtype=_NOTE)
-            part["row"], part["code"], part["place"] = rows, _CODES[name], place
-            parts.append(part)
-    told = np.concatenate(parts) if parts else np.empty(0, dtype=_NOTE)
-    return told[np.argsort(told["row"], kind="stable")]
 
 
 def _hour() -> int:
