@@ -11,12 +11,12 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
-    "errors", "progress", "project", "cells", "target", "contract", "table", "guard", "prepare",
-    "cluster", "train", "evaluate", "observe", "bundle", "registry", "batch", "acceptance", "serve",
-    "monitor", "image", "deploy", "pipeline", "cli",
+    "errors", "progress", "project", "buckets", "cells", "target", "contract", "table", "guard",
+    "prepare", "cluster", "train", "evaluate", "observe", "bundle", "registry", "batch",
+    "acceptance", "serve", "monitor", "image", "deploy", "pipeline", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {
-    "errors", "project", "cells", "contract", "observe", "bundle", "prepare", "serve",
+    "errors", "project", "buckets", "cells", "contract", "observe", "bundle", "prepare", "serve",
 }  # fmt: skip
 OF_TRAINING = [
     "sklearn", "scipy", "polars", "pandas", "lightgbm", "pyarrow", "onnx", "joblib", "boto3",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import http.client
 import json
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -251,6 +253,29 @@ def test_answers_in_flight_are_finished_on_sigterm(bundles: dict[str, Trained]) 
         assert server.process.wait(30) == 0
     finally:
         server.stop()
+
+
+def test_a_request_whose_body_was_on_its_way_at_sigterm_is_answered(
+    bundles: dict[str, Trained],
+) -> None:
+    body = json.dumps([row_of(bundles["binary"])]).encode()
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with serving(bundles["binary"].bundle.path, "--workers", "1") as server:
+        address = ("127.0.0.1", server.port)
+        idle = http.client.HTTPConnection(*address, timeout=120)
+        with socket.create_connection(address, timeout=120) as held:
+            held.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:9])
+            idle.request("GET", "/livez")  # when that is answered, what came before has been read
+            assert idle.getresponse().read()
+            server.process.send_signal(signal.SIGTERM)
+            assert idle.sock is not None
+            assert idle.sock.recv(1) == b""  # it drains
+            held.sendall(body[9:])
+            answer = http.client.HTTPResponse(held)
+            answer.begin()
+            assert answer.status == 200
+            assert len(json.loads(answer.read())["predictions"]) == 1
+        assert server.process.wait(120) == 0
 
 
 def test_ctrl_c_stops_the_server_quietly(bundles: dict[str, Trained]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from roadworthy.contract import Contract
 from roadworthy.observe.reference import Reference, learn_reference
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.rows import BLANK, UNSEEN, Note
+from roadworthy.table.whole import Whole
 from roadworthy.train import TrainedModel
 
 _MAX_ROWS = 1_000_000
@@ -41,7 +44,16 @@ def make_reference(model: TrainedModel, engine: Engine) -> Reference:
         times=table.times,
         scored=held,
         scores=scores if len(held) else None,
+        whole=None if table.whole is None else _all_rows(model, table.whole),
     )
+
+
+def _all_rows(
+    model: TrainedModel, whole: Whole
+) -> Iterator[tuple[NDArray[np.float64], dict[Note, NDArray[np.int64]]]]:
+    """Vectors and noticed cells of a file of which the table is a sample, part by part."""
+    for frame in whole.typed(model.contract):
+        yield encode_columns(frame, model.plan), noticed_in(frame, model.contract)
 
 
 def noticed_in(frame: pl.DataFrame, contract: Contract) -> dict[Note, NDArray[np.int64]]:

@@ -68,6 +68,7 @@ target = {target}
 # group = "customer_id"      # rows of one group stay together
 # time = "date"              # the column that orders the rows in time
 # weight = "weight"          # column of row weights; it is no feature
+# sample_rows = 0            # rows of a file to train on, at random; 0: all that fit into memory
 # drop = []                  # columns to leave out
 # delimiter = ","            # found out when left out; so are encoding and header
 # blanks = ["", "na", "n/a", "nan", "null", "none", "?"]

@@ -139,7 +139,7 @@ def _bins(series: pl.Series, column: Column) -> tuple[Floats, Floats, int, int]:
         levels = column.levels()[:_MAX_LEVELS]
         total = max(1, sum(column.categories.values()))
         shares = [column.categories[level] / total for level in levels]
-        counts = dict(known.value_counts().iter_rows())
+        counts = dict(known.alias("level").value_counts().iter_rows())
         listed = [counts.get(level, 0) for level in levels]
         unseen = sum(count for level, count in counts.items() if level not in column.categories)
         rest = len(known) - sum(listed)

@@ -112,8 +112,9 @@ def cut_column(series: pl.Series, column: Column | None) -> Cut:
     if series.dtype.is_numeric() or series.dtype.is_temporal():
         return _ranges(series, column)
     texts = series.cast(pl.String).fill_null("(blank)")
-    counts = texts.value_counts().sort(["count", texts.name], descending=[True, False])
-    levels = tuple(counts[texts.name].to_list())
+    counts = texts.alias("level").value_counts()  # a column may be called "count"
+    counts = counts.sort(["count", "level"], descending=[True, False])
+    levels = tuple(counts["level"].to_list())
     codes = texts.replace_strict(
         pl.Series(levels, dtype=pl.String),
         pl.Series(range(len(levels)), dtype=pl.Int64),

@@ -81,7 +81,7 @@ def _levels(known: pl.Series, column: Column) -> _Told | None:
     if share < _UNSEEN:
         return None
     total = max(1, sum(column.categories.values()))
-    counts = dict(known.value_counts().iter_rows())
+    counts = dict(known.alias("level").value_counts().iter_rows())
     vanished = [
         level
         for level, count in column.categories.items()

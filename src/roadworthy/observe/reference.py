@@ -7,6 +7,7 @@ days are kept as well: rows of one day are not independent, so what is usual is 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cached_property
 
 import msgspec
@@ -133,6 +134,7 @@ def learn_reference(
     times: Floats | None = None,
     scored: NDArray[np.int64] | None = None,
     scores: Floats | None = None,
+    whole: Iterable[tuple[Floats, Noticed]] | None = None,
 ) -> Reference:
     """Learn a reference.
 
@@ -144,6 +146,8 @@ def learn_reference(
         times: Of each row, in micro-, milliseconds or seconds since 1970, or any number that grows.
         scored: Rows that the model had not seen in training, ascending.
         scores: Its answers to them, `[M, K]` or `[M, 1]`.
+        whole: Vectors and noticed cells of all rows, part by part, where `matrix` is a sample of
+            them: they are what the rows are counted by.
     """
     order = np.arange(len(matrix))
     if times is not None:
@@ -179,10 +183,16 @@ def learn_reference(
             counter.count_scores(scores[low:high], found.cells)
         return found
 
-    step = 1 << 16
     total = Counts.empty(layout.size)
-    for start in range(0, len(matrix), step):
-        total = total.merged(count(start, min(start + step, len(matrix))))
+    if whole is None:
+        step = 1 << 16
+        for start in range(0, len(matrix), step):
+            total = total.merged(count(start, min(start + step, len(matrix))))
+    else:
+        for part, its_notes in whole:
+            total = total.merged(counter.count(part, its_notes))
+        if scored is not None and scores is not None and len(scored):
+            counter.count_scores(scores, total.cells)
     days = {}
     for day, (start, end) in _days(times, layout.size).items():
         cells = count(start, end).cells

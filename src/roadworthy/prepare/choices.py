@@ -211,7 +211,7 @@ def _category(
 
 
 def _check_one_hot(name: str, series: pl.Series, options: PrepareSection) -> None:
-    counts = series.drop_nulls().value_counts()["count"]
+    counts = series.drop_nulls().alias("level").value_counts()["count"]
     kept = int((counts >= options.rare_rows).sum())
     if kept > ONE_HOT_LEVELS:
         raise InputError(

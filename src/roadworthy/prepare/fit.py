@@ -232,7 +232,8 @@ def _fill(series: pl.Series, choice: Choice) -> pl.Series:
 
 def _counts(cells: pl.Series) -> dict[str, int]:
     """Level -> rows, the most frequent first."""
-    counts = cells.value_counts().sort(["count", cells.name], descending=[True, False])
+    counts = cells.alias("level").value_counts()  # a column may be called "count"
+    counts = counts.sort(["count", "level"], descending=[True, False])
     return dict(counts.iter_rows())
 
 

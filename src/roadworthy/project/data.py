@@ -61,6 +61,7 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     group: str | None = None
     time: str | None = None
     weight: str | None = None
+    sample_rows: int = 0
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -68,4 +69,9 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return [
             Range(0.01 <= self.holdout <= 0.9, "holdout", "a share between 0.01 and 0.9"),
             Range(single, "delimiter", "one ASCII character"),
+            Range(
+                self.sample_rows == 0 or self.sample_rows >= 100,
+                "sample_rows",
+                "at least 100, or 0 for as many as fit into memory",
+            ),
         ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
-from roadworthy.bundle.buckets import open_bucket
+from roadworthy.buckets import open_bucket
 from roadworthy.bundle.container import CHUNK
 from roadworthy.errors import CheckFailed, OutsideError
 

@@ -139,7 +139,8 @@ class Connection(asyncio.Protocol):
             if self._task is not None or not self._writable or self.closing:
                 self._waiting = data
                 return
-        if self._head is None and not self._waiting:
+        # a request whose body came in pieces may be answered by a task: it is not idle then
+        if self._head is None and not self._waiting and self._task is None:
             self.deadline = listener.now + listener.keep_alive_seconds
             self.idle = True
             if listener.draining and not self.closing:

@@ -68,16 +68,26 @@ def read_delimited(path: Path, options: DataSection) -> tuple[pl.DataFrame, Dial
         InputError: The file is empty, not text, or has a row longer than its header. A shorter
             row is filled up with blanks.
     """
+    with opened_text(path, options) as (utf8, dialect, head):
+        frame = _parse(utf8, dialect, head, path)
+        if len(dialect.names) > 1 and frame[dialect.names[-1]].null_count():
+            dialect = dialect._replace(short_line=_short_line(utf8, dialect))
+        return frame, dialect
+
+
+@contextmanager
+def opened_text(path: Path, options: DataSection) -> Iterator[tuple[Path, Dialect, str]]:
+    """A delimited file in UTF-8 and unpacked, how it is written, and its beginning.
+
+    Raises:
+        InputError: The file is empty, or not text.
+    """
     with plain_file(path) as plain:
         encoding = options.encoding or detect_encoding(plain, path)
         with utf8_file(plain, encoding, path) as utf8:
             head = _read_head(utf8)
             _refuse_json(head, path)
-            dialect = sniff(head, encoding, options, path)
-            frame = _parse(utf8, dialect, head, path)
-            if len(dialect.names) > 1 and frame[dialect.names[-1]].null_count():
-                dialect = dialect._replace(short_line=_short_line(utf8, dialect))
-            return frame, dialect
+            yield utf8, sniff(head, encoding, options, path), head
 
 
 def _refuse_json(head: str, path: Path) -> None:
@@ -263,20 +273,26 @@ def _is_data(cell: str) -> bool:
 
 
 def _parse(utf8: Path, dialect: Dialect, head: str, path: Path) -> pl.DataFrame:
-    line_end = "\r" if "\r" in head and "\n" not in head else "\n"
-    lead = lines_before(head, dialect.delimiter)
     try:
-        frame = pl.read_csv(
-            _not_packed(utf8, head),
-            separator=dialect.delimiter,
-            has_header=False,
-            skip_lines=lead + head.startswith(_ZLIB),
-            schema=dict.fromkeys(dialect.names, pl.String),
-            eol_char=line_end,
-        )
+        frame = pl.read_csv(_not_packed(utf8, head), **_written(dialect, head))
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(utf8, dialect, path, error) from None
+        raise unreadable(utf8, dialect, path, error) from None
     return frame.slice(1) if dialect.header else frame
+
+
+def scan_text(utf8: Path, dialect: Dialect, head: str) -> pl.LazyFrame:
+    """A delimited file before it is read, its header being a row of it."""
+    return pl.scan_csv(_not_packed(utf8, head), glob=False, **_written(dialect, head))
+
+
+def _written(dialect: Dialect, head: str) -> dict[str, Any]:
+    return {
+        "separator": dialect.delimiter,
+        "has_header": False,
+        "skip_lines": lines_before(head, dialect.delimiter) + head.startswith(_ZLIB),
+        "schema": dict.fromkeys(dialect.names, pl.String),
+        "eol_char": "\r" if "\r" in head and "\n" not in head else "\n",
+    }
 
 
 def _short_line(utf8: Path, dialect: Dialect) -> int | None:
@@ -309,7 +325,8 @@ def _not_packed(utf8: Path, head: str) -> Any:
     return io.BytesIO(b"\n" + utf8.read_bytes()) if head.startswith(_ZLIB) else utf8
 
 
-def _unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:
+def unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:
+    """What is wrong with a delimited file that cannot be read: the line, where it can be told."""
     width, before = len(dialect.names), 0
     with utf8.open("r", encoding="utf-8", errors="replace", newline="") as text:
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)

@@ -190,7 +190,7 @@ def _bounded(typed: Typed) -> Typed:
 def _from_text(series: pl.Series, text: bool, semicolons: bool, options: ColumnOptions) -> Typed:
     values = series.drop_nulls()
     plain = NumberFormat()
-    cast = _cast_number(series, plain) if text and options.date_format is None else None
+    cast = cast_number(series, plain) if text and options.date_format is None else None
     if cast is not None and not _has_codes(values):
         return _from_number(cast, plain)
     words = (set(TRUE_WORDS) | set(FALSE_WORDS)) - {"0", "1"}
@@ -218,7 +218,7 @@ def _numbers(
     orders = (NumberFormat(",", "."), NumberFormat(".", ","))
     for written in orders if semicolons else orders[::-1]:
         for part in (head, series):
-            cast = _cast_number(part, written)
+            cast = cast_number(part, written)
             if cast is None:
                 break
         else:
@@ -232,7 +232,8 @@ def _has_codes(values: pl.Series) -> bool:
     return bool(values.head(2000).str.contains(r"^0\d+$").any())
 
 
-def _cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:
+def cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:
+    """Texts as numbers; None when one is not written so."""
     if written != NumberFormat():
         shape = f"^(?:{NUMBER_SHAPES[written.thousands]})$"
         if not bool(series.drop_nulls().str.contains(shape).all()):

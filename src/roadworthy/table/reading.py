@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, DataSection, PrepareSection, Project
 from roadworthy.project.prepare import Impute
 from roadworthy.table.kinds import Typed, infer
-from roadworthy.table.roles import choose_split
-from roadworthy.table.sources import Source, read_frame, trim
+from roadworthy.table.roles import Roles, choose_split
+from roadworthy.table.sample import read_sample
+from roadworthy.table.sources import Source, trim
 from roadworthy.table.table import ColumnProfile, Table
 from roadworthy.table.target import (
     MIN_ROWS,
@@ -30,6 +32,7 @@ from roadworthy.table.target import (
     type_target,
 )
 from roadworthy.table.weights import read_weights
+from roadworthy.table.whole import Whole
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -40,8 +43,10 @@ def read_table(
     """Read a table, infer its columns and split off the holdout.
 
     Args:
-        data: A CSV/TSV file (plain, .gz, .bz2, .xz), a Parquet file, or a data frame (pandas,
-            Polars, or anything that speaks Arrow's PyCapsule interface).
+        data: A CSV/TSV file (plain, .gz, .bz2, .xz), a Parquet file, the address of one in a
+            bucket (`s3://`, `gs://`, `az://`), or a data frame (pandas, Polars, or anything that
+            speaks Arrow's PyCapsule interface). Of a file that does not fit into memory a random
+            sample is read; the contract is learned of all its rows.
         target: The column to predict; None takes `[data] target`.
         project: The project; None takes every default.
         name: A short name for the table; None takes the file's.
@@ -51,11 +56,13 @@ def read_table(
 
     Raises:
         InputError: The data cannot be read or cannot be trained on; the message says where.
+        OutsideError: A bucket cannot be read.
     """
     options = (project or Project()).data
     prepare = (project or Project()).prepare
     seed = (project or Project()).train.seed
-    source = read_frame(data, options)
+    reading = read_sample(data, options, seed)
+    source = reading.source
     frame, origin, notes = source.frame, source.origin, list(source.notes)
     wanted = target or options.target
     if wanted is None:
@@ -64,6 +71,8 @@ def read_table(
     raw_target, dropped = read_target(frame[wanted], options.blanks)
     notes += dropped
     typed = _infer_columns(source, raw_target, options)
+    groups = trim(frame[options.group], options.blanks) if options.group else None
+    reading = reading._replace(source=source._replace(frame=pl.DataFrame()))
     del source, frame
     typed, kept, dropped = _drop_rows(typed, wanted, options, prepare)
     notes += dropped
@@ -102,6 +111,19 @@ def read_table(
         rows=len(split.train),
         text=TextOptions(options.delimiter, options.encoding, options.header),
     )
+    whole = None
+    if reading.file is not None and reading.places is not None:
+        held = lines.to_numpy()[split.holdout]
+        whole = Whole(
+            file=reading.file,
+            target=wanted,
+            total=reading.total,
+            required=tuple(n for n in used if _impute(n, typed[n], prepare) == "drop_rows"),
+            held=reading.places[held],
+            group=None if groups is None else (groups.name, groups[held].drop_nulls().unique()),
+            border=_border(roles, typed),
+        )
+        contract = whole.learn(contract)
     typed_frame = pl.DataFrame([cells.series.alias(column) for column, cells in typed.items()])
     return Table(
         name=name or _short_name(data),
@@ -120,7 +142,19 @@ def read_table(
         weights=(
             read_weights(typed[options.weight].series, lines.to_numpy()) if options.weight else None
         ),
+        whole=whole,
     )
+
+
+def _border(roles: Roles, typed: dict[str, Typed]) -> tuple[Column, float] | None:
+    """The column that orders the rows in time, and the moment from which they are held out."""
+    if roles.time is None or roles.times is None:
+        return None
+    cells = typed[roles.time]
+    column = _learn(cells, ColumnOptions(), roles.split.train, refuses_blanks=False)
+    dated = cells.series.dtype.is_temporal()
+    column = msgspec.structs.replace(column, kind="date" if dated else "number")
+    return column, float(roles.times[roles.split.holdout].min())
 
 
 def _check_columns_exist(
@@ -249,7 +283,8 @@ def _learn(
     levels: dict[str, int] = {}
     numbers: pl.Series | None = None
     if cells.kind == "category":
-        counts = known.value_counts().sort(["count", known.name], descending=[True, False])
+        counts = known.alias("level").value_counts()  # a column may be called "count"
+        counts = counts.sort(["count", "level"], descending=[True, False])
         levels = dict(counts.iter_rows())
     elif cells.kind == "date":
         numbers = pl.Series(known.cast(pl.Int64).to_numpy() / 1e6)

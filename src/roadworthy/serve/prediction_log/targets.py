@@ -95,7 +95,7 @@ class Bucket:
         """Put `NAME.parquet` or `NAME.jsonl`."""
         import obstore
 
-        from roadworthy.bundle.buckets import open_bucket
+        from roadworthy.buckets import open_bucket
 
         content = io.BytesIO()
         if self._form == "parquet":
@@ -113,7 +113,7 @@ class Bucket:
         """Every segment's rows."""
         import obstore
 
-        from roadworthy.bundle.buckets import open_bucket
+        from roadworthy.buckets import open_bucket
 
         try:
             store = open_bucket(self._url)
