@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -95,6 +96,26 @@ def test_no_scanner_is_said_and_nothing_is_claimed(tmp_path: Path, monkeypatch) 
     with pytest.raises(OutsideError, match="nothing was scanned") as caught:
         scan("adult:1")
     assert caught.value.exit_code == 3
+
+
+def test_the_verb_goes_on_without_a_scanner_only_when_told_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "roadworthy", "image", "scan", "adult:1"]
+    alone = {**os.environ, "PATH": str(tmp_path)}
+    refused = subprocess.run(command, capture_output=True, text=True, env=alone)
+    assert refused.returncode == 3
+    command.append("--skip-without-scanner")
+    skipped = subprocess.run(command, capture_output=True, text=True, env=alone)
+    assert skipped.returncode == 0
+    assert "NOT SCANNED: nobody looked for known vulnerabilities of adult:1" in skipped.stderr
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, env=alone)
+    assert json.loads(told.stdout)["scan"] is None
+
+
+def test_a_scanner_that_fails_is_never_skipped(tmp_path: Path, monkeypatch) -> None:
+    scanner(tmp_path, "trivy", "no report", monkeypatch)
+    command = [sys.executable, "-m", "roadworthy", "image", "scan", "adult:1"]
+    done = subprocess.run([*command, "--skip-without-scanner"], capture_output=True, text=True)
+    assert done.returncode == 3
 
 
 @pytest.mark.parametrize(("limit", "code"), [("critical", 0), ("high", 1), ("never", 0)])

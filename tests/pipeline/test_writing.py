@@ -65,6 +65,17 @@ def test_every_stage_that_is_asked_for_and_none_that_is_not_is_in_the_files(
     assert "roadworthy models export" not in text
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_an_image_is_pushed_unscanned_only_where_the_project_does_not_demand_a_scan(
+    system: str,
+) -> None:
+    for demanded, wanted in ((False, " --skip-without-scanner"), (True, "")):
+        made = jobs(full_project(require_scan=demanded), system)
+        [image] = [job for job in made if job.name == "image"]
+        [scan] = [each.line for each in image.commands if "image scan" in each.line]
+        assert scan == f'roadworthy image scan "$IMAGE"{wanted}'
+
+
 def test_a_stage_that_is_switched_on_comes_in_and_a_hand_edit_beside_it_stays(
     tmp_path: Path,
 ) -> None:

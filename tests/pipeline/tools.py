@@ -62,7 +62,7 @@ def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
 def call(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command, whatever comes of it."""
     return subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=500, **options
+        [str(word) for word in words], capture_output=True, text=True, timeout=1500, **options
     )
 
 

@@ -292,6 +292,7 @@ target = {target}
 # sign = false
 # register = false
 # image = "registry.example/team/churn"  # no tag; else the CI system's own registry
+# require_scan = false       # true: an image that no scanner looked at is not pushed
 # python = "3.12"
 # keep_days = 30             # of artifacts
 # github_runner = "ubuntu-24.04"

@@ -78,7 +78,7 @@ def push(
     labels = _labels(repository, found[1])
     if _VERSION not in labels:
         raise InputError("this image was not built by Roadworthy", where=reference)
-    bill = _file(repository, found[1], f"{HOME}/{FILE_NAME}")
+    bill = _bill(repository, found[1])
     sbom = attach(place, digest, MEDIA_TYPE, {FILE_NAME: (MEDIA_TYPE, bill)})
     fingerprint = None if signer is None else sign_image(place, digest, signer)
     model, version = labels[_MODEL], labels[_VERSION]
@@ -89,6 +89,22 @@ def push(
         reference=reference, digest=digest, model=model, version=version, sbom=sbom,
         signer=fingerprint, recorded=recorded,
     )  # fmt: skip
+
+
+def bill_of(pushed: Pushed) -> bytes:
+    """The bill of materials of an image in a registry: CycloneDX, as JSON.
+
+    Args:
+        pushed: The image.
+
+    Raises:
+        OutsideError: The registry refused, the connection was lost, or the image is gone.
+    """
+    repository = Repository(parse_place(pushed.reference))
+    found = repository.manifest(pushed.digest)
+    if found is None:
+        raise OutsideError("the image is not in the registry", where=pushed.reference)
+    return _bill(repository, found[1])
 
 
 def record(registry: Registry, model: str, version: str, image: str) -> int | None:
@@ -132,6 +148,10 @@ def image_of(registry: Registry, model: str, version: str) -> str | None:
 def _labels(repository: Repository, manifest: dict[str, Any]) -> dict[str, str]:
     config = json.loads(repository.blob(manifest["config"]["digest"]))
     return dict((config.get("config") or {}).get("Labels") or {})
+
+
+def _bill(repository: Repository, manifest: dict[str, Any]) -> bytes:
+    return _file(repository, manifest, f"{HOME}/{FILE_NAME}")
 
 
 def _file(repository: Repository, manifest: dict[str, Any], path: str) -> bytes:

@@ -56,6 +56,11 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
         return [each for each in self.found if SEVERITIES.index(each.severity) >= least]
 
 
+def scanner() -> str | None:
+    """The program that would look, if one is here."""
+    return next((name for name in _SCANNERS if shutil.which(name)), None)
+
+
 def scan(reference: str, *, layout: bool = False) -> Scan:
     """List the known vulnerabilities of an image.
 
@@ -66,26 +71,26 @@ def scan(reference: str, *, layout: bool = False) -> Scan:
     Raises:
         OutsideError: No scanner is here, or it failed.
     """
-    for name, (arguments, read) in _SCANNERS.items():
-        if not shutil.which(name):
-            continue
-        output = run([name, *arguments(reference, layout)], where=reference)
-        try:
-            found = read(msgspec.json.decode(output))
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            raise OutsideError(
-                f"{name} printed something else than its JSON report", where=reference
-            ) from None
-        unique = {(each.id, each.package, each.version): each for each in found}
-        return Scan(reference=reference, scanner=name, found=tuple(sorted(
-            unique.values(),
-            key=lambda each: (-SEVERITIES.index(each.severity), each.package, each.id),
-        )))  # fmt: skip
-    raise OutsideError(
-        f"no scanner is here: looked for {' and '.join(_SCANNERS)}; nothing was scanned",
-        where=reference,
-        fix="install Trivy (trivy.dev) or Grype (github.com/anchore/grype), and scan again",
-    )
+    name = scanner()
+    if name is None:
+        raise OutsideError(
+            f"no scanner is here: looked for {' and '.join(_SCANNERS)}; nothing was scanned",
+            where=reference,
+            fix="install Trivy (trivy.dev) or Grype (github.com/anchore/grype), and scan again",
+        )
+    arguments, read = _SCANNERS[name]
+    output = run([name, *arguments(reference, layout)], where=reference)
+    try:
+        found = read(msgspec.json.decode(output))
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        raise OutsideError(
+            f"{name} printed something else than its JSON report", where=reference
+        ) from None
+    unique = {(each.id, each.package, each.version): each for each in found}
+    return Scan(reference=reference, scanner=name, found=tuple(sorted(
+        unique.values(),
+        key=lambda each: (-SEVERITIES.index(each.severity), each.package, each.id),
+    )))  # fmt: skip
 
 
 def _trivy_arguments(reference: str, layout: bool) -> list[str]:

@@ -13,6 +13,7 @@ from roadworthy.project import Project, StageName
 Event = Literal["change", "request", "release", "schedule", "manual"]
 BUNDLE = "model.rwb"
 VERDICT = "verdict.md"
+BILL = "sbom.cdx.json"
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -266,10 +267,12 @@ def _package(project: Project) -> Job:
 
 def _image(project: Project) -> Job:
     tag = ("--tag", "$IMAGE")
-    options: tuple[str, ...] = ()
+    scan = () if project.pipeline.require_scan else ("--skip-without-scanner",)
+    options: tuple[str, ...] = ("--sbom", BILL)
     secrets: tuple[str, ...] = ()
     if project.pipeline.sign:
-        options, secrets = ("--key", "env:ROADWORTHY_SIGNING_KEY"), ("ROADWORTHY_SIGNING_KEY",)
+        options = (*options, "--key", "env:ROADWORTHY_SIGNING_KEY")
+        secrets = ("ROADWORTHY_SIGNING_KEY",)
     if project.pipeline.register:
         secrets = (*secrets, *_registry_secrets(project))
     else:
@@ -284,9 +287,10 @@ def _image(project: Project) -> Job:
         commands=(
             _verb("Build", "image", "build", BUNDLE, *tag),
             _verb("Test it as it runs", "image", "test", BUNDLE, *tag),
-            _verb("Look for known faults", "image", "scan", "$IMAGE"),
+            _verb("Look for known faults", "image", "scan", "$IMAGE", *scan),
             _verb("Push, by digest", "image", "push", "$IMAGE", *options, secrets=secrets),
         ),
+        keeps=(Kept("sbom", (BILL,)),),
         minutes=40,
         writes_packages=True,
     )

@@ -47,6 +47,7 @@ class PipelineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         sign: Whether a release is signed with the key in the secret ROADWORTHY_SIGNING_KEY.
         register: Whether a release is put into the registry as challenger.
         image: The image's name without a tag; None: the CI system's own registry.
+        require_scan: Whether an image that no scanner looked at is not pushed.
         keep_days: How long artifacts are kept.
         github_runner: The label of machines that run GitHub's jobs.
         gitlab_image: The image that GitLab's jobs run in.
@@ -69,6 +70,7 @@ class PipelineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sign: bool = False
     register: bool = False
     image: str | None = None
+    require_scan: bool = False
     keep_days: int = 30
     github_runner: str = "ubuntu-24.04"
     gitlab_image: str = "python:3.12-slim-bookworm"

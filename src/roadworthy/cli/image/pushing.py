@@ -11,6 +11,7 @@ import typer
 from roadworthy.cli.image.options import Engine, Layout, Reference
 from roadworthy.cli.options import Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
+from roadworthy.cli.test import write_file
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
 
@@ -26,6 +27,9 @@ def push(
     record: Annotated[
         bool, typer.Option("--record/--no-record", help="Write the digest into the ledger.")
     ] = True,
+    sbom: Annotated[
+        str | None, typer.Option("--sbom", help="File for the bill of materials, as CycloneDX.")
+    ] = None,
     project: ProjectFile = None,
     destination: Destination = None,
     json: Json = False,
@@ -38,6 +42,7 @@ def push(
     """
     from roadworthy.bundle.keys import open_signer
     from roadworthy.image import find_engine
+    from roadworthy.image.pushing import bill_of
     from roadworthy.image.pushing import push as send
     from roadworthy.registry.opening import open_registry
 
@@ -49,6 +54,8 @@ def push(
         raise InputError("there is no OCI layout", where=layout, fix="--layout FOLDER")
     with open_registry(wanted) if record else nullcontext() as ledger:
         pushed = send(image, found, signer=signer, ledger=ledger)
+    if sbom is not None:
+        write_file(Path(sbom), bill_of(pushed).decode())
     if json:
         print_json(pushed)
         return

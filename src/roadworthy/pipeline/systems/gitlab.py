@@ -17,7 +17,7 @@ _ROOT = ".gitlab-ci.yml"
 _JOBS = ".gitlab/roadworthy.yml"
 _TOKENS = "$CI_PROJECT_DIR.tokens"
 _PREFIX = "roadworthy-"
-_DOCKER = "docker:28.5.2-dind"
+ENGINE = "docker:28.5.2-dind"
 _CURL = "curlimages/curl:8.17.0"
 _AUDIENCES = {
     "aws": "sts.amazonaws.com",
@@ -104,7 +104,7 @@ def _job(job: Job, made: tuple[Job, ...], project: Project) -> dict[str, Any]:
             f"{cloud.upper()}_ID_TOKEN": {"aud": _AUDIENCES[cloud]} for cloud in options.clouds
         }
     if job.writes_packages:
-        body["services"] = [_DOCKER]
+        body["services"] = [ENGINE]
     body["script"] = _script(job, options)
     if job.keeps:
         body["artifacts"] = _artifacts(job, options)

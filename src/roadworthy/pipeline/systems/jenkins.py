@@ -114,7 +114,7 @@ def _limit(minutes: int) -> str:
 
 
 def _setting_up(options: PipelineSection) -> Lines:
-    lines = [_sh(line) for line in installing(options)]
+    lines = block("retry(2)", [_sh(line) for line in installing(options)])
     return [_sh("python3 -m venv .venv"), *block(_PATH, lines)]
 
 
@@ -174,7 +174,7 @@ def _steps(job: Job, commands: Sequence[Command], options: PipelineSection) -> L
     stashes = [
         f"stash name: {quoted(kept.name)}, includes: {quoted(kept.paths[0])}"
         for kept in job.keeps
-        if job.when == "release" and not job.targeted
+        if job.name == "package"
     ]
     inner = block(_PATH, lines)
     if job.variables:
