@@ -179,7 +179,7 @@ def rayserve(bundle: rw.Bundle, _: Path) -> Way:
 
 
 def vetiver(bundle: rw.Bundle, _: Path) -> Way:
-    """vetiver."""
+    """A vetiver server."""
     python = environment("peer-vetiver", _OURS, "vetiver==0.2.6", _PANDAS)
     way = _script("vetiver_app.py", bundle, python)
     return way._replace(shares=lambda answer: answer["predict"])

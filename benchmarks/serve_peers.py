@@ -174,14 +174,17 @@ def ways_to_send(name: str, server: Running, rows: Rows) -> list[tuple[str, Call
 
 
 def processor(pid: int) -> float:
-    """Seconds that a process, its threads and all below it have had of a processor.
+    """Seconds that a process and all below it have had of a processor, ended threads included.
 
     Where others are at work too this says more than the time on the clock.
     """
-    seconds = 0.0
+    try:
+        # Linux's clock of a process, with its threads that have ended: CPUCLOCK_SCHED is 2
+        seconds = time.clock_gettime(~pid << 3 | 2)
+    except OSError:  # it ended meanwhile
+        return 0.0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+        with contextlib.suppress(OSError):
             seconds += sum(map(processor, map(int, (task / "children").read_text().split())))
     return seconds
 

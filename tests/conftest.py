@@ -68,9 +68,15 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
 class Server:
     """A real server process and a plain client."""
 
-    def __init__(self, bundle: Path, *options: str, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        *options: str,
+        cwd: Path | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self.port = free_port()
-        command = [sys.executable, "-m", "roadworthy", "serve", str(bundle)]
+        command = [python, "-m", "roadworthy", "serve", str(bundle)]
         self.log: list[str] = []
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *options],

@@ -18,6 +18,7 @@ import xgboost
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -29,22 +30,27 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
+    Binarizer,
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -179,6 +185,50 @@ SERVED = {
         one_hot(sparse_output=False),
         catboost.CatBoostClassifier(iterations=10, verbose=0, allow_writing_files=False),
     ),
+    "logistic, products, one hot": (
+        filled(StandardScaler(), PolynomialFeatures(3)),
+        one_hot(),
+        LogisticRegression(max_iter=1000),
+    ),
+    "forest, products of two, one hot": (
+        filled(PolynomialFeatures((2, 3), interaction_only=True, include_bias=False)),
+        one_hot(),
+        RandomForestClassifier(10),
+    ),
+    "tree, bins, one hot": (
+        filled(KBinsDiscretizer(4, encode="ordinal")),
+        one_hot(),
+        DecisionTreeClassifier(max_depth=4),
+    ),
+    "logistic, a column a bin, one hot": (
+        filled(KBinsDiscretizer(4)),
+        one_hot(),
+        LogisticRegression(),
+    ),
+    "logistic, functions, one hot": (
+        filled(
+            FunctionTransformer(np.abs),
+            make_union(
+                FunctionTransformer(np.log1p),
+                FunctionTransformer(np.sqrt),
+                make_pipeline(FunctionTransformer(np.negative), FunctionTransformer(np.exp)),
+                "passthrough",
+            ),
+            MaxAbsScaler(),
+        ),
+        one_hot(),
+        LogisticRegression(),
+    ),
+    "gradient, chosen, principal components": (
+        filled(StandardScaler(), SelectKBest(k=3), PCA(2, whiten=True)),
+        one_hot(),
+        GradientBoostingClassifier(n_estimators=10),
+    ),
+    "logistic, by length, above": (
+        filled(make_union(Normalizer(), Normalizer("l1"), Normalizer("max"), Binarizer())),
+        one_hot(),
+        LogisticRegression(),
+    ),
     "naive bayes, standard": (filled(StandardScaler()), one_hot(sparse_output=False), GaussianNB()),
     "perceptrons, standard": (
         filled(StandardScaler()),
@@ -268,10 +318,10 @@ class Shout(BaseEstimator):
 
 
 REFUSED = {
-    "PolynomialFeatures": prepared(filled(PolynomialFeatures()), one_hot(), LogisticRegression()),
+    "SplineTransformer": prepared(filled(SplineTransformer()), one_hot(), LogisticRegression()),
     "Shout": prepared(filled(Shout()), one_hot(), LogisticRegression()),
     "FunctionTransformer": prepared(
-        filled(FunctionTransformer(np.abs)), one_hot(), LogisticRegression()
+        filled(FunctionTransformer(np.sinh)), one_hot(), LogisticRegression()
     ),
     "AdaBoostClassifier": prepared(filled(), one_hot(), AdaBoostClassifier(n_estimators=3)),
     "gives no probabilities": prepared(filled(), one_hot(), LinearSVC()),

@@ -15,7 +15,7 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 from sklearn.tree import DecisionTreeRegressor
 
 import roadworthy as rw
@@ -27,6 +27,7 @@ from roadworthy.project import Project, ServeSection
 from roadworthy.serve.models import Opener
 from roadworthy.serve.problems import RequestProblem
 from tests.bundle.test_signature import make_key
+from tests.conftest import Server
 
 N = 80
 TREES = ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
@@ -50,7 +51,7 @@ def table() -> pd.DataFrame:
 def pipeline(estimator: Any) -> Any:
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     levels = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    steps = [(PolynomialFeatures(), ["a", "b"]), (levels, ["c"]), (codes, ["m"])]
+    steps = [(FunctionTransformer(np.sinh), ["a", "b"]), (levels, ["c"]), (codes, ["m"])]
     return make_pipeline(make_column_transformer(*steps), estimator)
 
 
@@ -76,7 +77,7 @@ def test_a_model_that_does_not_convert_is_packaged_with_what_that_costs(bundle: 
     assert not bundle.has_core
     assert bundle.manifest.format == 3
     assert not {"core.onnx", "portable.onnx"} & bundle.manifest.files.keys()
-    assert "PolynomialFeatures" in bundle.parity["refused"]["core.onnx and portable.onnx"]
+    assert "FunctionTransformer" in bundle.parity["refused"]["core.onnx and portable.onnx"]
     assert set(bundle.parity["ways"]) == {
         "plan and core, batch", "plan and core, one row of JSON",
         "skops, opened in a fresh process",
@@ -143,7 +144,7 @@ def test_a_pickle_needs_the_flag_and_a_trusted_signature(
 def test_without_a_format_that_holds_it_the_model_is_refused_with_the_way_out(
     neighbours: Any, table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="PolynomialFeatures") as caught:
+    with pytest.raises(InputError, match="FunctionTransformer") as caught:
         rw.package(neighbours, data=table.drop(columns="number"), target="two", directory=tmp_path)
     assert 'formats = ["skops"]' in str(caught.value.fix)
 
@@ -172,7 +173,7 @@ def test_the_server_opens_it_as_the_project_says_and_refuses_what_the_model_refu
         assert (
             msgspec.json.decode(alone)["prediction"] == neighbours.predict(pd.DataFrame([row]))[0]
         )
-        far = {**row, "a": 1e300}  # its square is no number
+        far = {**row, "a": 1e300}  # its hyperbolic sine is no number
         assert predictor.one(msgspec.json.encode(far), "id") is None
         with pytest.raises(RequestProblem) as refused:
             await predictor.json(msgspec.json.encode([row, far]), "id")
@@ -180,3 +181,25 @@ def test_the_server_opens_it_as_the_project_says_and_refuses_what_the_model_refu
         assert [problem.row for problem in refused.value.problems] == [1]
 
     asyncio.run(ask())
+
+
+def test_a_server_process_answers_over_its_socket_as_the_model_does(
+    bundle: Bundle, neighbours: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    types = ", ".join(f"'{each}'" for each in TREES)
+    (tmp_path / "roadworthy.toml").write_text(f"[package]\ntrusted_types = [{types}]\n")
+    rows = table[["a", "b", "c", "m"]].head(20)
+    server = Server(bundle.path, cwd=tmp_path)
+    try:
+        said = []
+        for row in rows.to_dict("records"):
+            status, answer = server.predict(row)
+            assert status == 200, answer
+            said.append(answer["prediction"])
+        assert said == neighbours.predict(rows).tolist()
+        status, answer = server.predict(rows.to_dict("records"))
+        assert [each["prediction"] for each in answer["predictions"]] == said
+        status, _ = server.predict({**rows.iloc[0].to_dict(), "a": 1e300})
+        assert status == 422
+    finally:
+        assert server.stop() == 0

@@ -54,7 +54,7 @@ class Aws:
         console: What the console of every instance shows.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         images = folder / "images.json"
         images.write_text(json.dumps(_IMAGES))
         strict = {
@@ -89,7 +89,7 @@ class Aws:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.door = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.door = ThreadingHTTPServer((address, 0), Door)
         self.url = f"http://127.0.0.1:{self.door.server_port}"
         threading.Thread(target=self.door.serve_forever, daemon=True).start()
 
@@ -180,8 +180,8 @@ def _send(
 
 
 @contextlib.contextmanager
-def aws_server(folder: Path) -> Iterator[Aws]:
-    running = Aws(folder)
+def aws_server(folder: Path, address: str = "127.0.0.1") -> Iterator[Aws]:
+    running = Aws(folder, address)
     try:
         yield running
     finally:

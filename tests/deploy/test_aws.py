@@ -19,11 +19,11 @@ import pytest
 from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider, open_aws
-from roadworthy.deploy.aws.wanted import machine_of
+from roadworthy.deploy.aws.role import machine_of
 from roadworthy.deploy.cloud.opening import open_provider
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
-from roadworthy.errors import OutsideError, RoadworthyError
+from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import AwsSection, Project
 from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
 
@@ -400,6 +400,38 @@ def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mende
     assert topic not in str(client("sns").list_topics())
 
 
+def test_by_systems_manager_no_port_of_ssh_is_open_and_a_role_lets_its_agent_work(
+    aws: Aws, identity: str
+) -> None:
+    wanted = AwsSection(region=REGION, identity=identity, access="ssm", profile=None)
+    one = provider(wanted)
+    apply(one)
+    assert apply(provider(wanted)) == []
+    instance, name = the_instance(), f"roadworthy-{current.name}-{REGION}"
+    assert instance["IamInstanceProfile"]["Arn"].endswith(f"/{name}")
+    (group,) = client().describe_security_groups(Filters=mine())["SecurityGroups"]
+    assert [each["FromPort"] for each in group["IpPermissions"]] == [80]
+    attached = client("iam").list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    assert [each["PolicyName"] for each in attached] == ["AmazonSSMManagedInstanceCore"]
+    client("iam").attach_role_policy(
+        RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"
+    )
+    assert [step.id for step in apply(provider(wanted))] == ["aws-role"]
+    assert apply(provider(wanted)) == []
+    machine = provider(wanted).observe().machine
+    assert machine is not None
+    assert f"--target {instance['InstanceId']} --document-name AWS-StartSSHSession" in machine.proxy
+    destroy(provider(wanted))
+    assert name not in str(client("iam").list_roles())
+    assert tagged() == []
+
+
+def test_a_machine_without_the_agent_is_not_taken_for_one_with_it(aws: Aws, identity: str) -> None:
+    apply(provider(section(identity)))
+    with pytest.raises(InputError, match="no agent of Systems Manager"):
+        apply(provider(section(identity, access="ssm")))
+
+
 def test_without_the_library_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
@@ -433,6 +465,6 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
     assert asked - allowed <= {"GetCallerIdentity"}  # which needs no permission
     # tags at creation are permissions of their own; the others mend what these runs did not break
     assert allowed - asked <= {
-        "AddTagsToResource", "TagResource", "DeleteRoute", "RevokeSecurityGroupIngress",
-        "DescribeSubnets",
+        "AddTagsToResource", "GetResources", "TagResource", "DeleteRoute",
+        "DescribeSubnets", "RevokeSecurityGroupIngress",
     }  # fmt: skip

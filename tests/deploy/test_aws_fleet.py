@@ -11,6 +11,7 @@ import json
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,7 +142,8 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
 ) -> None:  # fmt: skip
     one, two = versions
     name, asked = balancer.deployment, noted(monkeypatch)
-    wanted = project(house, balancer, secrets=("SERVER_TOKEN",))
+    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), database="db.t4g.micro",
+                     database_from=("192.0.2.0/24",))  # fmt: skip
     first = deploying.plan(wanted, name, path(one))
     assert {each.change for each in first.steps} == {"create"}
     assert SECRET not in msgspec.json.encode(first).decode()
@@ -171,7 +173,9 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
         wait_for(load, one)
     assert load.failures == []
     assert deploying.status(wanted, name).serving == done.release
-    assert tagged(aws, name) != []
+    (mine,) = [each for each in deploying.orphans(wanted_elsewhere(wanted), "other")
+               if each.deployment == name]  # fmt: skip
+    assert mine.model == "adult"
     deploying.destroy(wanted, name)
     assert tagged(aws, name) == []
     assert deploying.destroy(wanted, name).changes == ()
@@ -183,13 +187,23 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
     assert fleet - asked - UNSEEN == set()
 
 
+def wanted_elsewhere(wanted: Project) -> Project:
+    """A project that has another deployment in the region, and a registry of its own."""
+    (section,) = wanted.deploy.values()
+    empty = msgspec.structs.replace(wanted.registry, url=None, store=None)
+    return msgspec.structs.replace(wanted, deploy={"other": section}, registry=empty)
+
+
 UNSEEN = {
     "autoscaling:CreateOrUpdateTags", "autoscaling:AttachLoadBalancerTargetGroups",
     "autoscaling:DescribeScalingActivities", "elasticloadbalancing:ModifyRule",
     "elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:SetSecurityGroups",
     "elasticloadbalancing:SetSubnets", "iam:CreateServiceLinkedRole", "iam:PassRole",
+    "rds:AddTagsToResource", "rds:ModifyDBInstance", "rds:CreateDBSnapshot",
+    "kms:CreateGrant", "kms:DescribeKey", "secretsmanager:RotateSecret",
     "iam:TagInstanceProfile", "iam:TagRole", "logs:GetLogEvents", "logs:TagResource",
-    "secretsmanager:TagResource", "acm:DescribeCertificate",
+    "secretsmanager:TagResource", "acm:DescribeCertificate", "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
 }  # fmt: skip
 # https://docs.aws.amazon.com/AmazonS3/latest/API/: these are allowed by other names
 S3 = {
@@ -206,7 +220,9 @@ def noted(patch: pytest.MonkeyPatch) -> set[str]:
     send = Account._send
 
     def noting(self: Account, call: Call) -> dict[str, Any]:
-        service = {"elbv2": "elasticloadbalancing"}.get(call.service, call.service)
+        service = {"elbv2": "elasticloadbalancing", "resourcegroupstaggingapi": "tag"}.get(
+            call.service, call.service
+        )
         asked.add(f"{service}:{S3.get(call.operation, call.operation)}")
         return send(self, call)
 
@@ -221,20 +237,21 @@ def policies() -> list[set[str]]:
     return [set(json.loads(each)["Statement"][0]["Action"]) for each in found]
 
 
-@pytest.mark.parametrize("fault", ["cut after", "fault"])
-def test_a_failure_at_every_call_leaves_nothing_double_and_nothing_behind(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained], fault: Fault
+def test_two_failures_at_every_call_leave_nothing_double_and_nothing_behind(
+    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained]
 ) -> None:
-    name, seen = balancer.deployment, set()
-    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), notify=("ops@example.org",))
+    name, seen = balancer.deployment, Counter[str]()
+    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), notify=("ops@example.org",),
+                     database="db.t4g.micro", database_from=("192.0.2.0/24",))  # fmt: skip
 
     def fail(operation: str, body: bytes) -> Fault | None:
-        if operation.startswith((*READS, "GET", "HEAD")) or operation in seen:
+        if operation.startswith((*READS, "GET", "HEAD")):
             return None
         if operation == "DeleteParameter":  # the lock, which is then taken over
             return None
-        seen.add(operation)
-        return fault
+        seen[operation] += 1
+        faults: dict[int, Fault] = {1: "cut after", 2: "fault"}
+        return faults.get(seen[operation])
 
     aws.fail = fail
     completed(lambda: deploying.apply(wanted, name, path(versions[0])))
@@ -244,7 +261,11 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_nothing_behind(
     assert tagged(aws, name) == made
     assert list(groups(aws, name).values()) == [(2, 2)]
     assert {"CreateLoadBalancer", "CreateRole", "CreateAutoScalingGroup", "ModifyListener",
-            "CreateSecret", "CreateLogGroup", "CreateLaunchTemplate"} <= seen  # fmt: skip
+            "CreateSecret", "CreateLogGroup", "CreateLaunchTemplate",
+            "CreateDBInstance"} <= set(seen)  # fmt: skip
+    said = deploying.status(wanted, name).details["registry"]
+    assert said["url"].startswith("postgresql://roadworthy@")
+    assert said["store"].endswith(REGION)
     seen.clear()
     aws.fail = fail
     completed(lambda: deploying.destroy(wanted, name))
@@ -316,6 +337,21 @@ def test_the_machines_may_do_no_more_than_they_need(aws: Aws, balancer: Balancer
     }  # fmt: skip
     assert all("prod" in each["Resource"] or "/releases/" in each["Resource"]
                for each in policy["Statement"])  # fmt: skip
+
+
+def test_a_first_release_that_callers_cannot_reach_serves_nobody_and_is_tried_anew(
+    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    name, wanted = balancer.deployment, project(house, balancer)
+    with monkeypatch.context() as patch:
+        patch.setattr(Traffic, "answered", lambda traffic, section: "503")
+        with pytest.raises(CheckFailed, match="callers are answered: 503"):
+            deploying.apply(wanted, name, path(versions[0]))
+    assert deploying.status(wanted, name).serving is None
+    assert groups(aws, name) == {}
+    deploying.apply(wanted, name, path(versions[0]))
+    assert deploying.status(wanted, name).ready
 
 
 def wait_for(load: Load, version: Trained) -> None:

@@ -1,7 +1,13 @@
-"""A deployment on AWS from end to end: its instance is a real Debian host."""
+"""A deployment on AWS from end to end: its instance is a real Debian host.
+
+It is reached by way of Systems Manager; in its place stands a program called `aws` that joins its
+input and output to the host's SSH server, as `aws ssm start-session` does.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +42,31 @@ def aws(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Aws]:
         pytest.MonkeyPatch.context() as patch,
     ):
         point_to(server.url, patch)
+        patch.setenv(
+            "PATH", f"{_session(tmp_path_factory.mktemp('bin'), host)}:{os.environ['PATH']}"
+        )
         patch.setattr(opening, "as_host", mapped)
         patch.setattr("roadworthy.deploy.cloud.target._PAUSE", 0.01)
         yield server
+
+
+def _session(folder: Path, host: Host) -> Path:
+    (folder / "aws").write_text(f"""\
+#!{sys.executable}
+import os, socket, sys, threading
+assert "AWS-StartSSHSession" in sys.argv and "i-" in sys.argv[sys.argv.index("--target") + 1]
+far = socket.create_connection(("{host.address}", 22), timeout=60)
+far.settimeout(None)
+def send():
+    while part := os.read(0, 65536):
+        far.sendall(part)
+threading.Thread(target=send, daemon=True).start()
+while part := far.recv(65536):
+    while part:
+        part = part[os.write(1, part):]
+""")
+    (folder / "aws").chmod(0o755)
+    return folder
 
 
 def console(host: Host) -> str:
@@ -52,7 +80,7 @@ def console(host: Host) -> str:
 @pytest.fixture(scope="module")
 def project(house: Path, host: Host, aws: Aws) -> Project:
     section = AwsSection(
-        region="eu-central-1", identity=str(host.identity), ssh_from=("192.0.2.0/24",), keep=2,
+        region="eu-central-1", identity=str(host.identity), access="ssm", keep=2,
         secrets=("SERVER_TOKEN",),
     )  # fmt: skip
     wanted = registry_project(house, cache=str(cache() / "deploy"))
@@ -107,7 +135,7 @@ def test_a_model_is_served_from_nothing_swapped_rolled_back_and_destroyed(
         deploying.plan(project, "prod", path(one))
     assert not deploying.status(project, "prod").ready
     gone = deploying.destroy(project, "prod")  # needs no machine
-    assert len(gone.changes) == 11
+    assert len(gone.changes) == 13
     assert gone.model == "adult"
     assert deploying.destroy(project, "prod").changes == ()
     assert not deploying.status(project, "prod").ready

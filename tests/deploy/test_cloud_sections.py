@@ -59,6 +59,8 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (AWS, "instances = {cpu = 5}", "instances.cpu"),
         (AWS, "instances = {standby = 5}", "instances.standby"),
         (AWS, "instances = {least = 1}", "least"),
+        (AWS, 'instances = {}\ndatabase = "large"', "database"),
+        (AWS, 'instances = {}\ndatabase = "db.t4g.micro"', "database_from"),
         (AWS, 'instances = {}\nsubnets = ["subnet-0123456789abcdef0"]', "subnets"),
         (AWS, 'instances = {}\nsubnet = "subnet-0123456789abcdef0"', "subnets"),
         (AWS, 'instances = {}\ncertificate = "mine.pem"', "certificate"),

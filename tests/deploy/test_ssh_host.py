@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -344,6 +346,11 @@ def test_two_deployments_at_once_are_kept_apart(
             deploying.apply(deployed, "prod", path(versions[0]))
     finally:
         host.ssh("rm /run/roadworthy-prod.lock")
+    program = "from roadworthy.registry.leases import holder; print(holder())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    host.ssh(f"echo '{dead.strip()}/abc' > /run/roadworthy-prod.lock")  # it is taken over
+    assert deploying.apply(deployed, "prod", path(versions[0])).changes == ()
+    assert host.ssh("test -e /run/roadworthy-prod.lock", check=False).returncode == 1
 
 
 def test_a_user_who_may_run_sudo_can_deploy_too(

@@ -258,27 +258,23 @@ def test_a_firewall_that_is_at_work_is_told_and_what_it_was_told_is_taken_back(
     """ufw, with a rule of its owner's for one of the ports that are asked for."""
     apt = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ufw"
     host.ssh(f"{apt} && ufw allow 22/tcp && ufw allow 8091/tcp && ufw --force enable")
-    section = msgspec.structs.replace(deployed.deploy["prod"], port=8091)
-    other = msgspec.structs.replace(deployed, deploy={"walled": section})
-    deploying.apply(other, "walled", path(versions[0]))
-    assert "# roadworthy" not in host.ssh("ufw status").stdout  # it was open already
-    section = msgspec.structs.replace(section, port=8092)
-    other = msgspec.structs.replace(deployed, deploy={"walled": section})
-    for port in (8092, 8093):
-        section = msgspec.structs.replace(section, port=port)
+    for port, told in ((8092, {"8092/tcp"}), (8091, set())):
+        section = msgspec.structs.replace(deployed.deploy["prod"], port=port)
         other = msgspec.structs.replace(deployed, deploy={"walled": section})
         deploying.apply(other, "walled", path(versions[0]))
         assert host.get("/readyz", port)[0] == 200
-        told = [
-            e.split()[0]
-            for e in host.ssh("ufw status | grep '# roadworthy walled$'").stdout.splitlines()
-        ]
-        assert set(told) == {f"{port}/tcp"}
+        assert ufw_rules(host, "# roadworthy walled$") == told
         assert deploying.plan(other, "walled", path(versions[0])).changes == ()
+    host.ssh("ufw allow 8093/tcp comment 'roadworthy walled'")
     deploying.destroy(other, "walled")
-    kept = {each.split()[0] for each in host.ssh("ufw status | grep ALLOW").stdout.splitlines()}
-    assert kept == {"22/tcp", "8091/tcp"}
+    assert ufw_rules(host, "ALLOW") == {"22/tcp", "8091/tcp"}
     host.ssh("ufw --force disable")
     changes = [each.id for each in deploying.apply(deployed, "prod", path(versions[0])).changes]
     assert changes == ["firewall"]  # rules of ours again, as nobody else is at work
     assert version_that_answers(host, versions[0]) == versions[0].bundle.version
+
+
+def ufw_rules(host: Host, pattern: str) -> set[str]:
+    """The ports of the rules that match."""
+    said = host.ssh(f"ufw status | grep '{pattern}'", check=False).stdout
+    return {line.split()[0] for line in said.splitlines()}

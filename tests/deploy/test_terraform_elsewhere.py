@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy.cloud.terraform import write_terraform
-from roadworthy.errors import OutsideError
-from roadworthy.project import AzureSection, CloudSection, GcpSection, Project
+from roadworthy.errors import InputError, OutsideError
+from roadworthy.project import AzureSection, CloudSection, GcpSection, Instances, Project
 from tests.deploy.terraform.checking import faults, schema
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
@@ -157,6 +157,12 @@ def test_who_is_not_signed_in_is_told_so_by_the_first_call(
     provider = open_provider(Project(), "prod", gcp(identity), None)
     with pytest.raises(OutsideError, match="no usable Google Cloud credentials"):
         provider.observe()
+
+
+def test_a_fleet_is_not_written_and_says_so(identity: str, tmp_path: Path) -> None:
+    fleet = gcp(identity, instances=Instances())
+    with pytest.raises(InputError, match="not written for fleets"):
+        written(fleet, tmp_path)
 
 
 @pytest.mark.parametrize("make", [azure, gcp])

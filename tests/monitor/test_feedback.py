@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -67,6 +68,17 @@ def test_a_later_label_corrects_an_earlier_one_and_an_older_one_that_comes_late_
     assert store.add([Label("a", "yes", 0, 30.0)]) == Kept(corrected=1)
     assert store.add([Label("a", "maybe", 0, 10.0)]) == Kept(known=1)
     assert content(store) == [("a", 0, '"yes"', 30.0)]
+
+
+def test_a_label_of_a_clock_that_is_ahead_is_held_no_longer_than_until_the_next_one(
+    store: LabelStore,
+) -> None:
+    ahead = Label("a", "no", 0, time.time() + 9e8)
+    assert store.add([ahead]) == Kept(new=1)
+    assert store.add([ahead]) == Kept(known=1)
+    assert store.add([Label("a", "yes", 0, time.time() - 3600)]) == Kept(known=1)
+    assert store.add([Label("a", "yes", 0, time.time() + 1)]) == Kept(corrected=1)
+    assert content(store)[0][:3] == ("a", 0, '"yes"')
 
 
 def test_labels_on_postgresql_are_kept_alike(postgres) -> None:

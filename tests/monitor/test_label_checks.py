@@ -9,14 +9,16 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
-from roadworthy.monitor.feedback import Outcomes, label_findings
+from roadworthy.monitor.feedback import Outcomes, join, label_findings
 from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.quality import quality
 from roadworthy.serve.prediction_log import Logged, read_newest
 from tests.conftest import Trained
 from tests.monitor.made import BINARY, DAY, outcomes
-from tests.monitor.test_report import report, run, serve
+from tests.monitor.test_report import Page, report, run, serve
 
 
 def told(found: Outcomes, delay_days: float | None = None) -> list[Finding]:
@@ -61,6 +63,39 @@ def test_labels_older_than_their_predictions_are_a_wrong_clock() -> None:
     (finding,) = told(dataclasses.replace(base, label_times=times))
     assert finding.evidence["labels"] == 5
     assert "clock" in finding.fix
+
+
+def test_labels_of_a_clock_that_is_ahead_are_told_of_and_make_nothing_old_enough(
+    tmp_path: Path,
+) -> None:
+    made = outcomes(BINARY, 400, 1)
+    logged = made.predictions
+    now = float(logged.times.max())
+    classes = logged.contract.target.class_names
+    labels = logged.keys.select("request_id", "row").with_columns(
+        label=pl.Series([json.dumps(classes[int(code)]) for code in made.labels]),
+        label_time=pl.Series(logged.times + 3600.0).scatter(list(range(60)), now + 9e8),
+        received=pl.Series(logged.times + 3600.0),
+    )
+    found = join(logged, labels)
+    (finding,) = told(found)
+    assert finding.evidence == {"labels": 60}
+    assert "clock" in finding.fix
+    assert found.delay() == pytest.approx(3600.0)
+    assert quality(found).delay_days == pytest.approx(1 / 24)
+
+
+def test_predictions_of_a_clock_that_is_ahead_make_no_others_old_enough() -> None:
+    made = outcomes(BINARY, 400, 1)
+    times = made.predictions.times + time.time() - made.predictions.times.max()
+    times[:10] += 9e8
+    keys = made.predictions.keys.with_columns(time=pl.Series(times))
+    predictions = dataclasses.replace(made.predictions, keys=keys)
+    moved = dataclasses.replace(made, predictions=predictions, label_times=times)
+    counted = moved.take(times <= np.delete(times, range(10)).max() - 5 * DAY).scored()
+    right = float((counted.predicted == counted.codes).mean())
+    assert len(counted) < 350
+    assert quality(moved, delay_days=5.0).metrics["accuracy"].value == pytest.approx(right)
 
 
 def log_of(trained: Trained, folder: Path, days: int = 20, rows: int = 40) -> float:
@@ -116,7 +151,15 @@ def test_the_report_tells_quality_and_labels_beside_the_counts(
     assert ("labels", "label") in kinds
     assert found["actions"]
     assert "What to do" in page.read_text()
-    assert "accuracy over time" in page.read_text()
+    drawn = page.read_text()
+    Page(drawn)  # every tag closes
+    for title in (
+        "accuracy over time",
+        "mean probability less what came true over time",
+        "accuracy by version",
+        "accuracy by slice",
+    ):
+        assert f'aria-label="{title}' in drawn
     text = report(trained, store, "--project", file)[1]
     assert "accuracy by labels 1" in text
 

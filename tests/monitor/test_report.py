@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -81,6 +83,24 @@ def test_broken_columns_are_told_with_what_to_do(
     assert (told["rows"], told["days"], told["judged_by"]) == (1200, 3, "rows")
     assert report(trained, tmp_path)[0] == 0
     assert "1,000" in report(trained, tmp_path)[1]
+
+
+def test_a_report_on_counts_loads_nothing_of_training(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    trained = bundles["binary"]
+    serve(trained, tmp_path, 3, broken=True)
+    program = """
+import sys
+from roadworthy.cli import app
+app(["monitor", "report", *sys.argv[1:]], standalone_mode=False)
+print(*sys.modules)
+"""
+    words = [sys.executable, "-c", program, str(trained.bundle.path), "--store", str(tmp_path)]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    loaded = set(said.splitlines()[-1].split())
+    assert "roadworthy.monitor.inspection" in loaded
+    assert loaded.isdisjoint({"sklearn", "lightgbm", "pandas", "scipy.stats", "roadworthy.train"})
 
 
 class Page(html.parser.HTMLParser):

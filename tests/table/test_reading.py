@@ -27,6 +27,7 @@ from roadworthy.project import (
     Project,
 )
 from roadworthy.table import Table, read_table
+from roadworthy.table.sources import from_pandas_alone
 from tests.conftest import DATA
 
 
@@ -415,3 +416,24 @@ finally:
     assert run.returncode == 0, run.stderr
     peak = int(run.stdout.rsplit("peak", 1)[1]) * 1024  # Linux counts kilobytes
     assert peak < 2e9
+
+
+def test_a_pandas_frame_is_read_the_same_where_pyarrow_is_absent() -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["a", None, "é"],
+            "number": [1.5, np.nan, -2.0],
+            "whole": [1, 2, 3],
+            "small": np.array([1, 2, 3], dtype="int8"),
+            "yes": [True, False, True],
+            "maybe": pd.array([1, None, 3], dtype="Int64"),
+            "perhaps": pd.array([True, None, False], dtype="boolean"),
+            "level": pd.Categorical(["u", "v", None]),
+            "day": pd.to_datetime(["2026-01-02 00:00:00", None, "2026-03-04 05:06:07"]),
+        }
+    )
+    alone, usual = from_pandas_alone(frame), pl.from_pandas(frame, nan_to_null=True)
+    assert alone.columns == usual.columns
+    for name in alone.columns:
+        assert alone[name].to_list() == usual[name].to_list()
+    assert from_pandas_alone(frame.head(0)).columns == usual.columns

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.manifest import FILE_NAME
-from roadworthy.evaluate.report import Rival
 from roadworthy.evaluate.resample import Floats
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
 from roadworthy.registry import newest
 from roadworthy.registry import resolve as find
 from roadworthy.table.conform import conform
+
+if TYPE_CHECKING:
+    from roadworthy.evaluate.report import Rival
 
 
 def resolve(reference: str | os.PathLike[str] | None, project: Project | None = None) -> Bundle:
@@ -60,6 +63,10 @@ def bundle_scores(bundle: Bundle, frame: pl.DataFrame) -> Floats:
 
 def rival(reference: str | os.PathLike[str], project: Project | None = None) -> Rival:
     """A champion to compare with, by its reference; raises as `resolve`."""
+    from roadworthy.evaluate.report import (
+        Rival,
+    )  # with all of training, which `resolve` does not need
+
     bundle = resolve(reference, project)
     name = f"{bundle.manifest.name}:{bundle.manifest.short_version}"
 

@@ -75,6 +75,8 @@ class TreeSums:
         return np.concatenate(parts)
 
     def _some(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        if len(matrix) == 1:  # alone a row would be added up in another order
+            return self._some(matrix.repeat(2, axis=0))[:1]
         left: Words | None = None
         for feature, cuts, table in self._tables:
             allowed = table.take(np.searchsorted(cuts, matrix[:, feature]), axis=0)

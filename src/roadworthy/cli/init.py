@@ -305,6 +305,7 @@ target = {target}
 # ssh_port = 22              # else as your SSH configuration says, as are the next two
 # identity = "deploy.key"
 # known_hosts = "known_hosts"
+# proxy = "ssh -W %h:%p gateway"  # else as your SSH configuration says
 # model = "adult@champion"   # what to deploy; else the newest bundle
 # port = 80                  # the public port; 443 with TLS
 # domain = "models.example.org"  # asks for a certificate and renews it
@@ -341,9 +342,12 @@ target = {target}
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
+# access = "ssh"            # ssm: by way of Systems Manager, with no port open
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
 # subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet
 # certificate = "arn:aws:acm:…"  # of a fleet
+# database = "db.t4g.micro"  # of a fleet: PostgreSQL and a bucket for [registry]
+# database_from = ["203.0.113.0/24"]
 
 # [deploy.azure]             # pip install 'roadworthy[azure]'
 # target = "azure"
@@ -358,6 +362,8 @@ target = {target}
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+# instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
+# certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 
 # [deploy.cluster]           # a namespace of a Kubernetes cluster
 # target = "kubernetes"

@@ -108,4 +108,4 @@ def make(
 
 def _load_training() -> None:
     with contextlib.suppress(Exception):  # what is missing is told where the import stands
-        importlib.import_module("roadworthy.acceptance")
+        importlib.import_module("roadworthy.acceptance.accepting")

@@ -70,7 +70,30 @@ def user_data(layout: Layout, release: Content, address: str, fetch: str = _FETC
     Raises:
         InputError: It would be larger than clouds take.
     """
-    script = f"""\
+    script = bootstrap(layout, release, address, fetch)
+    place = f"/usr/local/sbin/roadworthy-bootstrap-{layout.name}"
+    file = {"path": place, "permissions": "0700", "owner": "root:root", "content": script}
+    document = {"write_files": [file], "runcmd": [[place]]}
+    # JSON is YAML
+    text = b"#cloud-config\n" + msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    if len(text) > LIMIT:
+        raise InputError(
+            f"the user data has {len(text):,} bytes, and clouds take {LIMIT:,}",
+            fix="use a shorter address",
+        )
+    return text
+
+
+def bootstrap(layout: Layout, release: Content, address: str, fetch: str = _FETCH) -> str:
+    """The script that makes a new host serve; where it was run to its end, it does nothing.
+
+    Args:
+        layout: The deployment's places.
+        release: The archive.
+        address: Where a new host fetches it.
+        fetch: Shell commands that put what `$1` names into the file `$2`.
+    """
+    return f"""\
 #!/bin/sh
 # Roadworthy: deployment {layout.name}
 set -eu
@@ -91,17 +114,6 @@ sh ./{_RUN}
 echo {release.sha256} > $done.new
 mv -f $done.new $done
 """
-    place = f"/usr/local/sbin/roadworthy-bootstrap-{layout.name}"
-    file = {"path": place, "permissions": "0700", "owner": "root:root", "content": script}
-    document = {"write_files": [file], "runcmd": [[place]]}
-    # JSON is YAML
-    text = b"#cloud-config\n" + msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    if len(text) > LIMIT:
-        raise InputError(
-            f"the user data has {len(text):,} bytes, and clouds take {LIMIT:,}",
-            fix="use a shorter address",
-        )
-    return text
 
 
 def _run_script(steps: Sequence[HostStep]) -> str:

@@ -94,8 +94,10 @@ def gather(platform: Platform, cache: Path) -> Runtime:
     return Runtime(platform, "\n".join(sorted(lines)) + "\n", (*wheels, own))
 
 
-def _own(folder: Path) -> Path:
+def _own(cache: Path) -> Path:
+    """Our own wheel, in a folder of its digest: another installation may share the cache."""
     name, content = own_wheel()
+    folder = cache / f"own-{hashlib.sha256(content).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".draft-", delete=False) as draft:
         draft.write(content)

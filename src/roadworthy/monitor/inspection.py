@@ -121,6 +121,21 @@ def inspect_history(
     return Inspection(model, version, classes, beside, judged, tuple(found), against)
 
 
+def health(inspection: Inspection) -> tuple[str, str]:
+    """The state in one word (`pass`, `undecided`, `fail`) and one sentence."""
+    found = inspection.findings
+    serious, warnings = (
+        sum(one.severity == kind for one in found) for kind in ("serious", "warning")
+    )
+    if not inspection.history.rows:
+        return "undecided", "nothing was counted yet"
+    if serious:
+        return "fail", f"{serious} serious, {warnings} to look at"
+    if warnings:
+        return "undecided", f"{warnings} to look at, nothing serious"
+    return "pass", "nothing unusual"
+
+
 def _not_compared(against: str) -> Finding:
     return Finding(
         "store",

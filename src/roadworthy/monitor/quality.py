@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -124,13 +125,14 @@ def quality(
         period: What to tell it by.
         slices: Columns to cut by; empty takes every category of few levels.
         delay_days: Age from which a label is expected; None: as labels came so far.
-        now: Seconds since 1970; None takes the time of the newest prediction or label.
+        now: Seconds since 1970; None takes the time of the newest prediction or label, and where
+            that is still to come the clock's: one host whose clock is ahead makes nothing older.
     """
     times = outcomes.predictions.times
     delay = outcomes.delay() if delay_days is None else delay_days * _DAY
     known_times = outcomes.label_times[outcomes.known]
     newest = max([*times.max(initial=0.0, keepdims=True), known_times.max(initial=0.0)])
-    moment = float(newest) if now is None else now
+    moment = min(float(newest), time.time()) if now is None else now
     mature = times <= moment - delay
     counted = mature & outcomes.known
     scored = outcomes.take(counted).scored()

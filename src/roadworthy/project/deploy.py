@@ -108,6 +108,8 @@ class SshSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields
         ssh_port: Port of the SSH server; None: as the SSH configuration says.
         identity: Private key file; None: as the SSH configuration and agent say.
         known_hosts: File of known host keys; None: as the SSH configuration says.
+        proxy: A command whose standard input and output reach the host's SSH server; None: as the
+            SSH configuration says.
         firewall: Whether only SSH and the public port may be reached.
         upgrades: Whether the host installs security updates by itself.
         metrics_from: Networks that may read the host's own metrics, of Prometheus' node exporter
@@ -118,6 +120,7 @@ class SshSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields
     ssh_port: int | None = None
     identity: str | None = None
     known_hosts: str | None = None
+    proxy: str | None = None
     firewall: bool = True
     upgrades: bool = True
     metrics_from: tuple[str, ...] = ()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_cloud import CloudSection, is_network
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]{36}")
+_DATABASE = re.compile(r"db\.[a-z0-9-]+\.[a-z0-9]+")
 _SUBNET = re.compile(r"subnet-[0-9a-f]{8,17}")
 
 
@@ -43,9 +45,14 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         image: AMI; None: the newest Debian 12 of Debian's own account.
         user: Who logs in by SSH, as the image has it.
         subnet: A public subnet of your own; None: a network is made.
+        access: How machines are logged in to: `ssh` over the network, or `ssm` by way of Systems
+            Manager, for which no port is open.
         instances: How many machines a fleet has; None: there is one machine, and no fleet.
         subnets: Public subnets of your own for a fleet, in at least two zones.
         certificate: ARN of a certificate of Certificate Manager, for a fleet's load balancer.
+        database: Class of a PostgreSQL database beside a fleet, like `db.t4g.micro`, which comes
+            with a bucket, for `[registry]`; None: there is none.
+        database_from: Networks that may reach it.
     """
 
     identity: str = ""
@@ -57,9 +64,12 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     image: str | None = None
     user: str = "admin"
     subnet: str | None = None
+    access: Literal["ssh", "ssm"] = "ssh"
     instances: Instances | None = None
     subnets: tuple[str, ...] = ()
     certificate: str | None = None
+    database: str | None = None
+    database_from: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -70,6 +80,11 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     def fleet(self) -> bool:
         """Whether it is a fleet."""
         return self.instances is not None
+
+    @property
+    def open_ssh(self) -> bool:
+        """Whether SSH is reached over the network."""
+        return self.access == "ssh" and not self.fleet
 
     @property
     def secured(self) -> bool:
@@ -89,7 +104,18 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
             Range(user, "user", "the name of a user"),
             Range(subnet, "subnet", "the id of a subnet, subnet-…"),
             *self._fleet_ranges(),
+            *self._database_ranges(),
         ]
+
+    def _database_ranges(self) -> list[Range]:
+        kind = self.database is None or bool(_DATABASE.fullmatch(self.database))
+        networks = all(map(is_network, self.database_from))
+        return [
+            Range(kind, "database", "like db.t4g.micro"),
+            Range(self.fleet or self.database is None, "database", "given with instances"),
+            Range(networks and bool(self.database_from) == bool(self.database), "database_from",
+                  "IPv4 networks like 203.0.113.0/24, given with database"),
+        ]  # fmt: skip
 
     def _fleet_ranges(self) -> list[Range]:
         size = self.instances or Instances()

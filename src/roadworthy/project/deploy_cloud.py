@@ -44,8 +44,8 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         """What values are allowed, for messages."""
         networks = "IPv4 networks like 203.0.113.0/24, at least one"
         ssh = bool(self.ssh_from) or not self.open_ssh
-        ssh = ssh and all(map(_is_network, self.ssh_from))
-        allowed = bool(self.allow_from) and all(map(_is_network, self.allow_from))
+        ssh = ssh and all(map(is_network, self.ssh_from))
+        allowed = bool(self.allow_from) and all(map(is_network, self.allow_from))
         mails = all(MAIL.fullmatch(each) for each in self.notify)
         return [
             *super().ranges(),
@@ -57,7 +57,8 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         ]
 
 
-def _is_network(text: str) -> bool:
+def is_network(text: str) -> bool:
+    """Whether a text is an IPv4 network."""
     try:
         ipaddress.IPv4Network(text)
     except ValueError:

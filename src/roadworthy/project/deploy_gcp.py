@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from roadworthy.project._range import Range
+from roadworthy.project.deploy_aws import Instances
 from roadworthy.project.deploy_cloud import CloudSection
 
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _SUBNET = re.compile(r"projects/[a-z0-9.:-]+/regions/[a-z0-9-]+/subnetworks/[a-z][a-z0-9-]{0,62}")
 _IMAGE = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z][a-z0-9-]{0,62}")
+_CERTIFICATE = re.compile(r"projects/[a-z0-9.:-]+/global/sslCertificates/[a-z][a-z0-9-]{0,62}")
 _ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com")
 
 
@@ -26,9 +28,14 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         user: Who logs in by SSH.
         subnet: `projects/PROJECT/regions/REGION/subnetworks/NAME` of your own; None: a network is
             made.
+        instances: How many machines a fleet has; None: there is one machine, and no fleet.
+        certificate: `projects/PROJECT/global/sslCertificates/NAME`, for a fleet's load balancer.
         service_account: E-mail of a service account of your own that the machine acts as; None:
             none, so that it may do nothing in the cloud.
     """
+
+    identity: str = ""
+    ssh_from: tuple[str, ...] = ()
 
     zone: str
     project: str | None = None
@@ -37,6 +44,8 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     user: str = "roadworthy"
     subnet: str | None = None
     service_account: str | None = None
+    instances: Instances | None = None
+    certificate: str | None = None
 
     @property
     def region(self) -> str:
@@ -45,8 +54,18 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def place(self) -> str:
-        """The cloud and the zone."""
-        return f"gcp {self.zone}"
+        """The cloud, and the zone or a fleet's region."""
+        return f"gcp {self.region if self.fleet else self.zone}"
+
+    @property
+    def fleet(self) -> bool:
+        """Whether it is a fleet."""
+        return self.instances is not None
+
+    @property
+    def secured(self) -> bool:
+        """Whether callers are spoken to by TLS."""
+        return self.certificate is not None or super().secured
 
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
@@ -73,4 +92,24 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
             Range(subnet, "subnet", "projects/PROJECT/regions/REGION/subnetworks/NAME"),
             Range(account, "service_account", "the e-mail of a service account"),
             Range(self.disk_gb >= 10, "disk_gb", "at least 10: Google's images of Debian are that"),
+            *self._fleet_ranges(),
         ]
+
+    def _fleet_ranges(self) -> list[Range]:
+        size, fleet = self.instances or Instances(), self.fleet
+        known = self.certificate is None or bool(_CERTIFICATE.fullmatch(self.certificate))
+        here = self.domain is None and self.tls_certificate is None
+        everybody = self.allow_from == ("0.0.0.0/0",)
+        own = self.service_account is None
+        return [
+            Range(1 <= size.min <= size.max <= 1000, "instances.min", "at least 1, at most max"),
+            Range(10 <= size.cpu <= 95, "instances.cpu", "between 10 and 95"),
+            Range(0 <= size.standby < self.keep, "instances.standby", "at least 0, below keep"),
+            Range(known, "certificate", "projects/PROJECT/global/sslCertificates/NAME"),
+            Range(fleet or not self.certificate, "certificate", "given with instances"),
+            Range(not fleet or here, "certificate", "a fleet's TLS, not domain or tls_…"),
+            Range(not fleet or everybody, "allow_from", "left out for a fleet: its load balancer "
+                  "lets everybody in"),
+            Range(not fleet or not self.secrets, "secrets", "left out for a fleet"),
+            Range(not fleet or own, "service_account", "left out for a fleet: it has its own"),
+        ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,14 +82,18 @@ def _read_file(path: Path, options: DataSection) -> Source:
 
 
 def _from_object(data: Any) -> pl.DataFrame:
+    pandas = type(data).__module__.startswith("pandas")
     try:
+        if pandas and importlib.util.find_spec("pyarrow") is None:
+            check_names(tuple(str(name) for name in data.columns), "the data frame")
+            return from_pandas_alone(data)
         if hasattr(data, "__arrow_c_stream__"):
             # pyarrow calls its names column_names, and its arrays columns
             names = getattr(data, "column_names", None) or getattr(data, "columns", [])
             check_names(tuple(str(name) for name in names), "the data frame")
             frame = pl.DataFrame(data)
             return frame.drop([c for c in frame.columns if c.startswith("__index_level_")])
-        if type(data).__module__.startswith("pandas"):
+        if pandas:
             return pl.from_pandas(data, nan_to_null=True)
         if isinstance(data, dict) or (isinstance(data, list) and data):
             return pl.DataFrame(data, infer_schema_length=None, strict=False)
@@ -105,6 +110,21 @@ def _from_object(data: Any) -> pl.DataFrame:
         f"cannot read a table from {type(data).__name__}",
         fix="give a file name, a pandas or Polars frame, or an Arrow table",
     )
+
+
+def from_pandas_alone(data: Any) -> pl.DataFrame:
+    """A pandas frame where pyarrow, by which Polars reads its texts and categories, is absent."""
+    columns = {}
+    for name in data.columns:
+        cells = data[name]
+        if getattr(cells.dtype, "kind", "O") in "biufM" and hasattr(cells.dtype, "newbyteorder"):
+            column = pl.Series(cells.to_numpy())
+            columns[str(name)] = column.fill_nan(None) if column.dtype.is_float() else column
+            continue
+        blank, values = cells.isna().tolist(), cells.astype(object).tolist()
+        known = [None if b else value for b, value in zip(blank, values, strict=True)]
+        columns[str(name)] = pl.Series(known, strict=False)
+    return pl.DataFrame(columns)
 
 
 def trim(series: pl.Series, blanks: Sequence[str]) -> pl.Series:

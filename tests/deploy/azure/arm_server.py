@@ -161,6 +161,10 @@ class Arm:
         key = path.lower()
         if not key.startswith(f"/subscriptions/{SUBSCRIPTION}/"):
             raise Refusal(404, "SubscriptionNotFound", "The subscription could not be found.")
+        if key.endswith("/resourcegroups"):
+            tag = re.fullmatch(r"tagName eq '([^']+)'", query.get("$filter", ""))
+            groups = [each for at, each in self.things.items() if _GROUP.fullmatch(at)]
+            return 200, {"value": [g for g in groups if not tag or tag[1] in g["tags"]]}, {}
         group = _GROUP.match(key)
         assert group is not None, path
         if group[0] not in self.things and not (method == "PUT" and key == group[0]):

@@ -226,6 +226,21 @@ def test_a_subnet_of_your_own_is_used_and_never_removed(arm: Arm, identity: str)
     assert list(arm.things) == [network.lower()]
 
 
+def test_every_deployment_of_the_subscription_is_listed_with_its_parts(
+    arm: Arm, identity: str
+) -> None:
+    apply(provider(arm, section(identity)))
+    apply(provider(arm, section(identity, alarms=False), "forgotten"))
+    apply(provider(arm, section(identity, region="northeurope"), "elsewhere"))
+    theirs = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/theirs"
+    arm.things[theirs.lower()] = {"id": theirs, "tags": {}}
+    found = {each.deployment: each for each in provider(arm, section(identity), "new").tenants()}
+    assert set(found) == {"prod", "forgotten"}
+    assert found["prod"].model == "adult"
+    assert MACHINE in found["prod"].parts
+    assert all("roadworthy-forgotten" in each for each in found["forgotten"].parts)
+
+
 @pytest.mark.parametrize(
     ("fault", "said", "fix"),
     [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_APIS = ("compute.v1", "monitoring.v3")
+_APIS = ("compute.v1", "monitoring.v3", "iam.v1", "storage.v1")
 _COMMON = {"alt", "key", "prettyPrint", "fields", "quotaUser", "userIp", "$.xgafv", "callback",
            "access_token", "oauth_token", "uploadType", "upload_protocol"}  # fmt: skip
 _METADATA = 262_144
@@ -67,6 +67,9 @@ def faults(method: Method, query: dict[str, list[str]], body: Any) -> list[str]:
             wrong.append(f'Unknown name "{name}": Cannot bind query parameter.')
         elif about and about.get("enum") and not set(values) <= set(about["enum"]):
             wrong.append(f"Invalid value for {name}: {values}")
+    for name, about in parameters.items():
+        if about.get("required") and about["location"] == "query" and name not in query:
+            wrong.append(f"Required parameter: {name}")
     for name, value in method.named.items():
         pattern = parameters.get(name, {}).get("pattern")
         if pattern and not re.fullmatch(pattern.strip("^$"), value):

@@ -19,12 +19,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 from tests.deploy.gcp.bodies import Method, faults, find
+from tests.deploy.gcp.grouping import Grouping
+from tests.deploy.gcp.storing import Refusal, Storing
 
 Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota", "disabled"]
 PROJECT = "proj-1"
 _REFERENCE = re.compile(
     r"(?:^|/)(projects/[^/]+/(?:global|zones/[^/]+|regions/[^/]+)/"
-    r"(?:networks|subnetworks)/[^/]+)$"
+    r"(?:networks|subnetworks|healthChecks|backendServices|urlMaps|targetHttpProxies"
+    r"|targetHttpsProxies|instanceTemplates|instanceGroupManagers|instanceGroups"
+    r"|sslCertificates|addresses)/[^/]+)$"
 )
 _ERRORS = {
     "fault": (503, "backendError", "Internal error. Please try again."),
@@ -35,10 +39,6 @@ _ERRORS = {
     "disabled": (403, "accessNotConfigured", "Compute Engine API has not been used: enable "
                  "https://console.developers.google.com/apis/api/compute.googleapis.com/"),
 }  # fmt: skip
-
-
-class Refusal(Exception):  # noqa: N818
-    """An answer that is an error: status, reason, message."""
 
 
 class Quiet(ThreadingHTTPServer):
@@ -67,6 +67,7 @@ class Google:
         self.host_keys: dict[str, str] = {}
         self.fail: Callable[[str, str, Any], Fault | None] = lambda method, path, body: None
         self.guard = threading.Lock()
+        self.storing, self.grouping = Storing(self.things), Grouping(self.things)
         door = self
 
         class Door(BaseHTTPRequestHandler):
@@ -89,9 +90,12 @@ class Google:
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         """Answer one request, as `fail` says."""
         url = urllib.parse.urlsplit(asked.path)
-        path = urllib.parse.unquote(url.path)
+        path = url.path if url.path.startswith("/storage/") else urllib.parse.unquote(url.path)
         path = f"/compute/v1{path}" if path.startswith("/projects/") else path
         content = asked.rfile.read(int(asked.headers.get("Content-Length") or 0))
+        if "/upload/" in path:
+            self._upload(asked, url, content)
+            return
         body, method = json.loads(content) if content else None, find(asked.command, path)
         name = method.about["id"].removeprefix("compute.") if method else ""
         fault = self.fail(name, path, body)
@@ -116,12 +120,20 @@ class Google:
         if fault == "cut after":
             asked.connection.shutdown(2)
             return
-        data = json.dumps(answer).encode()
-        asked.send_response(status)
-        asked.send_header("Content-Type", "application/json; charset=UTF-8")
-        asked.send_header("Content-Length", str(len(data)))
-        asked.end_headers()
-        asked.wfile.write(data)
+        send(asked, status, answer)
+
+    def _upload(self, asked: Any, url: urllib.parse.SplitResult, content: bytes) -> None:
+        """Objects come in parts; a part that is cut off comes again."""
+        fault = self.fail("storage.objects.insert", url.path, None)
+        if fault in ("cut before", "cut after"):
+            asked.connection.shutdown(2)
+        elif fault in _ERRORS:
+            status, reason, message = _ERRORS[fault]
+            told = {"code": status, "message": message, "errors": [{"reason": reason}]}
+            send(asked, status, {"error": told})
+        else:
+            with self.guard:
+                self.storing.upload(asked, url, content)
 
     def _carry_out(self, method: Method, path: str, query: str, body: Any) -> dict[str, Any]:
         if wrong := faults(method, urllib.parse.parse_qs(query), body):
@@ -131,6 +143,11 @@ class Google:
             self.calls.append(name)
         if method.api == "monitoring.v3":
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
+        if method.api == "iam.v1":
+            return self.storing.account(verb, path.removeprefix("/v1/"), body)
+        if method.api == "storage.v1":
+            named = {key: urllib.parse.unquote(each) for key, each in method.named.items()}
+            return self.storing.storage(name, named, body)
         place = path.removeprefix("/compute/v1/")
         if "perations." in name:
             return self._operation(place.removesuffix("/wait").rpartition("/")[2])
@@ -147,7 +164,12 @@ class Google:
         if verb == "update":
             self.things[place].update(body)
             return self._begin(place, verb)
-        return self._act(place.rpartition("/")[0], verb, body, urllib.parse.parse_qs(query))
+        asked = urllib.parse.parse_qs(query)
+        if verb == "patch":
+            place = "/".join([place, *asked.get("autoscaler", ())])
+            self.grouping.patch(place, self._thing(place), self._whole(body))
+            return self._begin(place, verb)
+        return self._act(place.rpartition("/")[0], verb, body, asked)
 
     def _thing(self, place: str) -> dict[str, Any]:
         if place not in self.things:
@@ -168,9 +190,10 @@ class Google:
         if "/addresses" in place:
             made |= {"address": f"203.0.113.{10 + len(self.things)}", "status": "RESERVED"}
             made.setdefault("addressType", "EXTERNAL")
-        if "/instances" in place:
+        if place.endswith("/instances"):
             self._start_machine(made)
-        self.things[path] = self._whole(made)
+        self.things[path] = made = self._whole(made)
+        self.grouping.made(path, made)
         return self._begin(path, "insert")
 
     def _whole(self, value: Any) -> Any:
@@ -206,7 +229,7 @@ class Google:
             if f"/{collection}/" in path
         ]  # fmt: skip
         if verb == "list":
-            return {"items": [each for _, each in found]}
+            return {"items": [each for owner, each in found if place.startswith(f"{owner}/")]}
         scopes: dict[str, Any] = {"zones/empty": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}
         for owner, each in found:
             scope = owner.split("/", 2)[2]
@@ -216,15 +239,24 @@ class Google:
     def _delete(self, place: str) -> dict[str, Any]:
         for other, each in self.things.items():
             address = self.things[place].get("address")
-            used = address and f'"{address}"' in json.dumps(each.get("networkInterfaces", ""))
+            given = [each.get(key, "") for key in ("networkInterfaces", "IPAddress")]
+            used = address and f'"{address}"' in json.dumps(given)
             if other != place and (place in references(each) or used):
                 said = f"The resource '{place}' is already being used by '{other}'"
                 raise Refusal(400, "resourceInUseByAnotherResource", said)
+        self.grouping.gone(place)
         del self.things[place]
         return self._begin(place, "delete")
 
     def _act(self, place: str, verb: str, body: Any, query: dict[str, list[str]]) -> dict[str, Any]:
+        if verb == "getSerialPortOutput":
+            at = int(query.get("start", ["0"])[0])
+            text = self.grouping.consoles
+            return {"contents": text[at:], "next": str(len(text))}
         machine = self._thing(place)
+        if verb in ("resize", "listManagedInstances", "getHealth"):
+            said: dict[str, Any] | None = self.grouping.act(place, verb, body, query)
+            return said if said is not None else self._begin(place, verb)
         if verb == "getGuestAttributes":
             if not self.host_keys:
                 raise Refusal(404, "notFound", "The resource 'hostkeys/' was not found")
@@ -281,6 +313,16 @@ class Google:
         if verb == "patch":
             found.update(body)
         return found
+
+
+def send(asked: BaseHTTPRequestHandler, status: int, answer: Any) -> None:
+    """Answer with JSON."""
+    data = json.dumps(answer).encode()
+    asked.send_response(status)
+    asked.send_header("Content-Type", "application/json; charset=UTF-8")
+    asked.send_header("Content-Length", str(len(data)))
+    asked.end_headers()
+    asked.wfile.write(data)
 
 
 def references(body: Any) -> list[str]:

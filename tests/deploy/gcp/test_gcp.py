@@ -15,6 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.deploying import plan_destroy, status
 from roadworthy.deploy.gcp.account import Account
+from roadworthy.deploy.gcp.explaining import Refusal, explain
 from roadworthy.deploy.gcp.provider import GcpProvider, open_gcp
 from roadworthy.deploy.gcp.resource import Naming
 from roadworthy.deploy.gcp.wanted import machine_of
@@ -203,6 +204,19 @@ def test_a_machine_in_another_zone_and_alarms_that_are_no_longer_asked_for_are_r
     assert surplus == {"instances", "alertPolicies", "notificationChannels"}
 
 
+def test_every_deployment_of_the_project_is_listed_with_its_parts(
+    google: Google, identity: str
+) -> None:
+    apply(provider(google, section(identity)))
+    apply(provider(google, section(identity), "forgotten"))
+    apply(provider(google, section(identity, zone="europe-west1-c"), "elsewhere"))
+    found = {each.deployment: each for each in provider(google, section(identity)).tenants()}
+    assert set(found) == {"prod", "forgotten"}
+    assert found["prod"].model == "Adult.v1"
+    assert MACHINE in found["prod"].parts
+    assert len(found["forgotten"].parts) == len(PARTS)
+
+
 def test_a_name_that_is_taken_is_refused(google: Google, identity: str) -> None:
     path = f"projects/{PROJECT}/global/networks/roadworthy-prod"
     google.things[path] = {"name": "roadworthy-prod",
@@ -242,6 +256,29 @@ def test_a_refusal_names_the_permission_the_quota_or_the_interface(
     with pytest.raises(OutsideError, match=said) as caught:
         apply(provider(google, section(identity)))
     assert fix in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "said", "fix"),
+    [
+        (403, "forbidden", "me@x.org does not have storage.buckets.create access to the project.",
+         "does not permit storage.buckets.create", "role with storage.buckets.create"),
+        (403, "IAM_PERMISSION_DENIED", "Permission 'iam.serviceAccounts.create' denied on it",
+         "does not permit iam.serviceAccounts.create", "role with"),
+        (404, "notFound", "The resource 'projects/p/zones/europe-west9-z' was not found",
+         "no such place", "gcloud compute zones list"),
+        (400, "invalid", "Unknown region: europe-west99", "no such place",
+         "gcloud compute regions list"),
+        (403, "SERVICE_DISABLED", "storage.googleapis.com has not been used in project 1 before",
+         "storage.googleapis.com is not enabled", "gcloud services enable storage.googleapis.com"),
+    ],
+)  # fmt: skip
+def test_what_google_says_is_explained(
+    status: int, reason: str, message: str, said: str, fix: str
+) -> None:
+    error = explain(Refusal(status, reason, message), "buckets insert", "gcp europe-west1")
+    assert said in error.what
+    assert fix in str(error.fix)
 
 
 def test_missing_credentials_and_a_missing_project_are_said(

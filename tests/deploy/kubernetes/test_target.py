@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import roadworthy.acceptance.accept  # noqa: F401 (the module, which the function of its name hides)
+from roadworthy.acceptance import accepting
 from roadworthy.deploy import deploying
 from roadworthy.deploy.kubernetes import check_documents, read_yaml
 from roadworthy.deploy.kubernetes.comparing import changes
@@ -23,7 +22,6 @@ from tests.conftest import Trained, serving
 from tests.deploy.kubernetes.apiserver import ApiServer, deep, flat
 from tests.registry.conftest import registry_project
 
-acceptance = sys.modules["roadworthy.acceptance.accept"]
 ONE, TWO = "registry.example.org/adult:1", "registry.example.org/adult:2"
 CRASHES, ABSENT = "registry.example.org/adult:crashes", "registry.example.org/adult:absent"
 
@@ -74,7 +72,7 @@ def place(
     if (
         "and_then_nothing_more" not in request.node.name
     ):  # a thousand requests for the time that they take
-        monkeypatch.setattr(acceptance, "measure_costs", lambda subject, bundle: {})
+        monkeypatch.setattr(accepting, "measure_costs", lambda subject, bundle: {})
     found = Place(tmp_path, ports, versions)
     try:
         yield found

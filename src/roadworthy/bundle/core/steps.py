@@ -1,4 +1,4 @@
-"""scikit-learn's scalers and imputers as float64 nodes."""
+"""scikit-learn's transformers of numbers as float64 nodes: scalers, imputers and functions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto
 from sklearn.pipeline import Pipeline
 
+from roadworthy.bundle.core.features import FEATURES
 from roadworthy.bundle.core.graph import Graph
 from roadworthy.bundle.core.trees import Branch, Leaf, Node
 from roadworthy.errors import InputError
@@ -48,6 +49,8 @@ def is_clip(step: Any) -> bool:
 
 
 def _function(graph: Graph, matrix: str, step: Any) -> str:
+    if step.func is None:
+        return matrix
     if is_clip(step):
         low, high = (graph.constant(float(step.kw_args[key])) for key in ("a_min", "a_max"))
         return graph.add(
@@ -55,6 +58,9 @@ def _function(graph: Graph, matrix: str, step: Any) -> str:
         )
     if getattr(step.func, "__name__", "") == "signed_log":
         return graph.add("Mul", graph.add("Sign", matrix), _log1p(graph, graph.add("Abs", matrix)))
+    for function, writer in _FUNCTIONS:
+        if step.func is function and not step.kw_args:
+            return writer(graph, matrix)
     raise InputError(f"a FunctionTransformer of {step.func!r} is not exported")
 
 
@@ -67,10 +73,10 @@ def _imputer(graph: Graph, matrix: str, step: Any) -> str:
         raise InputError("a SimpleImputer of anything but NaN is not exported")
     fill = np.asarray(step.statistics_, dtype=np.float64)
     empty = np.isnan(fill)
-    if empty.any() and not step.keep_empty_features:
-        raise InputError("a SimpleImputer that drops empty columns is not exported")
     unknown = graph.add("IsNaN", matrix)
     known = graph.add("Where", unknown, graph.constant(np.where(empty, 0.0, fill)), matrix)
+    if empty.any() and not step.keep_empty_features:
+        known = graph.column(known, np.flatnonzero(~empty).tolist())
     if not step.add_indicator or not len(step.indicator_.features_):
         return known
     return graph.add("Concat", known, _indicator(graph, matrix, step.indicator_), axis=1)
@@ -128,7 +134,7 @@ def _power_side(graph: Graph, matrix: str, powers: np.ndarray) -> str:
 
 
 def _log1p(graph: Graph, matrix: str) -> str:
-    """`log(1 + x)` for x >= 0, to a few ulp also near 0 (Goldberg 1991, theorem 4)."""
+    """`log(1 + x)` for x > -1, to a few ulp also near 0 (Goldberg 1991, theorem 4)."""
     one = graph.constant(1.0)
     up = graph.add("Add", matrix, one)
     lost = graph.add("Sub", up, one)
@@ -210,8 +216,34 @@ def _search_tree(nodes: list[Node], pieces: list[Piece], part: int, feature: int
     return place
 
 
+def _union(graph: Graph, matrix: str, step: Any) -> str:
+    weights = step.transformer_weights or {}
+    parts = []
+    for name, part in step.transformer_list:
+        if isinstance(part, str) and part == "drop":
+            continue
+        made = write_step(graph, matrix, part)
+        if name in weights:
+            made = graph.add("Mul", made, graph.constant(float(weights[name])))
+        parts.append(made)
+    return graph.add("Concat", *parts, axis=1)
+
+
+_FUNCTIONS: tuple[tuple[Any, Callable[[Graph, str], str]], ...] = (
+    (np.log1p, lambda graph, matrix: _log1p(graph, matrix)),
+    (np.expm1, lambda graph, matrix: _expm1(graph, matrix)),
+    (np.log, lambda graph, matrix: graph.add("Log", matrix)),
+    (np.exp, lambda graph, matrix: graph.add("Exp", matrix)),
+    (np.sqrt, lambda graph, matrix: graph.add("Sqrt", matrix)),
+    (np.abs, lambda graph, matrix: graph.add("Abs", matrix)),
+    (np.square, lambda graph, matrix: graph.add("Mul", matrix, matrix)),
+    (np.negative, lambda graph, matrix: graph.add("Neg", matrix)),
+    (np.sign, lambda graph, matrix: graph.add("Sign", matrix)),
+)
+
 _WRITERS: dict[str, Callable[[Graph, str, Any], str]] = {
     "FunctionTransformer": _function,
+    "FeatureUnion": _union,
     "SimpleImputer": _imputer,
     "MissingIndicator": _indicator,
     "StandardScaler": _standard,
@@ -220,4 +252,5 @@ _WRITERS: dict[str, Callable[[Graph, str, Any], str]] = {
     "RobustScaler": _robust,
     "QuantileTransformer": _quantile,
     "PowerTransformer": _power,
+    **FEATURES,
 }

@@ -60,7 +60,6 @@ def report(
     Example: `roadworthy monitor report churn@production --html monitoring.html`
     """
     from roadworthy.cli.monitor.looking import overview
-    from roadworthy.monitor.page import render_overview
 
     if fail_on not in ("never", "serious", "warning"):
         raise InputError(
@@ -71,6 +70,8 @@ def report(
     known = overview(bundle, wanted, look(bundle, wanted, since), log)
     inspection = known.inspection
     if html is not None:
+        from roadworthy.monitor.page import render_overview
+
         write_page(Path(html), render_overview(known))
     if json:
         print_json(content(known))
@@ -152,7 +153,7 @@ def told(finding: Finding) -> str:
 
 def _print(known: Overview, html: str | None) -> None:
     inspection = known.inspection
-    from roadworthy.monitor.page.html import health
+    from roadworthy.monitor.inspection import health
 
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     history = inspection.history

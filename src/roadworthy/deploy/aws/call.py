@@ -45,6 +45,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return shlex.join([*line, "--cli-input-json", given])
 
 
+def call(service: str, operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
+    """A call."""
+    return Call(service=service, operation=operation, parameters=parameters, met=met)
+
+
 def fill(value: Any, known: Mapping[str, str]) -> Any:
     """A document in which `${NAME}` is replaced by what is known under that name."""
     if isinstance(value, str):

@@ -125,6 +125,8 @@ def _instance_differs(there: There, part: Part, known: Known) -> str:
         said.append(there["State"]["Name"])
     if there.get("MetadataOptions", {}).get("HttpTokens") != "required":
         said.append("metadata without tokens")
+    if "IamInstanceProfile" in wanted and "IamInstanceProfile" not in there:
+        said.append("without its role")
     groups = {each["GroupId"] for each in there.get("SecurityGroups") or ()}
     if groups != {known.get("aws-firewall")}:
         said.append("other security groups")

@@ -12,6 +12,7 @@ from roadworthy.deploy.aws.part import Naming
 from roadworthy.errors import OutsideError
 from roadworthy.registry.leases import holder, is_dead
 
+LOCK = "aws-lock"
 _held: set[str] = set()
 
 
@@ -35,7 +36,7 @@ def held(account: Account, naming: Naming) -> Iterator[None]:
 
 def _take(account: Account, naming: Naming, name: str, mine: str) -> None:
     put = _ssm("PutParameter", Name=name, Value=mine, Type="String", Overwrite=False,
-               Tags=naming.tags("aws-lock"), met=("ParameterAlreadyExists",))  # fmt: skip
+               Tags=naming.tags(LOCK), met=("ParameterAlreadyExists",))  # fmt: skip
     other = ""
     for _ in range(3):
         with contextlib.suppress(CutOffError):  # whose it is now is seen by reading it

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterable
 from typing import Any
 
+from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
-from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.fleet.kinds import FLEET
+from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
+from roadworthy.deploy.aws.fleet.standing import STANDING
 from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
-from roadworthy.deploy.aws.lock import held
+from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import machine_of
 from roadworthy.deploy.aws.terraform import document
-from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_of, machine_parts
+from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_parts
 from roadworthy.deploy.aws.watching import WATCHING, watching_parts
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
-from roadworthy.deploy.cloud.provider import PART, Found, Machine
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-KINDS = WATCHING | FLEET | EC2
+_FLEET = FLEET | REGISTRY
+KINDS = WATCHING | _FLEET | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -60,7 +66,10 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        wanted = fleet_parts(naming, section) if section.fleet else machine_parts(naming, section)
+        if section.fleet:
+            wanted = fleet_parts(naming, section) + registry_parts(naming, section)
+        else:
+            wanted = machine_parts(naming, section)
         wanted += watching_parts(naming, section, project)
         self.parts = {part.id: part for part in wanted}
         self.seen: list[tuple[str, Thing]] = []
@@ -84,7 +93,12 @@ class AwsProvider:
         return tuple(part.step(self.account.region) for part in self.parts.values())
 
     def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform."""
+        """The same parts for Terraform; InputError where they are not written for it."""
+        if self.section.fleet:
+            raise InputError(
+                "a fleet is not written for Terraform", where=f"deploy.{self.naming.deployment}",
+                fix="leave instances out to write one machine, or use deploy apply",
+            )  # fmt: skip
         return document(self.parts, self.account.region)
 
     def image(self) -> Machine:
@@ -119,8 +133,8 @@ class AwsProvider:
         )  # fmt: skip
 
     def _account(self) -> dict[str, str]:
-        """What names of a fleet hold."""
-        if not self.section.fleet:
+        """What some names hold."""
+        if not self.section.fleet and self.section.access == "ssh":
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -131,7 +145,10 @@ class AwsProvider:
         """
         found = self._found(WATCHING | EC2)
         if self.section.fleet or any(each.part == OUTER for _, each in found):
-            found += self._found(FLEET)
+            found += self._found(_FLEET)
+        elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
+                                                 for _, each in found):  # fmt: skip
+            found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
 
@@ -163,10 +180,23 @@ class AwsProvider:
         return Machine(
             address=str(address.there["PublicIp"]),
             user=self.section.user,
+            proxy=self._proxy(instance.id),
             host_keys=(pinned,) if pinned else self._said(instance.id),
             pinned=bool(pinned),
             facts=self.image().facts,
         )
+
+    def _proxy(self, instance: str) -> str:
+        """Where no port is open: SSH by way of Systems Manager, with its own command line."""
+        if self.section.access == "ssh":
+            return ""
+        line = ["aws", "ssm", "start-session", "--region", self.account.region,
+                "--target", instance, "--document-name", "AWS-StartSSHSession",
+                "--parameters", "portNumber=22"]  # fmt: skip
+        if self.section.profile:
+            line += ["--profile", self.section.profile]
+        # the percent sign has a meaning of its own in ProxyCommand
+        return shlex.join(line).replace("%", "%%")
 
     def _said(self, instance: str) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console at the first boot."""
@@ -180,6 +210,22 @@ class AwsProvider:
             call("CreateTags", Resources=[self._known[INSTANCE]],
                  Tags=[{"Key": HOST_KEY, "Value": kept}])
         )  # fmt: skip
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment of the region that carries the tag."""
+        asked = Call(service="resourcegroupstaggingapi", operation="GetResources",
+                     parameters={"TagFilters": [{"Key": DEPLOYMENT}]})  # fmt: skip
+        parts: dict[str, list[str]] = {}
+        models: dict[str, str] = {}
+        for each in self.account.call(asked).get("ResourceTagMappingList") or []:
+            marks = tags(each)
+            if marks.get(PART) != LOCK:
+                parts.setdefault(marks[DEPLOYMENT], []).append(each["ResourceARN"])
+                models[marks[DEPLOYMENT]] = marks.get(MODEL, "")
+        return tuple(
+            Tenant(deployment=name, model=models[name], parts=tuple(sorted(parts[name])))
+            for name in sorted(parts)
+        )
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's tag."""
@@ -216,7 +262,7 @@ class AwsProvider:
         kind, thing = KINDS[part.kind], self._one(part)
         if thing is None:
             known = self._known | self._looked_up(part)
-            self.account.call(part.make.filled(known), patient=part.kind == "group")
+            self.account.call(part.make.filled(known), patient=part.kind in ("group", "instance"))
             thing = self._listed(part)
         else:
             self._refuse_what_cannot_change(part, thing)
@@ -248,6 +294,12 @@ class AwsProvider:
                 "the machine was made with another key than identity",
                 where=self.place,
                 fix="name that key, or destroy the deployment and make it anew",
+            )
+        if "IamInstanceProfile" in part.make.parameters and "IamInstanceProfile" not in thing.there:
+            raise InputError(
+                "the machine was made to be reached by SSH, and has no agent of Systems Manager",
+                where=self.place,
+                fix='access = "ssh", or destroy the deployment and make it anew',
             )
 
     def _looked_up(self, part: Part) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of, role_parts
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.project import AwsSection
@@ -19,16 +19,11 @@ _THERE = ("Resource.AlreadyAssociated",)
 _BLOCK = "10.83.0.0/16"
 
 
-def machine_of(instance_type: str) -> str:
-    """`aarch64` for types of Graviton processors, else `x86_64`, by EC2's way of naming types."""
-    graviton = re.match(r"(a1|[a-z]+-?[a-z]*\d+[a-z]*g[a-z]*)(\.|-)", instance_type)
-    return "aarch64" if graviton and not re.match(r"g\d+[a-fh-z]*\.", instance_type) else "x86_64"
-
-
 def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     """The instance and all that it needs."""
     network = () if section.subnet else network_parts(naming)
-    return (*network, _firewall(naming, section), _key(naming, section),
+    role = role_parts(naming, section) if section.access == "ssm" else ()
+    return (*network, *role, _firewall(naming, section), _key(naming, section),
             _instance(naming, section), _address(naming, section))  # fmt: skip
 
 
@@ -98,7 +93,8 @@ def _subnet(naming: Naming, number: int) -> Part:
 def rules(section: AwsSection) -> list[dict[str, Any]]:
     """The rules of the firewall: who may reach SSH and the public ports."""
     ports = {section.public_port, *([80] if section.domain else [])}
-    allowed = [(22, section.ssh_from), *((port, section.allow_from) for port in sorted(ports))]
+    login = [(22, section.ssh_from)] if section.open_ssh else []
+    allowed = [*login, *((port, section.allow_from) for port in sorted(ports))]
     return [
         {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": network}]}
         for port, networks in allowed
@@ -113,7 +109,7 @@ def _firewall(naming: Naming, section: AwsSection) -> Part:
         look, network = (_ec2("DescribeSubnets", SubnetIds=[section.subnet]),), "${subnet.network}"
     return Part(
         id=FIREWALL, kind="firewall",
-        what=f"a security group: SSH from {', '.join(section.ssh_from)}, port "
+        what=f"a security group: SSH from {', '.join(section.ssh_from) or 'nowhere'}, port "
         f"{section.public_port} from {', '.join(section.allow_from)}",
         look=look,
         make=_ec2("CreateSecurityGroup", GroupName=naming.name,
@@ -159,6 +155,10 @@ def guarded(section: AwsSection) -> dict[str, Any]:
 
 def _instance(naming: Naming, section: AwsSection) -> Part:
     image = section.image or "the newest Debian 12"
+    managed: dict[str, Any] = {}
+    if section.access == "ssm":
+        managed = {"IamInstanceProfile": {"Name": f"${{{PROFILE}}}"},
+                   "UserData": agent_script(section)}  # fmt: skip
     return Part(
         id=INSTANCE, kind="instance",
         what=f"an instance {section.instance_type} of {image}, {section.disk_gb} GB, encrypted",
@@ -167,9 +167,10 @@ def _instance(naming: Naming, section: AwsSection) -> Part:
             "RunInstances", ImageId="${image}", InstanceType=section.instance_type, MinCount=1,
             MaxCount=1, KeyName=naming.name, SubnetId=section.subnet or _of(SUBNET),
             SecurityGroupIds=[_of(FIREWALL)],
-            **guarded(section), **naming.marked(INSTANCE, "instance", "volume"),
+            **guarded(section), **managed, **naming.marked(INSTANCE, "instance", "volume"),
         ),
-        needs=(FIREWALL, KEY, *(() if section.subnet else (ROUTES,))),
+        needs=(FIREWALL, KEY, *((PROFILE,) if managed else ()),
+               *(() if section.subnet else (ROUTES,))),
         price=price_of("aws", section.region, section.instance_type, section.disk_gb),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call, tags
+from roadworthy.deploy.aws.call import Call, call, tags
 from roadworthy.deploy.aws.fleet.wanted import BALANCER
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
@@ -31,9 +31,9 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
         id=TOPIC,
         kind="topic",
         what=f"a topic for alarms, which tells {told}",
-        make=_call("sns", "CreateTopic", Name=naming.name, Tags=naming.tags(TOPIC)),
+        make=call("sns", "CreateTopic", Name=naming.name, Tags=naming.tags(TOPIC)),
         settle=tuple(
-            _call("sns", "Subscribe", TopicArn=f"${{{TOPIC}}}", Protocol="email", Endpoint=mail)
+            call("sns", "Subscribe", TopicArn=f"${{{TOPIC}}}", Protocol="email", Endpoint=mail)
             for mail in section.notify
         ),
     )
@@ -87,16 +87,16 @@ def _alarm(
 ) -> Part:
     # the slash keeps deployments apart of which one's name begins with the other's
     named = {"AlarmName": f"{naming.name}/{part.removeprefix('aws-alarm-')}"}
-    make = _call("cloudwatch", "PutMetricAlarm", **document | named | {"Tags": naming.tags(part)})
+    make = call("cloudwatch", "PutMetricAlarm", **document | named | {"Tags": naming.tags(part)})
     return Part(id=part, kind="alarm", what=f"an alarm: {what}", make=make, needs=(TOPIC, about))
 
 
 def _find_alarms(account: Account, deployment: str) -> list[Thing]:
     prefix = f"roadworthy-{deployment}/"
-    answer = account.call(_call("cloudwatch", "DescribeAlarms", AlarmNamePrefix=prefix))
+    answer = account.call(call("cloudwatch", "DescribeAlarms", AlarmNamePrefix=prefix))
     found = []
     for each in answer.get("MetricAlarms") or []:
-        asked = _call("cloudwatch", "ListTagsForResource", ResourceARN=each["AlarmArn"])
+        asked = call("cloudwatch", "ListTagsForResource", ResourceARN=each["AlarmArn"])
         marks = tags(account.call(asked))
         if marks.get(DEPLOYMENT) == deployment:
             found.append(Thing(id=str(each["AlarmName"]), there=each, tags=marks))
@@ -120,16 +120,16 @@ def _mend_alarm(there: There, part: Part, known: Known) -> list[Call]:
 
 def _remove_alarm(there: There) -> list[Call]:
     gone = ("ResourceNotFound",)
-    return [_call("cloudwatch", "DeleteAlarms", gone, AlarmNames=[there["AlarmName"]])]
+    return [call("cloudwatch", "DeleteAlarms", gone, AlarmNames=[there["AlarmName"]])]
 
 
 def _find_topic(account: Account, deployment: str) -> list[Thing]:
     partition = account.partition
     name = f"arn:{partition}:sns:{account.region}:{account.id}:roadworthy-{deployment}"
-    marks = tags(account.call(_call("sns", "ListTagsForResource", _GONE, ResourceArn=name)))
+    marks = tags(account.call(call("sns", "ListTagsForResource", _GONE, ResourceArn=name)))
     if marks.get(DEPLOYMENT) != deployment:
         return []
-    asked = _call("sns", "ListSubscriptionsByTopic", _GONE, TopicArn=name)
+    asked = call("sns", "ListSubscriptionsByTopic", _GONE, TopicArn=name)
     told = [each["Endpoint"] for each in account.call(asked).get("Subscriptions") or []]
     return [Thing(id=name, there={"TopicArn": name, "told": told}, tags=marks)]
 
@@ -141,11 +141,7 @@ def _topic_differs(there: There, part: Part, known: Known) -> str:
 
 
 def _remove_topic(there: There) -> list[Call]:
-    return [_call("sns", "DeleteTopic", _GONE, TopicArn=there["TopicArn"])]
-
-
-def _call(service: str, operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
-    return Call(service=service, operation=operation, parameters=parameters, met=met)
+    return [call("sns", "DeleteTopic", _GONE, TopicArn=there["TopicArn"])]
 
 
 WATCHING = {

@@ -72,10 +72,10 @@ class Account:
             raise self._explained(error, "GET", path) from None
         return found
 
-    def listed(self, path: str, version: str) -> list[dict[str, Any]]:
+    def listed(self, path: str, version: str, **query: str) -> list[dict[str, Any]]:
         """All pages of a list; nothing there is an empty one."""
         found: list[dict[str, Any]] = []
-        answer = self.get(path, version)
+        answer = self.get(path, version, **query)
         while answer is not None:
             found += answer.get("value") or []
             following = answer.get("nextLink")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.azure.account import ENDPOINT, Account
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
@@ -165,6 +166,28 @@ class AzureProvider:
         if part.id == MACHINE and _state(found) != "running":
             said.append(f"it is {_state(found)}")
         return said
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment whose tag a resource group of the region carries."""
+        groups = self.account.listed(
+            f"/subscriptions/{self.naming.subscription}/resourcegroups", _LIST_VERSION,
+            **{"$filter": f"tagName eq '{DEPLOYMENT}'"},
+        )  # fmt: skip
+        return tuple(
+            Tenant(
+                deployment=str(group["tags"][DEPLOYMENT]),
+                model=str(group["tags"].get(MODEL, "")),
+                parts=tuple(
+                    sorted(
+                        str(each["id"])
+                        for each in self.account.listed(f"{group['id']}/resources", _LIST_VERSION)
+                    )
+                ),
+            )
+            for group in groups
+            if (group.get("tags") or {}).get(DEPLOYMENT)
+            and str(group["location"]).lower() == self.section.region
+        )
 
     def _inside(self) -> list[dict[str, Any]]:
         return self.account.listed(f"{self.naming.group}/resources", _LIST_VERSION)

@@ -70,6 +70,11 @@ def open_fleet(
         from roadworthy.deploy.aws.fleet.opening import open_fleet as open_aws_fleet
 
         return open_aws_fleet(project, name, section, wanted, cache)
+    if isinstance(section, GcpSection):
+        _require("googleapiclient.discovery", "gcp")
+        from roadworthy.deploy.gcp.fleet.opening import open_fleet as open_gcp_fleet
+
+        return open_gcp_fleet(project, name, section, wanted, cache)
     raise NotImplementedError(type(section).__name__)
 
 
@@ -98,6 +103,7 @@ def as_host(section: CloudSection, machine: Machine, folder: Path) -> SshSection
         host=f"{machine.user}@{machine.address or 'ADDRESS'}",
         identity=section.identity,
         known_hosts=known.name,
+        proxy=machine.proxy or None,
         upgrades=section.upgrades,
     )
 

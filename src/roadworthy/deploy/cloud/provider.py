@@ -28,6 +28,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         address: Where SSH reaches it.
         user: Who logs in.
+        proxy: Command whose input and output reach its SSH server; empty: SSH does by itself.
         host_keys: Its SSH host keys (`ssh-ed25519 AAAA…`), as the cloud itself hands them out: its
             console or metadata, never the network. Empty: it has not said them yet.
         pinned: Whether `host_keys` are those that `Provider.pin` has kept.
@@ -37,6 +38,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str
     user: str
+    proxy: str = ""
     host_keys: tuple[str, ...] = ()
     pinned: bool = False
     facts: Mapping[str, str] = {}

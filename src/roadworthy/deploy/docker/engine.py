@@ -82,6 +82,10 @@ class Engine:
         """The names of the volumes with a label."""
         return sorted(self.run("volume", "ls", "--quiet", "--filter", f"label={label}").split())
 
+    def has_network(self, name: str) -> bool:
+        """Whether there is a network of that name."""
+        return name in self.run("network", "ls", "--format={{.Name}}").split()
+
     def labelled_volumes(self, label: str) -> dict[str, dict[str, str]]:
         """The labels of the volumes with a label, by name."""
         names = self.volumes(label)
@@ -106,13 +110,6 @@ class Engine:
                 return None
             raise
         return found
-
-    @property
-    def machine(self) -> str:
-        """What its machine is called in images: `amd64`, `arm64`."""
-        form = {"docker": ["version", "--format={{.Server.Arch}}"],
-                "podman": ["info", "--format={{.Host.Arch}}"]}  # fmt: skip
-        return self.run(*form[self.name])
 
     def folder(self, container: str, path: str) -> dict[str, str]:
         """The files of a folder in a container, which need not run: name -> content or target."""

@@ -10,7 +10,7 @@ import msgspec
 import roadworthy
 from roadworthy.bundle import Bundle
 from roadworthy.deploy.docker.engine import Engine
-from roadworthy.errors import InputError, OutsideError, UnfitError
+from roadworthy.errors import InputError, OutsideError
 from roadworthy.image.building import build
 from roadworthy.image.registry_client import Registry, parse_place
 from roadworthy.image.signing import verify_image
@@ -53,14 +53,15 @@ def choose(
     if "@" in named:
         return Choice(reference=named, digest=named.partition("@")[2], key=named)
     first = named.partition("/")[0]
-    if "/" in named and ("." in first or ":" in first or first == "localhost"):
+    here = engine.image(named) if first == "localhost" else None  # what Podman calls its own
+    if here is None and "/" in named and ("." in first or ":" in first or first == "localhost"):
         place = parse_place(named)
         found = Registry(place).manifest(place.reference)
         if found is None:
             raise InputError("there is no such image in the registry", where=named)
         pinned = f"{place.host}/{place.repository}@{found[0]}"
         return Choice(reference=pinned, digest=found[0], key=pinned)
-    here = engine.image(named)
+    here = here or engine.image(named)
     if here is None:
         raise InputError(
             "the engine has no such image",
@@ -75,7 +76,6 @@ def provide(choice: Choice, tag: str, bundle: Bundle, project: Project, engine: 
 
     Raises:
         InputError: It is another model's image.
-        UnfitError: It is made for another kind of machine.
         CheckFailed: Keys are trusted, and none of them signed it.
         OutsideError: The registry or the engine refused.
     """
@@ -122,27 +122,12 @@ def _check(reference: str, bundle: Bundle, project: Project, engine: Engine) -> 
             where=reference,
             fix=f"build the image of {bundle.manifest.short_version}, or leave image out",
         )
-    _check_machine(reference, str(found.get("Architecture", "")), engine)
     variables = (found.get("Config") or {}).get("Env") or ()
     inside = any(each.startswith("ROADWORTHY_MODEL=") for each in variables)
     if project.image.model == "inside" and not inside:
         raise InputError(
             "the image has no model inside", where=reference, fix='[image] model = "mounted"'
         )
-
-
-def _check_machine(reference: str, made_for: str, engine: Engine) -> None:
-    """Refuse an image of another kind of machine, but where the engine emulates it."""
-    if not made_for or made_for == (machine := engine.machine):
-        return
-    try:
-        engine.run("run", "--rm", "--network=none", "--entrypoint=python", reference, "--version")
-    except OutsideError:
-        raise UnfitError(
-            f"the image is made for {made_for}, and the engine's machine is {machine}",
-            where=reference,
-            fix=f"build one for {machine}, or push an index that has both",
-        ) from None
 
 
 def _labels(found: dict[str, object]) -> dict[str, str]:

@@ -106,9 +106,12 @@ class Rollout:
         return images.digits((arguments, settings, pair, *trusted))
 
     def has_image(self) -> bool:
-        """Whether the engine has the image of what is to be served."""
+        """Whether the engine has the image that is built; one that is named is always looked at."""
         assert self.wanted is not None
-        return images.is_there(self.image, self.wanted.bundle, self.engine)
+        assert self.choice is not None
+        return not self.choice.reference and images.is_there(
+            self.image, self.wanted.bundle, self.engine
+        )
 
     def get_image(self) -> None:
         """Have the image on the engine: built, or verified and pulled."""
@@ -126,6 +129,13 @@ class Rollout:
 
     def create(self) -> None:
         """Make the release's container."""
+        network = self.section.network
+        if network is not None and not self.engine.has_network(network):
+            raise OutsideError(
+                f"the engine has no network {network!r}",
+                where=self.engine.name,
+                fix=f"{self.engine.name} network create {network}, or correct network",
+            )
         self.engine.run(*self.container)
 
     def _make_volumes(self, volumes: Mapping[str, str]) -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from google.auth.exceptions import GoogleAuthError
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
+from googleapiclient.http import MediaFileUpload
 from httplib2 import HttpLib2Error
 
 from roadworthy.deploy.gcp.explaining import Refusal, explain, no_credentials, refusal
-from roadworthy.deploy.gcp.resource import MONITORING
+from roadworthy.deploy.gcp.kinds import KINDS
 from roadworthy.errors import InputError, OutsideError
 
 _TRIES = 5
 _LONG = 900.0
+_PART = 1 << 23
+_TAKEN = ("alreadyExists", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 
 
 class CutOffError(OutsideError):
@@ -41,17 +47,31 @@ class Account:
         self.project = project
         self.place = place
         self._pause = pause
+        self._credentials = credentials
+        self._endpoint = endpoint
+        self._interfaces: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
-        more = {"client_options": {"api_endpoint": endpoint}} if endpoint else {}
-        self._compute, self._monitoring = (
-            build(name, version, credentials=credentials, static_discovery=True, **more)
-            for name, version in (("compute", "v1"), ("monitoring", "v3"))
-        )
+        self._compute = self._interface("compute.v1")
+
+    def _interface(self, api: str) -> Any:
+        if api not in self._interfaces:
+            name, _, version = api.partition(".")
+            path = "/storage/v1/" if name == "storage" else ""
+            more: dict[str, Any] = {}
+            if self._endpoint:
+                more = {"client_options": {"api_endpoint": f"{self._endpoint}{path}"}}
+            self._interfaces[api] = build(
+                name, version, credentials=self._credentials, static_discovery=True, **more
+            )
+        return self._interfaces[api]
 
     def collection(self, name: str) -> Any:
         """The client of a collection."""
         if name not in self._clients:
-            owner = self._monitoring.projects() if name in MONITORING else self._compute
+            api = KINDS[name].api if name in KINDS else "compute.v1"
+            owner = self._interface(api)
+            if api in ("monitoring.v3", "iam.v1"):
+                owner = owner.projects()
             self._clients[name] = getattr(owner, name)()
         return self._clients[name]
 
@@ -99,7 +119,7 @@ class Account:
         except Refusal as error:
             if error.status == 404 and method == "delete":
                 return {}
-            if method == "insert" and error.reason in ("alreadyExists", "RESOURCE_ALREADY_EXISTS"):
+            if method in ("insert", "create") and error.reason in _TAKEN:
                 return {}  # it was made by a call whose answer was lost
             if error.status >= 500 and not again:
                 raise CutOffError(
@@ -108,10 +128,33 @@ class Account:
                 ) from None  # fmt: skip
             raise self._explained(error, collection, method) from None
 
+    def pause(self, times: float = 1) -> None:
+        """Wait, so many times as long as between two looks."""
+        time.sleep(self._pause * times)
+
+    def upload(self, bucket: str, name: str, file: Path, marks: Mapping[str, str]) -> None:
+        """Write a file as an object, in parts; one of that name is written anew, whole or not.
+
+        Raises:
+            OutsideError: It is refused, or the connection is cut again and again.
+        """
+        media = MediaFileUpload(
+            str(file), mimetype="application/octet-stream", chunksize=_PART, resumable=True
+        )
+        body = {"name": name, "metadata": dict(marks)}
+        request = self.collection("objects").insert(bucket=bucket, body=body, media_body=media)
+        if self._endpoint:  # the library always speaks TLS here
+            scheme = urlsplit(self._endpoint).scheme
+            request.uri = urlsplit(request.uri)._replace(scheme=scheme).geturl()
+        try:
+            self._execute(request, again=True)
+        except Refusal as error:
+            raise self._explained(error, "objects", "insert") from None
+
     def close(self) -> None:
         """End connections."""
-        self._compute.close()
-        self._monitoring.close()
+        for each in self._interfaces.values():
+            each.close()
 
     def _send(
         self, collection: str, method: str, parameters: dict[str, Any], *, again: bool
@@ -127,7 +170,7 @@ class Account:
 
     def _execute(self, request: Any, *, again: bool) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = request.execute(num_retries=_TRIES if again else 0) or {}
+            found = request.execute(num_retries=_TRIES if again else 0)
         except HttpError as error:
             raise refusal(error) from None
         except GoogleAuthError as error:
@@ -137,7 +180,7 @@ class Account:
                 f"the connection to Google Cloud was cut: {error}",
                 where=self.place, fix="check the network, then run the same again",
             ) from None  # fmt: skip
-        return found
+        return found if isinstance(found, dict) else {}  # what is deleted says nothing
 
     def _waited(self, operation: dict[str, Any]) -> dict[str, Any]:
         """The operation's end; Refusal when it failed."""

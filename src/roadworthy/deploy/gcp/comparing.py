@@ -10,6 +10,8 @@ from roadworthy.deploy.gcp.resource import Resource, fill
 
 _NOT_SHOWN = ("description", "disks", "metadata", "networkInterfaces", "tags")
 """What an instance gives back in another form."""
+_MOVING = {"globalForwardingRules": "IPAddress", "regionInstanceGroupManagers": "targetSize"}
+"""What is given back in another form, or moves by itself."""
 STATES = ("RUNNING", "PROVISIONING", "STAGING")
 
 
@@ -38,6 +40,16 @@ def differs(part: Resource, there: Mapping[str, Any], known: Mapping[str, str]) 
         body = fill(part.body, known)
     except KeyError:
         return ["what it belongs to is not there"]
+    if part.collection == "instanceTemplates":
+        return []  # nobody can change one, and its name holds a digest of it
+    if part.collection == "serviceAccounts":
+        return ["it is disabled"] if there.get("disabled") else []
+    if part.collection == "buckets":
+        given = there.get("readers", ())
+        lacking = [f"{each} may not read it" for each in part.readers if each not in given]
+        return differences(body, there) + lacking
+    if part.collection in _MOVING:
+        body = {key: value for key, value in body.items() if key != _MOVING[part.collection]}
     if part.collection != "instances":
         return differences({k: v for k, v in body.items() if k != "description"}, there)
     said = differences({k: v for k, v in body.items() if k not in _NOT_SHOWN}, there)

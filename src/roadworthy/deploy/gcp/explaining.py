@@ -10,7 +10,8 @@ from googleapiclient.errors import HttpError
 
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 
-_PERMISSION = re.compile(r"'?([a-z]+\.[a-zA-Z]+\.[a-zA-Z]+)'? (?:permission|denied)")
+_PERMISSION = re.compile(r"'?([a-z]+\.[a-zA-Z]+\.[a-zA-Z]+)'? (?:permission|denied|access)")
+_PLACE = re.compile(r"projects/[^/]+/(zones|regions)/[^/']+' was not found|Unknown (zone|region)")
 _SERVICE = re.compile(r"([a-z]+\.googleapis\.com)")
 _QUOTA = re.compile(r"quota(?!.*per minute)", re.IGNORECASE)
 _DISABLED = ("accessNotConfigured", "SERVICE_DISABLED")
@@ -88,6 +89,12 @@ def explain(error: Refusal, call: str, where: str) -> RoadworthyError:
             f"a quota of Google Cloud is used up: {said}",
             where=where,
             fix="ask for more under Quotas in the console, or use another zone or machine_type",
+        )
+    if place := _PLACE.search(said):
+        return InputError(
+            f"Google Cloud has no such place: {said}",
+            where=where,
+            fix=f"correct zone; gcloud compute {(place[1] or f'{place[2]}s')} list",
         )
     wrong = error.status in (400, 404) and reason not in _FIXES
     return (InputError if wrong else OutsideError)(

@@ -7,8 +7,14 @@ from typing import Any
 
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.comparing import outside, told
-from roadworthy.deploy.gcp.resource import MONITORING, Resource, Thing
+from roadworthy.deploy.gcp.kinds import KINDS, is_of
+from roadworthy.deploy.gcp.listing import READER, readers
+from roadworthy.deploy.gcp.resource import Resource, Thing
 from roadworthy.errors import InputError
+
+_PATCHED = ("backendServices", "buckets", "healthChecks", "regionAutoscalers",
+            "regionInstanceGroupManagers", "urlMaps")  # fmt: skip
+_TRIES = 12
 
 
 def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing) -> None:
@@ -20,7 +26,7 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         body: Its document, with everything known.
         found: What is there.
     """
-    if part.collection in MONITORING:
+    if is_of(part.collection, "monitoring"):
         account.change(part.collection, "patch", name=found.path, body=dict(body))
     elif part.collection == "firewalls":
         account.change(
@@ -28,6 +34,49 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         )
     elif part.collection == "instances":
         _mend_machine(account, part.parent.rpartition("/")[2], body, found.there)
+    elif part.collection in _PATCHED:
+        _patch(account, part, body, found.there)
+
+
+def _patch(
+    account: Account, part: Resource, body: Mapping[str, Any], there: Mapping[str, Any]
+) -> None:
+    """Change what a document says, and nothing else: where callers go stays as it is."""
+    if part.collection == "buckets":
+        allow(account, part)
+    kind, changes = KINDS[part.collection], dict(body)
+    for key in ("description", "targetSize"):
+        changes.pop(key, None)
+    named: dict[str, Any] = {"project": account.project, kind.singular: body["name"]}
+    if kind.scope == "regional":
+        named["region"] = part.parent.rpartition("/")[2]
+    if part.collection == "regionAutoscalers":
+        changes["target"] = there["target"]
+    if kind.scope == "bucket":
+        named = {kind.singular: body["name"]}
+        changes.pop("location")
+    if "fingerprint" in there:
+        changes["fingerprint"] = there["fingerprint"]
+    account.change(part.collection, "patch", **named, body=changes)
+
+
+def allow(account: Account, part: Resource) -> None:
+    """Let the readers of a bucket read it; an account that was just made is not known at once."""
+    bucket = part.body["name"]
+    for attempt in range(_TRIES):
+        policy = account.get("buckets", "getIamPolicy", bucket=bucket) or {}
+        bindings = list(policy.get("bindings") or ())
+        lacking = sorted(set(part.readers) - set(readers(account, bucket)))
+        if not lacking:
+            return
+        bindings.append({"role": READER, "members": lacking})
+        changed = {**policy, "bindings": bindings}
+        try:
+            account.change("buckets", "setIamPolicy", bucket=bucket, body=changed)
+        except InputError as error:
+            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
+                raise
+            account.pause(5)
 
 
 def _mend_machine(

@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import Any
+from urllib.parse import quote
 
 import google.auth
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
+from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
+from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
+from roadworthy.deploy.gcp.kinds import KINDS, is_of
+from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
+from roadworthy.deploy.gcp.listing import marked, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import mend, refuse, tell
+from roadworthy.deploy.gcp.mending import allow, mend, refuse, tell
 from roadworthy.deploy.gcp.resource import (
-    COLLECTIONS,
-    MONITORING,
     Naming,
     Resource,
     Thing,
@@ -42,8 +46,6 @@ from roadworthy.project import GcpSection, Project
 HOST_KEY = "roadworthy-host-key"
 """The metadata by which a machine's host key is kept."""
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_SINGULAR = {"networks": "network", "subnetworks": "subnetwork", "firewalls": "firewall",
-             "addresses": "address", "instances": "instance"}  # fmt: skip
 _KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256")
 _ATTEMPTS = 4
 
@@ -108,8 +110,15 @@ class GcpProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in resources(naming, section, project)}
+        wanted = fleet_parts(naming, section, project) if section.fleet else ()
+        self.parts = {part.id: part for part in wanted or resources(naming, section, project)}
+        self.things: list[Thing] = []
         self._known: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """The public address, as it was last seen; empty: there is none."""
+        return self._known.get(NETWORK_ADDRESS, "")
 
     def close(self) -> None:
         """End connections."""
@@ -124,7 +133,17 @@ class GcpProvider:
         return tuple(part.step() for part in self.parts.values())
 
     def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform."""
+        """The same parts for Terraform.
+
+        Raises:
+            InputError: They are those of a fleet.
+        """
+        if self.section.fleet:
+            raise InputError(
+                "Terraform is not written for fleets on Google Cloud",
+                where=f"[deploy.{self.naming.deployment}]",
+                fix="leave instances out, or deploy the fleet by deploy apply",
+            )
         return document(self.parts, self.naming, self.section)
 
     def image(self) -> Machine:
@@ -135,7 +154,7 @@ class GcpProvider:
 
     def observe(self) -> Found:
         """Look for everything that carries the deployment's mark."""
-        things = self._things()
+        self.things = things = self._things()
         found = self._chosen(things)
         self._known = {}
         self._learn(found)
@@ -148,43 +167,40 @@ class GcpProvider:
         chosen = {one.path for one in found.values()}
         return Found(
             steps=steps, differences=said, machine=self._machine(found),
-            surplus=tuple(self._removal(one) for one in things if one.path not in chosen),
+            surplus=tuple(self.removal_of(one) for one in things if one.path not in chosen),
             model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
             facts={"machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none"},
         )  # fmt: skip
 
     def _things(self) -> list[Thing]:
-        """Everything that carries the deployment's mark, in the order of removal."""
-        return [one for collection in reversed(COLLECTIONS) for one in self._marked(collection)]
+        """Everything that carries the deployment's mark, in the order of removal.
+
+        A machine needs no account and no bucket, and so nobody must be allowed to look for them.
+        """
+        return [one for collection in self._looked for one in self._marked(collection)]
+
+    @property
+    def _looked(self) -> list[str]:
+        return [
+            each for each in reversed(KINDS)
+            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute")
+        ]  # fmt: skip
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment whose mark something of this place, or of no place, carries."""
+        return tenants(self.account, self.naming, self._looked, self.section)
 
     def _marked(self, collection: str) -> list[Thing]:
-        found = [thing(collection, each) for each in self._listed(collection)]
-        mine = self.naming.deployment
-        return [each for each in found if each.marks.get(DEPLOYMENT) == mine and each.part]
-
-    def _listed(self, collection: str) -> list[dict[str, Any]]:
-        if collection in MONITORING:
-            owner = f"projects/{self.naming.project}"
-            pages = self.account.listed(collection, "list", name=owner)
-            return [each for page in pages for each in page.get(collection) or ()]
-        project = self.naming.project
-        if collection in ("networks", "firewalls"):
-            pages = self.account.listed(collection, "list", project=project)
-            return [each for page in pages for each in page.get("items") or ()]
-        pages = self.account.listed(collection, "aggregatedList", project=project)
-        return [
-            each
-            for page in pages
-            for scope in (page.get("items") or {}).values()
-            for each in scope.get(collection) or ()
-        ]
+        return marked(self.account, self.naming, collection)
 
     def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
         """Part -> what is there of it, at its place; of doubles the first by name."""
         found: dict[str, Thing] = {}
         for one in sorted(things, key=lambda each: each.path):
             part = self.parts.get(one.part)
-            named = part is not None and (part.collection in MONITORING or part.path == one.path)
+            named = part is not None and (
+                is_of(part.collection, "monitoring") or part.path == one.path
+            )
             if named and one.part not in found:
                 found[one.part] = one
         return found
@@ -216,7 +232,7 @@ class GcpProvider:
         )  # fmt: skip
 
     @property
-    def _named(self) -> dict[str, str]:
+    def _named(self) -> dict[str, Any]:
         return {
             "project": self.naming.project,
             "zone": self.section.zone,
@@ -242,12 +258,22 @@ class GcpProvider:
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's mark."""
-        return tuple(self._removal(one) for one in self._things())
+        return tuple(self.removal_of(one) for one in self._things())
 
-    def _removal(self, one: Thing) -> Step:
+    def removal_of(self, one: Thing) -> Step:
+        """The step that takes a thing away."""
         url = f"https://compute.googleapis.com/compute/v1/{one.path}"
-        if one.collection in MONITORING:
+        if is_of(one.collection, "monitoring"):
             url = f"https://monitoring.googleapis.com/v3/{one.path}"
+        elif is_of(one.collection, "iam"):
+            url = f"https://iam.googleapis.com/v1/{one.path}"
+        elif is_of(one.collection, "storage"):
+            place = {
+                key: quote(each, safe="")
+                for key, each in place_of(one.collection, one.path).items()
+            }
+            url = f"https://storage.googleapis.com/storage/v1/b/{place['bucket']}"
+            url += f"/o/{place['object']}" if "object" in place else ""
         token = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
         return Step(
             id=f"gcp-{one.path}",
@@ -297,36 +323,31 @@ class GcpProvider:
             raise refuse(part, said, self.place)
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
-        if part.collection in MONITORING:
-            self.account.change(part.collection, "create", again=False, name=part.parent, body=body)
+        collection = part.collection
+        if KINDS[collection].scope == "project":
+            self.account.change(collection, "create", again=False, name=part.parent, body=body)
+        elif collection == "buckets":
+            project = self.naming.project
+            self.account.change(collection, "insert", again=False, project=project, body=body)
+            allow(self.account, part)
+        else:
+            named = place_of(collection, part.path)
+            del named[KINDS[collection].singular]
+            self.account.change(collection, "insert", again=False, body=body, **named)
+        if is_of(collection, "monitoring"):
             return
-        named = _place_of(part.path)
-        self.account.change(part.collection, "insert", again=False, body=body, **named)
-        there = self.account.get(
-            part.collection, **named, **{_SINGULAR[part.collection]: part.body["name"]}
-        )
-        if there is not None and thing(part.collection, there).part != part.id:
+        there = self.account.get(collection, **place_of(collection, part.path))
+        if there is not None and thing(collection, there).part != part.id:
             raise InputError(
-                f"{part.body['name']} was not made by Roadworthy, and is left alone",
+                f"{part.path.rpartition('/')[2]} was not made by Roadworthy, and is left alone",
                 where=f"{self.place}, {part.path}",
                 fix="choose another name for the deployment",
             )
 
     def _remove(self, collection: str, path: str) -> None:
         """Take a thing away; it is looked at again, for it may have changed hands."""
-        named: dict[str, Any] = {"name": path}
-        if collection not in MONITORING:
-            named = _place_of(path) | {_SINGULAR[collection]: path.rpartition("/")[2]}
+        named = place_of(collection, path)
         found = self.account.get(collection, **named)
         mine = self.naming.deployment
         if found is not None and thing(collection, found).marks.get(DEPLOYMENT) == mine:
             self.account.change(collection, "delete", **named)
-
-
-def _place_of(path: str) -> dict[str, str]:
-    """`project`, and `zone` or `region`, of a path in Compute Engine."""
-    words = path.split("/")
-    found = {"project": words[1]}
-    if words[2] in ("zones", "regions"):
-        found[words[2].removesuffix("s")] = words[3]
-    return found

@@ -9,13 +9,10 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
+from roadworthy.deploy.gcp.kinds import is_of, segment
 from roadworthy.deploy.plan import Price, Step
 
 _KNOWN = re.compile(r"\$\{([a-z0-9-]+)\}")
-COMPUTE = ("networks", "subnetworks", "firewalls", "addresses", "instances")
-MONITORING = ("notificationChannels", "alertPolicies")
-COLLECTIONS = (*COMPUTE, *MONITORING)
-"""What is made, in the order in which it is."""
 
 
 class Naming(msgspec.Struct, frozen=True):
@@ -49,12 +46,14 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Its name, in the plan and in its mark.
         what: What it is, in words.
-        collection: Which of `COLLECTIONS` it is in.
+        collection: Which of `KINDS` it is in.
         parent: What the collection belongs to, like `projects/P/zones/Z`.
         body: The document that makes it; `${PART}` stands for what Google says when it is made.
         command: The command line that does the same.
         needs: Ids of parts that come before.
         price: What it costs.
+        name: Its name, where the document has none.
+        readers: Who may read what is in a bucket.
     """
 
     id: str
@@ -65,17 +64,20 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     needs: tuple[str, ...] = ()
     price: Price | None = None
+    name: str = ""
+    readers: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
         """Where it is; of alarms and channels only Google knows the end."""
-        return f"{self.parent}/{self.collection}/{self.body.get('name', '')}"
+        name = self.name or self.body.get("name", "")
+        return f"{self.parent}/{segment(self.collection)}/{name}".lstrip("/")
 
     def step(self) -> Step:
         """The step that makes it."""
         return Step(
             id=self.id, what=self.what, change="create",
-            document={"parent": f"{self.parent}/{self.collection}", "body": self.body},
+            document={"parent": f"{self.parent}/{segment(self.collection)}", "body": self.body},
             needs=self.needs, command=self.command, price=self.price,
         )  # fmt: skip
 
@@ -85,7 +87,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: Where it is, from `projects/` on.
-        collection: Which of `COLLECTIONS` it is in.
+        collection: Which of `KINDS` it is in.
         there: What Google says of it, addresses of resources beginning with `projects/`.
         marks: Its marks.
     """
@@ -106,10 +108,21 @@ def thing(collection: str, there: dict[str, Any]) -> Thing:
     short = _shortened(there)
     text = str(short.get("description", ""))
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
-    if collection in MONITORING:
+    if is_of(collection, "monitoring"):
         marks = dict(short.get("userLabels") or {})
-    path = str(short["name"] if collection in MONITORING else short["selfLink"])
-    return Thing(path=path, collection=collection, there=short, marks=marks)
+    elif collection == "buckets":
+        marks = dict(short.get("labels") or {})
+    elif collection == "objects":
+        marks = dict(short.get("metadata") or {})
+    return Thing(path=_path(collection, short), collection=collection, there=short, marks=marks)
+
+
+def _path(collection: str, there: Mapping[str, Any]) -> str:
+    if collection == "objects":
+        return f"buckets/{there['bucket']}/objects/{there['name']}"
+    if collection == "buckets":
+        return f"buckets/{there['name']}"
+    return str(there["selfLink"] if is_of(collection, "compute") else there["name"])
 
 
 def _shortened(value: Any) -> Any:

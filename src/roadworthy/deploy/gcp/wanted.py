@@ -213,13 +213,29 @@ def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
 
 def _alarms(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     """Those of `[monitor]` whose metrics Google has without an agent on the machine."""
-    channels = _channels(naming, section)
     place = Place(model=naming.model, resource=f"${{{MACHINE}}}")
+    return alarms(naming, section, project, place, "compute.googleapis.com", MACHINE)
+
+
+def alarms(
+    naming: Naming, section: GcpSection, project: Project, place: Place, source: str, need: str
+) -> tuple[Resource, ...]:
+    """Whom alarms tell, and the alarms of `[monitor]` that a source of metrics can ring.
+
+    Args:
+        naming: Names and marks.
+        section: `[deploy.NAME]`, for `notify`.
+        project: For `[monitor]`.
+        place: What the alarms are about.
+        source: Where the metrics come from, like `compute.googleapis.com`.
+        need: The part that they are about.
+    """
+    channels = _channels(naming, section)
     (policies,) = TARGETS["google"].render(alarm_list(project.monitor), place).values()
     found = []
     for policy in msgspec.json.decode(policies):
         threshold = policy["conditions"][0].get("conditionThreshold", {})
-        if "compute.googleapis.com" not in threshold.get("filter", ""):
+        if f'"{source}/' not in threshold.get("filter", ""):
             continue
         alarm = policy["userLabels"]["alarm"]
         part = f"gcp-alarm-{alarm}"
@@ -235,7 +251,7 @@ def _alarms(naming: Naming, section: GcpSection, project: Project) -> tuple[Reso
                 id=part, what=f"an alarm, {alarm}", collection="alertPolicies",
                 parent=f"projects/{naming.project}", body=body,
                 command=_command(naming, "alpha", "monitoring", "policies", "create", policy=given),
-                needs=(MACHINE, *(each.id for each in channels)),
+                needs=(need, *(each.id for each in channels)),
             )
         )  # fmt: skip
     return (*channels, *found)

@@ -70,6 +70,11 @@ _RETIRE = f"""\
     rm -rf {_UNIT} {_SCRIPT} {SETTINGS}/firewall.d
     systemctl daemon-reload
   fi"""
+_AGENT_OFF = f"""\
+if [ -z "$(ls {AGENT} 2>/dev/null)" ]; then
+  [ ! -e {AGENT}/.ours ] || systemctl disable --now --quiet {AGENT_UNIT} || true
+  rm -rf {AGENT}
+fi"""
 _FIREWALLD = "systemctl is-active --quiet firewalld"
 
 
@@ -93,6 +98,7 @@ if [ -n {shlex.quote(networks)} ]; then
   mkdir -p {AGENT}
   printf '%s\\n' {shlex.quote(networks)} > {AGENT}/{layout.name}
 fi
+{_AGENT_OFF}
 if {_UFW}; then
 {_tell_ufw(layout, public, metrics_from)}
 elif {_FIREWALLD}; then
@@ -137,10 +143,7 @@ elif {_FIREWALLD}; then
   firewall-cmd --quiet --reload
 fi
 rm -f {rules} {AGENT}/{layout.name}
-if [ -z "$(ls {AGENT} 2>/dev/null)" ]; then
-  [ ! -e {AGENT}/.ours ] || systemctl disable --now --quiet {AGENT_UNIT}
-  rm -rf {AGENT}
-fi
+{_AGENT_OFF}
 rmdir {SETTINGS}/firewall.d 2>/dev/null || true
 if [ -e {_UNIT} ]; then
   if [ -e {SETTINGS}/firewall.d ]; then systemctl restart roadworthy-firewall.service; else
@@ -209,10 +212,10 @@ def agent_step(layout: Layout) -> HostStep:
         id="metrics",
         what=f"run Prometheus' node exporter on port {AGENT_PORT}",
         script=f"""\
+systemctl is-enabled --quiet {AGENT_UNIT} 2>/dev/null || touch {AGENT}/.ours
 if ! command -v prometheus-node-exporter >/dev/null; then
   command -v apt-get >/dev/null \\
   || {{ echo "there is no package of the node exporter: leave metrics_from out" >&2; exit 69; }}
-  touch {AGENT}/.ours
   export DEBIAN_FRONTEND=noninteractive
   apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \\
     prometheus-node-exporter >&2

@@ -43,20 +43,24 @@ def release_steps(layout: Layout, release: Release, runtime: str) -> list[HostSt
     ]
 
 
+def encrypting(plain: str, place: str) -> str:
+    """Shell commands that encrypt a file for this host alone, and leave nothing of it."""
+    return f"""\
+trap 'rm -f {plain} {place}.new' EXIT
+systemd-creds encrypt --name={CREDENTIAL} {plain} {place}.new
+chmod 0600 {place}.new
+sync {place}.new
+mv -f {place}.new {place}
+"""
+
+
 def _secrets_step(layout: Layout, release: Release) -> HostStep:
     """Secrets are on the disk only as systemd encrypts them: by the host's key, and its TPM."""
     place, plain = layout.secrets(release.id), f"/run/roadworthy-{layout.name}-secrets"
     return HostStep(
         id="secrets",
         what="send the secrets of the release, and encrypt them for this host alone",
-        script=f"""\
-put {plain} 0600 root:root
-trap 'rm -f {plain} {place}.new' EXIT
-systemd-creds encrypt --name={CREDENTIAL} {plain} {place}.new
-chmod 0600 {place}.new
-sync {place}.new
-mv -f {place}.new {place}
-""",
+        script=f"put {plain} 0600 root:root\n{encrypting(plain, place)}",
         stamp=f"{layout.release(release.id)}/done/secrets",
         content=release.secrets,
         present=f"[ -f {place} ]",

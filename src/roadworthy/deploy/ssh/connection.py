@@ -46,6 +46,16 @@ _CAUSES = (
         "the private key cannot be used",
         "check identity, and that nobody else may read the file",
     ),
+    (
+        r"SessionManagerPlugin is not found|aws: (command )?not found",
+        "the AWS command line or its Session Manager plugin is missing here",
+        'install both, or reach the machine with access = "ssh"',
+    ),
+    (
+        r"TargetNotConnected",
+        "Systems Manager does not know the machine: its agent has not come up yet",
+        "wait some minutes, then run the same again; else look at the machine's console",
+    ),
     (r"Could not resolve hostname", "the host's name is not known", "correct host"),
 )
 _NO_ROOT = re.compile(r"sudo: (a password|a terminal|sorry)|is not in the sudoers|sudo: not found"
@@ -81,6 +91,8 @@ class Connection:
             self._arguments += ["-p", str(section.ssh_port)]
         if section.identity is not None:
             self._arguments += ["-i", section.identity, "-o", "IdentitiesOnly=yes"]
+        if section.proxy is not None:
+            self._arguments += ["-o", f"ProxyCommand={section.proxy}"]
         if section.known_hosts is not None:
             self._arguments += ["-o", f"UserKnownHostsFile={section.known_hosts}"]
             self._arguments += ["-o", "GlobalKnownHostsFile=/dev/null"]

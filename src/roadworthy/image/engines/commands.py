@@ -36,6 +36,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "check its name, tag and registry",
     ),
     (
+        r"exec format error",
+        "the image is made for another kind of machine",
+        "build it for this one, or push an index that has both",
+    ),
+    (
         r"no such host|name resolution|connection reset|unexpected eof|broken pipe|i/o timeout|"
         r"tls handshake|connection refused|network is unreachable|eof$|dial tcp|"
         r"server misbehaving|context deadline exceeded",

@@ -19,6 +19,9 @@ _MACHINE = {
     "disk": ("agent.googleapis.com/disk/percent_used", 'metric.labels.state = "used"', 100.0),
 }
 
+BALANCED = ("down", "errors", "latency", "no_traffic")
+"""Alarms that a load balancer's own metrics can ring."""
+
 
 class GoogleCloud:
     """`google-policies.json`: a list of AlertPolicy, each for `projects.alertPolicies.create`."""
@@ -49,6 +52,8 @@ def _policy(alarm: Alarm, place: Place) -> dict[str, Any]:
 
 def _condition(alarm: Alarm, place: Place) -> dict[str, Any]:
     seconds = f"{max(60, int(alarm.minutes * 60))}s"
+    if place.balancer and alarm.name in BALANCED:
+        return {"conditionThreshold": _balanced(alarm, place, seconds)}
     if alarm.name == "down":  # a service that is gone tells nothing at all
         return {
             "conditionAbsent": {
@@ -85,3 +90,43 @@ def _condition(alarm: Alarm, place: Place) -> dict[str, Any]:
             "ruleGroup": f"roadworthy_{place.service.replace('-', '_')}",
         }
     }
+
+
+def _balanced(alarm: Alarm, place: Place, seconds: str) -> dict[str, Any]:
+    """What an application load balancer tells of itself, without an agent on the machines."""
+    requests = _counted(place, "request_count")
+    found: dict[str, Any] = {"filter": requests, "comparison": "COMPARISON_GT", "duration": seconds}
+    if alarm.name == "errors":
+        failed = f"{requests} AND metric.labels.response_code_class = 500"
+        shares = [_together("ALIGN_RATE", "60s")]
+        return found | {
+            "filter": failed, "denominatorFilter": requests, "aggregations": shares,
+            "denominatorAggregations": shares, "thresholdValue": alarm.threshold,
+        }  # fmt: skip
+    if alarm.name == "latency":
+        slowest = _together("ALIGN_PERCENTILE_99", "60s", "REDUCE_MAX")
+        return found | {
+            "filter": _counted(place, "total_latencies"), "aggregations": [slowest],
+            "thresholdValue": alarm.threshold * 1000,
+        }  # fmt: skip
+    if alarm.name == "down":  # what the balancer could hand on to nobody
+        return found | {
+            "filter": f"{requests} AND metric.labels.response_code = 503",
+            "aggregations": [_together("ALIGN_DELTA", "60s")], "thresholdValue": 0,
+        }  # fmt: skip
+    return found | {
+        "comparison": "COMPARISON_LT", "thresholdValue": alarm.threshold, "duration": "60s",
+        "aggregations": [_together("ALIGN_DELTA", seconds)],
+        "evaluationMissingData": "EVALUATION_MISSING_DATA_ACTIVE",
+    }  # fmt: skip
+
+
+def _counted(place: Place, metric: str) -> str:
+    return (
+        f'metric.type = "loadbalancing.googleapis.com/https/{metric}" AND '
+        f'resource.type = "https_lb_rule" AND resource.labels.url_map_name = "{place.balancer}"'
+    )
+
+
+def _together(aligner: str, period: str, reducer: str = "REDUCE_SUM") -> dict[str, str]:
+    return {"alignmentPeriod": period, "perSeriesAligner": aligner, "crossSeriesReducer": reducer}

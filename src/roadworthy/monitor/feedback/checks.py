@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from roadworthy.monitor.feedback.join import Outcomes
+from roadworthy.monitor.feedback.join import CLOCK_SECONDS, Outcomes
 from roadworthy.monitor.findings import Finding, Severity
 
 _MIN_ROWS = 30
 _UNKNOWN, _LATE = 0.05, 0.2
 _FEWER = 0.5
-_CLOCK_SECONDS = 60.0
 _DAY = 86400.0
 
 
@@ -48,13 +47,21 @@ def _unknown(outcomes: Outcomes) -> Iterator[Finding]:
 
 def _clocks(outcomes: Outcomes) -> Iterator[Finding]:
     waits = (outcomes.label_times - outcomes.predictions.times)[outcomes.known]
-    early = int((waits < -_CLOCK_SECONDS).sum())
+    early = int((waits < -CLOCK_SECONDS).sum())
     if early:
         yield _finding(
             "warning",
             f"{early:,} labels are older than their predictions",
             {"labels": early, "earliest_seconds": float(waits.min())},
             "look at the clocks of the hosts that serve and of those that send labels",
+        )
+    if outcomes.ahead:
+        yield _finding(
+            "warning",
+            f"{outcomes.ahead:,} labels came with a time that was still to come; the time at which "
+            "they came is taken",
+            {"labels": outcomes.ahead},
+            "look at the clocks of the hosts that send labels",
         )
 
 

@@ -18,6 +18,8 @@ from roadworthy.monitor.predictions import Floats, Predictions
 from roadworthy.table import ColumnProfile, Table
 
 _DELAY_SHARE = 0.9
+CLOCK_SECONDS = 60.0
+"""By how much clocks of hosts may differ without a word."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Outcomes:
         label_times: When the label became known `[N]`, seconds since 1970; NaN where it is not.
         unknown_ids: Labels whose request or row is not among the predictions.
         unknown_values: Labels that are no class or number of the target -> how many rows.
+        ahead: Labels that were said to be known only after they came: of a clock that is ahead.
     """
 
     predictions: Predictions
@@ -37,6 +40,7 @@ class Outcomes:
     label_times: Floats
     unknown_ids: int = 0
     unknown_values: Mapping[str, int] = field(default_factory=dict)
+    ahead: int = 0
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -105,13 +109,15 @@ def join(predictions: Predictions, labels: pl.DataFrame) -> Outcomes:
     found = int(beside["label"].count())
     cells = [None if cell is None else msgspec.json.decode(cell) for cell in beside["label"]]
     truths, strange = _truths(cells, predictions)
-    times: Any = beside["label_time"].to_numpy().astype(np.float64)
+    said: Any = beside["label_time"].to_numpy().astype(np.float64)
+    came: Any = beside["received"].to_numpy().astype(np.float64)
     return Outcomes(
         predictions,
         truths,
-        np.where(np.isfinite(truths), times, np.nan),
+        np.where(np.isfinite(truths), np.minimum(said, came), np.nan),
         labels.height - found,
         strange,
+        int((said > came + CLOCK_SECONDS).sum()),
     )
 
 

@@ -2,8 +2,9 @@
 
 The key is the request id and the row's place in its request. Of several labels for one row the one
 with the latest time holds, of those of one time the one that is greater as JSON: so the same labels
-give the same store in whatever order and however often they come. Every batch is one transaction; a
-process that is killed leaves whole batches and nothing else.
+give the same store in whatever order and however often they come. A time that is still to come when
+the label does counts as that moment, or a clock that is ahead would hold what nobody could correct.
+Every batch is one transaction; a process that is killed leaves whole batches and nothing else.
 """
 
 from __future__ import annotations
@@ -214,7 +215,7 @@ def _keep(connection: Connection, values: dict[Key, Held]) -> Kept:
     now, changes, new = time.time(), [], 0
     for key, value in values.items():
         old = held.get(key)
-        if old is None or value > old:
+        if old is None or (value != old[0] and min(value, (now, value[1])) > old[1]):
             new += old is None
             changes.append(
                 {
@@ -230,18 +231,19 @@ def _keep(connection: Connection, values: dict[Key, Held]) -> Kept:
     return Kept(new, len(changes) - new, len(values) - len(changes))
 
 
-def _held(connection: Connection, ids: Sequence[str]) -> dict[Key, Held]:
-    found: dict[Key, Held] = {}
+def _held(connection: Connection, ids: Sequence[str]) -> dict[Key, tuple[Held, Held]]:
+    """The labels that are held, as they were given and as they count."""
+    found: dict[Key, tuple[Held, Held]] = {}
     for start in range(0, len(ids), _ASKED):
         some = ids[start : start + _ASKED]
         named = {f"id{number}": each for number, each in enumerate(some)}
         marks = ", ".join(f":{name}" for name in named)
         query = (
-            "SELECT request_id, place, given, label FROM roadworthy_labels "
+            "SELECT request_id, place, given, label, received FROM roadworthy_labels "
             f"WHERE request_id IN ({marks})"
         )
         for row in connection.execute(text(query), named):
-            found[row[0], row[1]] = (row[2], row[3])
+            found[row[0], row[1]] = (row[2], row[3]), (min(row[2], row[4]), row[3])
     return found
 
 

@@ -140,6 +140,20 @@ def shapes(title: str, labels: Sequence[str], before: Floats, now: Floats) -> st
     )
 
 
+class Interval(NamedTuple):
+    """A metric.
+
+    Attributes:
+        value: Its value.
+        low: Lower end of its interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
 class QualityLine(NamedTuple):
     """Quality of one period.
 
@@ -169,6 +183,7 @@ def quality_over_time(
     *,
     holdout: float | None,
     estimated: QualityLine | None,
+    dashed: str = "on the holdout, shaded as estimated",
 ) -> str:
     """A metric by period with its interval, the holdout's as a line, the estimate as a band.
 
@@ -178,6 +193,7 @@ def quality_over_time(
         marks: Releases, drawn as lines.
         holdout: The metric on the holdout.
         estimated: What is estimated without labels since a day.
+        dashed: What the dashed line is, in words.
     """
     if not periods:
         return ""
@@ -213,7 +229,7 @@ def quality_over_time(
     if holdout is not None:
         parts.append(
             f'<line class="reference" x1="40" x2="{_WIDTH - 4}" y1="{y(holdout):.2f}" '
-            f'y2="{y(holdout):.2f}"><title>holdout: {holdout:.3g}</title></line>'
+            f'y2="{y(holdout):.2f}"><title>dashed: {holdout:.3g}</title></line>'
         )
     for line in periods:
         at = x((line.start + line.end) / 2)
@@ -228,9 +244,50 @@ def quality_over_time(
     parts.append(f'<text x="{_WIDTH}" y="118" text-anchor="end">{iso_day(int(last - 1e-9))}</text>')
     name = html.escape(title)
     return (
-        f"<figure><figcaption>{name} by labels; dashed on the holdout, shaded as estimated"
+        f"<figure><figcaption>{name} by labels; dashed {html.escape(dashed)}"
         f'</figcaption><svg role="img" aria-label="{name} over time" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg></figure>'
+    )
+
+
+def by_part(title: str, parts: Mapping[str, Interval], whole: float | None) -> str:
+    """A metric of parts of the rows, one under the other, each with its interval.
+
+    Args:
+        title: The metric, and what the parts are.
+        parts: Part -> its value and interval, from top to bottom.
+        whole: The metric over all rows, drawn as a line.
+    """
+    if not parts:
+        return ""
+    values = [each for line in parts.values() for each in line]
+    values += [] if whole is None else [whole]
+    low, high = min(values), max(values)
+    wide, height = (high - low) or 0.01, 16 * len(parts) + 16
+
+    def x(value: float) -> float:
+        return _LABEL + (_WIDTH - _LABEL - 8) * (value - low) / wide
+
+    drawn = [
+        f'<line class="reference" x1="{x(at):.2f}" x2="{x(at):.2f}" y1="0" y2="{height - 14}">'
+        f"<title>all rows: {at:.3g}</title></line>"
+        for at in ([] if whole is None else [whole])
+    ]
+    for row, (name, line) in enumerate(parts.items()):
+        y, said = 16 * row + 8, f"{name}: {line.value:.3g} ({line.low:.3g} to {line.high:.3g})"
+        shown = name if len(name) <= 24 else name[:23] + "…"
+        drawn.append(
+            f'<text class="label" x="0" y="{y + 4}">{html.escape(shown)}</text>'
+            f'<line class="whisker" x1="{x(line.low):.2f}" x2="{x(line.high):.2f}" y1="{y}" '
+            f'y2="{y}"/><circle class="point" cx="{x(line.value):.2f}" cy="{y}" r="4">'
+            f"<title>{html.escape(said)}</title></circle>"
+        )
+    drawn.append(f'<text x="{_LABEL}" y="{height - 2}">{low:.3g}</text>')
+    drawn.append(f'<text x="{_WIDTH}" y="{height - 2}" text-anchor="end">{high:.3g}</text>')
+    name = html.escape(title)
+    return (
+        f'<figure><figcaption>{name}; dashed over all rows</figcaption><svg role="img" '
+        f'aria-label="{name}" viewBox="0 0 {_WIDTH} {height}">{"".join(drawn)}</svg></figure>'
     )
 
 

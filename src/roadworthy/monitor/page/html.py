@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from roadworthy.evaluate.page.words import badge
 from roadworthy.monitor.findings import Finding
-from roadworthy.monitor.inspection import Inspection
+from roadworthy.monitor.inspection import Inspection, health
 from roadworthy.monitor.measures import PREDICTION
 from roadworthy.monitor.overview import Overview
 from roadworthy.monitor.page import drawings, sections
@@ -49,19 +49,6 @@ def render_overview(overview: Overview) -> str:
         f"<title>{name}: monitoring</title><style>{style}{own}</style></head><body><main>"
         f"{_head(inspection, name)}{_tiles(inspection)}{bodies}</main></body></html>\n"
     )
-
-
-def health(inspection: Inspection) -> tuple[str, str]:
-    """The state in one word and one sentence."""
-    found = inspection.findings
-    counts = {kind: sum(one.severity == kind for one in found) for kind in _BADGES}
-    if not inspection.history.rows:
-        return "undecided", "nothing was counted yet"
-    if counts["serious"]:
-        return "fail", f"{counts['serious']} serious, {counts['warning']} to look at"
-    if counts["warning"]:
-        return "undecided", f"{counts['warning']} to look at, nothing serious"
-    return "pass", "nothing unusual"
 
 
 def _head(inspection: Inspection, name: str) -> str:

@@ -13,6 +13,11 @@ from roadworthy.monitor.page import drawings
 from roadworthy.monitor.quality import Quality
 
 _DAY = 86400.0
+_MAX_SLICES = 12
+_ERRORS = {
+    "calibration_gap": "mean probability less what came true",
+    "bias": "mean prediction less what came true",
+}
 
 
 def advice(overview: Overview) -> str:
@@ -65,7 +70,34 @@ def quality(overview: Overview) -> str:
     found = overview.quality
     if found is None:
         return said
-    lines = [
+    marks = [(release.at.timestamp() / _DAY, release.version[:12]) for release in overview.releases]
+    band = None
+    if expected is not None and overview.recent is not None:
+        band = drawings.QualityLine(
+            overview.recent, math.inf, expected.value, expected.low, expected.high
+        )
+    drawn = drawings.quality_over_time(
+        metric,
+        _lines(found, metric),
+        marks,
+        holdout=situation.reference.get(metric),
+        estimated=band,
+    )
+    error = "calibration_gap" if situation.target.classes else "bias"
+    drawn += drawings.quality_over_time(
+        _ERRORS[error],
+        _lines(found, error),
+        marks,
+        holdout=0.0,
+        estimated=None,
+        dashed="where they agree",
+    )
+    drawn += _parts(found, metric)
+    return f'{said}<div class="plots">{drawn}</div>{_table(found)}'
+
+
+def _lines(found: Quality, metric: str) -> list[drawings.QualityLine]:
+    return [
         drawings.QualityLine(
             datetime.fromisoformat(period.start).timestamp() / _DAY,
             datetime.fromisoformat(period.end).timestamp() / _DAY,
@@ -74,21 +106,28 @@ def quality(overview: Overview) -> str:
         for period in found.periods
         if period.labelled and metric in period.metrics and period.metrics[metric].value is not None
     ]
-    marks = [(release.at.timestamp() / _DAY, release.version[:12]) for release in overview.releases]
-    band = None
-    if expected is not None and overview.recent is not None:
-        band = drawings.QualityLine(
-            overview.recent, math.inf, expected.value, expected.low, expected.high
-        )
-    drawn = drawings.quality_over_time(
-        metric, lines, marks, holdout=situation.reference.get(metric), estimated=band
+
+
+def _parts(found: Quality, metric: str) -> str:
+    """Quality by version, and by the slices that lie farthest from the whole."""
+    whole = found.metrics[metric].value if metric in found.metrics else None
+    versions = {
+        entry.version[:12]: _interval(entry.metrics[metric])
+        for entry in found.versions
+        if metric in entry.metrics and entry.metrics[metric].value is not None
+    }
+    told = [each for each in found.slices if not each.few and each.estimate.value is not None]
+    told.sort(key=lambda each: -abs(each.gap or 0.0))
+    slices = {f"{each.column}: {each.value}": _interval(each.estimate)
+              for each in told[:_MAX_SLICES]}  # fmt: skip
+    return drawings.by_part(f"{metric} by version", versions, whole) + drawings.by_part(
+        f"{metric} by slice, the newer half of labelled rows", slices, whole
     )
-    return f"{said}{drawn}{_table(found)}"
 
 
-def _interval(estimate: Estimate) -> tuple[float, float, float]:
+def _interval(estimate: Estimate) -> drawings.Interval:
     value = float(estimate.value or 0.0)
-    return (
+    return drawings.Interval(
         value,
         value if estimate.low is None else estimate.low,
         value if estimate.high is None else estimate.high,

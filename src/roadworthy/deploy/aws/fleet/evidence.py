@@ -10,7 +10,7 @@ import msgspec
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.fleet.kinds import call
+from roadworthy.deploy.aws.call import call
 from roadworthy.errors import CheckFailed, OutsideError, RoadworthyError
 
 _KEPT = 20

@@ -11,28 +11,28 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.wanted import (
     LISTENER,
     PORT,
-    PROFILE,
     bucket_of,
     log_group_of,
     short,
     subnets_of,
 )
 from roadworthy.deploy.aws.part import Naming, Part
-from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look, machine_of
+from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
+from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.releasing import encrypting
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Content, Wanted, in_file, in_memory
-from roadworthy.project import AwsSection, Project, SshSection
-from roadworthy.project.deploy_aws import Instances
+from roadworthy.project import AwsSection, Instances, Project, SshSection
 
 TRIAL = "aws-trial"
 ARCHIVE = "roadworthy-archive"
@@ -164,6 +164,10 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
     )  # fmt: skip
     mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
     steps[mark:mark] = [script, logs]
+    if section.access == "ssm":
+        steps.append(HostStep(id="agent", what="let Systems Manager reach the machine",
+                              script=f"sh -c {shlex.quote(agent_script(section))}",
+                              stamp=layout.stamp("agent")))  # fmt: skip
     if secret:
         steps = [_secret(layout, section, wanted, secret, place) if each.id == "secrets" else each
                  for each in steps]  # fmt: skip
@@ -174,12 +178,12 @@ def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str, scri
             ) -> HostStep:  # fmt: skip
     """In place of sending the secrets: the machine reads them with its role."""
     release = wanted.release.id
-    place = layout.secrets(release)
+    place, plain = layout.secrets(release), f"/run/roadworthy-{layout.name}-secrets"
     return HostStep(
         id="secrets",
-        what="read the secrets of the release",
-        script=f"python3 {script} {section.region} secret {name} {place}.new\n"
-        f"mv -f {place}.new {place}\n",
+        what="read the secrets of the release, and encrypt them for this host alone",
+        script=f"python3 {script} {section.region} secret {name} {plain}\n"
+        f"{encrypting(plain, place)}",
         stamp=f"{layout.release(release)}/done/secrets",
         present=f"[ -f {place} ]",
         document={"secret": name},
@@ -214,7 +218,7 @@ def _template(naming: Naming, section: AwsSection, release: str, data: dict[str,
         id=part, kind="template",
         what=f"a launch template: {section.instance_type}, {section.disk_gb} GB, encrypted",
         look=(image_look(section),),
-        make=_call("ec2", "CreateLaunchTemplate", LaunchTemplateName=f"{naming.name}-{release}",
+        make=call("ec2", "CreateLaunchTemplate", LaunchTemplateName=f"{naming.name}-{release}",
                    LaunchTemplateData=data, **marked),
         needs=(FIREWALL, PROFILE),
     )  # fmt: skip
@@ -224,20 +228,20 @@ def _targets(naming: Naming, section: AwsSection, project: Project, release: str
     part = targets_of(release)
     name = f"{short(naming)}-{hashlib.sha256(release.encode()).hexdigest()[:12]}"
     look = (
-        (_call("ec2", "DescribeSubnets", SubnetIds=[section.subnets[0]]),)
+        (call("ec2", "DescribeSubnets", SubnetIds=[section.subnets[0]]),)
         if section.subnets else ()
     )  # fmt: skip
     delay = {"Key": "deregistration_delay.timeout_seconds",
              "Value": str(int(project.serve.drain_seconds))}  # fmt: skip
     return Part(
         id=part, kind="targets", what=f"a target group for {release}", look=look,
-        make=_call("elbv2", "CreateTargetGroup", Name=name, Protocol="HTTP", Port=PORT,
+        make=call("elbv2", "CreateTargetGroup", Name=name, Protocol="HTTP", Port=PORT,
                    VpcId="${subnet.network}" if section.subnets else f"${{{NETWORK}}}",
                    TargetType="instance", HealthCheckPath="/readyz",
                    HealthCheckIntervalSeconds=10, HealthCheckTimeoutSeconds=5,
                    HealthyThresholdCount=2, UnhealthyThresholdCount=2, Matcher={"HttpCode": "200"},
                    Tags=naming.tags(part)),
-        settle=(_call("elbv2", "ModifyTargetGroupAttributes", TargetGroupArn=f"${{{part}}}",
+        settle=(call("elbv2", "ModifyTargetGroupAttributes", TargetGroupArn=f"${{{part}}}",
                       Attributes=[delay]),),
         needs=() if section.subnets else (NETWORK,),
     )  # fmt: skip
@@ -249,7 +253,7 @@ def _trial(naming: Naming, wanted: Wanted, release: str) -> Part:
     to = f"${{{targets_of(release)}}}"
     return Part(
         id=TRIAL, kind="rule", what="a rule: only who asks for that very version reaches it",
-        make=_call("elbv2", "CreateRule", ListenerArn=f"${{{LISTENER}}}", Priority=1,
+        make=call("elbv2", "CreateRule", ListenerArn=f"${{{LISTENER}}}", Priority=1,
                    Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}}],
                    Actions=[{"Type": "forward", "TargetGroupArn": to}], Tags=naming.tags(TRIAL)),
         needs=(LISTENER, targets_of(release)),
@@ -269,7 +273,7 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
     )
     return Part(
         id=part, kind="group", what=f"{size.min} to {size.max} machines for {release}",
-        make=_call("autoscaling", "CreateAutoScalingGroup", AutoScalingGroupName=name,
+        make=call("autoscaling", "CreateAutoScalingGroup", AutoScalingGroupName=name,
                    LaunchTemplate={"LaunchTemplateId": f"${{{template_of(release)}}}",
                                    "Version": "1"},
                    MinSize=size.min, MaxSize=size.max,
@@ -277,7 +281,7 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
                    TargetGroupARNs=[f"${{{targets_of(release)}}}"], HealthCheckType="ELB",
                    HealthCheckGracePeriod=GRACE,
                    Tags=_group_tags(naming, part)),
-        settle=(_call("autoscaling", "PutScalingPolicy", AutoScalingGroupName=name,
+        settle=(call("autoscaling", "PutScalingPolicy", AutoScalingGroupName=name,
                       PolicyName="processors", PolicyType="TargetTrackingScaling",
                       TargetTrackingConfiguration=policy),),
         needs=(template_of(release), targets_of(release), TRIAL),
@@ -290,7 +294,3 @@ def _group_tags(naming: Naming, part: str) -> list[dict[str, Any]]:
         each | {"PropagateAtLaunch": False} for each in naming.tags(part) if each["Key"] != "Name"
     ]
     return own + [each | {"PropagateAtLaunch": True} for each in _machine_tags(naming)]
-
-
-def _call(service: str, operation: str, /, **parameters: Any) -> Call:
-    return Call(service=service, operation=operation, parameters=parameters)

@@ -19,8 +19,10 @@ import msgspec
 
 from roadworthy.acceptance import accept
 from roadworthy.deploy._base import Status, Tenant, There
+from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.evidence import Evidence
-from roadworthy.deploy.aws.fleet.kinds import FLEET, call
+from roadworthy.deploy.aws.fleet.kinds import FLEET
+from roadworthy.deploy.aws.fleet.registry import registry_of
 from roadworthy.deploy.aws.fleet.releases import (
     ARCHIVE,
     GRACE,
@@ -29,19 +31,17 @@ from roadworthy.deploy.aws.fleet.releases import (
     group_of,
     release_of,
 )
+from roadworthy.deploy.aws.fleet.steps import SWAP, own_steps, start_step, swap_steps
 from roadworthy.deploy.aws.fleet.traffic import Traffic
-from roadworthy.deploy.aws.fleet.wanted import BUCKET, LISTENER, log_group_of
+from roadworthy.deploy.aws.fleet.wanted import BUCKET, log_group_of
 from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
-from roadworthy.deploy.cloud.provider import tenants_of
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency
 from roadworthy.deploy.wanted import Wanted
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
-from roadworthy.project import AwsSection, Project
-from roadworthy.project.deploy_aws import Instances
+from roadworthy.project import AwsSection, Instances, Project
 
-_SWAP = ("healthy", "accept", "switch")
 _HOUR_MS = 3_600_000
 
 
@@ -112,7 +112,7 @@ class FleetTarget:
         return {
             "upload": bucket is not None and release.key in bucket.there["keys"],
             "secret": ("secret", release.secret) in things,
-            **dict.fromkeys(_SWAP, serves),
+            **dict.fromkeys(SWAP, serves),
             "drain": serves and not self._to_drain(release.id),
             "clean": serves and not self._to_clean(release.id),
         }
@@ -123,7 +123,7 @@ class FleetTarget:
         assert self.release is not None
         release, serves = self.release, there.serving == self.release.id
         wanted = [each for each in self.provider.steps() if not (serves and each.id == TRIAL)]
-        steps = redone(in_order([*wanted, *self._own(release)]), there.steps)
+        steps = redone(in_order([*wanted, *own_steps(release, self.section)]), there.steps)
         surplus = [self.provider.removal_of(kind, each) for kind, each in self._surplus()]
         return Plan(
             deployment=self.name, place=self.provider.place, model=self.wanted.release.model,
@@ -136,33 +136,6 @@ class FleetTarget:
         if step.change == "keep" or difference is None:
             return step
         return msgspec.structs.replace(step, what=f"{step.what} (now: {difference})")
-
-    def _own(self, release: FleetRelease) -> list[Step]:
-        """The steps that are no parts."""
-        size = release.archive.size
-        uploaded = {"bucket": f"${{{BUCKET}}}", "key": release.key, "size": size}
-        ready = ["upload"]
-        steps = [_step("upload", f"upload the release, {size:,} bytes, by its SHA-256", uploaded,
-                       (BUCKET,))]  # fmt: skip
-        if release.secret:
-            ready.append("secret")
-            steps.append(_step("secret", "keep the secrets of the release in Secrets Manager",
-                               {"name": release.secret}, ()))  # fmt: skip
-        return [*steps, *self._swap(release.id, (group_of(release.id), *ready))]
-
-    def _swap(self, release: str, needs: tuple[str, ...]) -> list[Step]:
-        about = {"release": release}
-        return [
-            _step("healthy", f"wait until {self.size.min} machines of {release} are healthy", about,
-                  needs),
-            _step("accept", "golden rows, gates and behaviour against it, before callers get it",
-                  about, ("healthy", TRIAL)),
-            _step("switch", f"let callers reach {release}; the one before finishes what it has",
-                  about, ("accept", LISTENER)),
-            _step("drain", "end the machines of the release before", about, ("switch",)),
-            _step("clean", f"keep {self.section.keep} releases, remove what none of them uses",
-                  about, ("drain",)),
-        ]  # fmt: skip
 
     def _surplus(self) -> list[tuple[str, Thing]]:
         """What carries the tag, belongs to no release, and is not wanted."""
@@ -185,8 +158,8 @@ class FleetTarget:
                 fix=f"releases that are kept: {', '.join(there.before) or 'none'}",
             )
         self._rollback = chosen = found[0]
-        start = _step("start", f"start the machines of {chosen}", {"release": chosen}, ())
-        swap = [each for each in self._swap(chosen, ("start",)) if each.id not in
+        start = start_step(chosen)
+        swap = [each for each in swap_steps(chosen, self.section, ("start",)) if each.id not in
                 ("accept", "clean")]  # fmt: skip
         return Plan(
             deployment=self.name, place=self.provider.place, model=self._model,
@@ -278,8 +251,10 @@ class FleetTarget:
         self.traffic.forward(dict.fromkeys(before, 0) | {release: 100})
         said = self.traffic.answered(self.section)
         if said:
-            if before:
+            if any(before.values()):
                 self.traffic.forward(before | {release: 0})
+            else:
+                self.traffic.turn_away()
             raise self._reject(release, {"error": said}, f"callers are answered: {said}")
 
     def _to_drain(self, release: str) -> list[str]:
@@ -354,8 +329,8 @@ class FleetTarget:
         return failed
 
     def tenants(self) -> tuple[Tenant, ...]:
-        """Every deployment that carries the tag."""
-        return tenants_of(self.provider)
+        """Every deployment of the region that carries the tag."""
+        return self.provider.tenants()
 
     def status(self) -> Status:
         """Who serves, and how many machines of it are healthy."""
@@ -370,7 +345,7 @@ class FleetTarget:
         details: dict[str, Any] = {
             "address": self.traffic.address, "healthy": healthy, "machines": machines,
             "too much": [f"{kind} {each.id}" for kind, each in self._surplus()],
-            "failed": self.evidence.listed(),
+            "failed": self.evidence.listed(), "registry": registry_of(self.provider.seen),
         }  # fmt: skip
         return Status(
             deployment=self.name, place=self.provider.place, serving=serving, ready=healthy > 0,
@@ -393,7 +368,3 @@ class FleetTarget:
             if not follow:
                 return
             time.sleep(2)
-
-
-def _step(name: str, what: str, document: dict[str, Any], needs: tuple[str, ...]) -> Step:
-    return Step(id=name, what=what, change="create", document=document, needs=needs)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from subprocess import PIPE
 from typing import Any
 
-from roadworthy.deploy.aws.fleet.kinds import call
+from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.releases import release_of, targets_of
 from roadworthy.deploy.aws.fleet.wanted import BALANCER, LISTENER
 from roadworthy.deploy.aws.kind import Thing
@@ -76,6 +76,14 @@ class Traffic:
         groups = [{"TargetGroupArn": self.targets(release), "Weight": weight}
                   for release, weight in weights.items()]  # fmt: skip
         actions = [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+        listener = self.provider.known[LISTENER]
+        self.provider.repeat(
+            call("elbv2", "ModifyListener", ListenerArn=listener, DefaultActions=actions)
+        )
+
+    def turn_away(self) -> None:
+        """Send callers nowhere, as before the first release."""
+        actions = self.provider.parts[LISTENER].make.parameters["DefaultActions"]
         listener = self.provider.known[LISTENER]
         self.provider.repeat(
             call("elbv2", "ModifyListener", ListenerArn=listener, DefaultActions=actions)

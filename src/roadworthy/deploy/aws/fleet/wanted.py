@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import msgspec
-
-from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.aws.call import Call, call
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
 from roadworthy.project import AwsSection
 
-OUTER, BUCKET, ROLE, PROFILE = "aws-outer-firewall", "aws-bucket", "aws-role", "aws-profile"
+OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
 LOGS, BALANCER, LISTENER, REDIRECT = "aws-logs", "aws-balancer", "aws-listener", "aws-redirect"
 PORT = 80
 """Where the machines answer the balancer."""
-POLICY = "roadworthy"
 LOG_DAYS = 30
 _TLS = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
@@ -47,25 +45,36 @@ def fleet_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     redirect = (_redirect(naming),) if section.certificate else ()
     return (
         *network, _outer(naming, section), _inner(naming, section), _bucket(naming, section),
-        _role(naming, section), _profile(naming, section), _logs(naming),
+        *role_parts(naming, section, role_policy(naming, section)), _logs(naming),
         _balancer(naming, section), _listener(naming, section), *redirect,
     )  # fmt: skip
 
 
-def _group(naming: Naming, section: AwsSection, part: str, name: str, what: str,
+def security_group(naming: Naming, section: AwsSection, part: str, name: str, what: str,
            rules: list[dict[str, Any]], needs: tuple[str, ...]) -> Part:  # fmt: skip
+    """A security group with its rules.
+
+    Args:
+        naming: Names and tags.
+        section: `[deploy.NAME]`.
+        part: Its part.
+        name: Its name.
+        what: What it is, in words.
+        rules: Who may reach what, one protocol and port each.
+        needs: Parts that the rules name.
+    """
     look: tuple[Call, ...] = ()
     network = f"${{{NETWORK}}}"
     if section.subnets:
-        look = (_call("ec2", "DescribeSubnets", SubnetIds=[section.subnets[0]]),)
+        look = (call("ec2", "DescribeSubnets", SubnetIds=[section.subnets[0]]),)
         network = "${subnet.network}"
     return Part(
         id=part, kind="firewall", what=what, look=look,
-        make=_call("ec2", "CreateSecurityGroup", GroupName=name,
+        make=call("ec2", "CreateSecurityGroup", GroupName=name,
                    Description=f"Roadworthy deployment {naming.deployment}", VpcId=network,
                    **naming.marked(part, "security-group")),
         settle=tuple(
-            _call("ec2", "AuthorizeSecurityGroupIngress", ("InvalidPermission.Duplicate",),
+            call("ec2", "AuthorizeSecurityGroupIngress", ("InvalidPermission.Duplicate",),
                   GroupId=f"${{{part}}}", IpPermissions=[rule])
             for rule in rules
         ),
@@ -81,14 +90,14 @@ def _outer(naming: Naming, section: AwsSection) -> Part:
         for each in dict.fromkeys(section.allow_from)
     ]
     what = f"a security group: port {section.public_port} from {', '.join(section.allow_from)}"
-    return _group(naming, section, OUTER, f"{naming.name}-balancer", what, rules, ())
+    return security_group(naming, section, OUTER, f"{naming.name}-balancer", what, rules, ())
 
 
 def _inner(naming: Naming, section: AwsSection) -> Part:
     rule = {"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT,
             "UserIdGroupPairs": [{"GroupId": f"${{{OUTER}}}"}]}  # fmt: skip
     what = "a security group: the machines answer nobody but the load balancer"
-    return _group(naming, section, FIREWALL, naming.name, what, [rule], (OUTER,))
+    return security_group(naming, section, FIREWALL, naming.name, what, [rule], (OUTER,))
 
 
 def _bucket(naming: Naming, section: AwsSection) -> Part:
@@ -103,12 +112,12 @@ def _bucket(naming: Naming, section: AwsSection) -> Part:
     sealed = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     return Part(
         id=BUCKET, kind="bucket", what="a bucket for releases, encrypted and closed to the public",
-        make=_call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
+        make=call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
         settle=(
-            _call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(BUCKET)}),
-            _call("s3", "PutPublicAccessBlock", Bucket=name,
+            call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(BUCKET)}),
+            call("s3", "PutPublicAccessBlock", Bucket=name,
                   PublicAccessBlockConfiguration=closed),
-            _call("s3", "PutBucketEncryption", Bucket=name,
+            call("s3", "PutBucketEncryption", Bucket=name,
                   ServerSideEncryptionConfiguration=sealed),
         ),
     )  # fmt: skip
@@ -135,52 +144,14 @@ def role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
     }
 
 
-def role_name(naming: Naming, section: AwsSection) -> str:
-    """Roles are of an account, not of a region."""
-    return f"{naming.name}-{section.region}"
-
-
-def _role(naming: Naming, section: AwsSection) -> Part:
-    trusted = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
-             "Action": "sts:AssumeRole"},
-        ],
-    }  # fmt: skip
-    name = role_name(naming, section)
-    return Part(
-        id=ROLE, kind="role", what="a role: the machines read releases and write logs, no more",
-        make=_call("iam", "CreateRole", RoleName=name, Tags=naming.tags(ROLE),
-                   AssumeRolePolicyDocument=_json(trusted)),
-        settle=(
-            _call("iam", "PutRolePolicy", RoleName=name, PolicyName=POLICY,
-                  PolicyDocument=_json(role_policy(naming, section))),
-        ),
-    )  # fmt: skip
-
-
-def _profile(naming: Naming, section: AwsSection) -> Part:
-    name = role_name(naming, section)
-    return Part(
-        id=PROFILE, kind="profile", what="the way by which machines get the role",
-        make=_call("iam", "CreateInstanceProfile", InstanceProfileName=name,
-                   Tags=naming.tags(PROFILE)),
-        # a profile holds one role: another one is over its limit
-        settle=(_call("iam", "AddRoleToInstanceProfile", ("LimitExceeded",),
-                      InstanceProfileName=name, RoleName=name),),
-        needs=(ROLE,),
-    )  # fmt: skip
-
-
 def _logs(naming: Naming) -> Part:
     marks = {each["Key"]: each["Value"] for each in naming.tags(LOGS)}
     name = log_group_of(naming)
     return Part(
         id=LOGS, kind="logs", what=f"a log group, {LOG_DAYS} days",
-        make=_call("logs", "CreateLogGroup", ("ResourceAlreadyExistsException",),
+        make=call("logs", "CreateLogGroup", ("ResourceAlreadyExistsException",),
                    logGroupName=name, tags=marks),
-        settle=(_call("logs", "PutRetentionPolicy", logGroupName=name,
+        settle=(call("logs", "PutRetentionPolicy", logGroupName=name,
                       retentionInDays=LOG_DAYS),),
     )  # fmt: skip
 
@@ -189,11 +160,11 @@ def _balancer(naming: Naming, section: AwsSection) -> Part:
     name = f"{short(naming)}-{naming.deployment[:20]}".rstrip("-")
     return Part(
         id=BALANCER, kind="balancer", what="a load balancer over two zones",
-        make=_call("elbv2", "CreateLoadBalancer", Name=name, Subnets=subnets_of(section),
+        make=call("elbv2", "CreateLoadBalancer", Name=name, Subnets=subnets_of(section),
                    SecurityGroups=[f"${{{OUTER}}}"], Scheme="internet-facing", Type="application",
                    Tags=naming.tags(BALANCER)),
         settle=(
-            _call("elbv2", "ModifyLoadBalancerAttributes", LoadBalancerArn=f"${{{BALANCER}}}",
+            call("elbv2", "ModifyLoadBalancerAttributes", LoadBalancerArn=f"${{{BALANCER}}}",
                   Attributes=[
                       {"Key": "routing.http.drop_invalid_header_fields.enabled", "Value": "true"}
                   ]),
@@ -210,7 +181,7 @@ def _listener(naming: Naming, section: AwsSection) -> Part:
     nothing = {"StatusCode": "503", "ContentType": "text/plain", "MessageBody": "no release yet"}
     return Part(
         id=LISTENER, kind="listener", what=f"its port {section.public_port}",
-        make=_call("elbv2", "CreateListener", LoadBalancerArn=f"${{{BALANCER}}}",
+        make=call("elbv2", "CreateListener", LoadBalancerArn=f"${{{BALANCER}}}",
                    Port=section.public_port, **secured, Tags=naming.tags(LISTENER),
                    DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": nothing}]),
         needs=(BALANCER,),
@@ -221,16 +192,8 @@ def _redirect(naming: Naming) -> Part:
     there = {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
     return Part(
         id=REDIRECT, kind="listener", what="its port 80, which sends callers to HTTPS",
-        make=_call("elbv2", "CreateListener", LoadBalancerArn=f"${{{BALANCER}}}", Port=80,
+        make=call("elbv2", "CreateListener", LoadBalancerArn=f"${{{BALANCER}}}", Port=80,
                    Protocol="HTTP", Tags=naming.tags(REDIRECT),
                    DefaultActions=[{"Type": "redirect", "RedirectConfig": there}]),
         needs=(BALANCER,),
     )  # fmt: skip
-
-
-def _json(document: dict[str, Any]) -> str:
-    return msgspec.json.encode(document).decode()
-
-
-def _call(service: str, operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
-    return Call(service=service, operation=operation, parameters=parameters, met=met)

@@ -1,0 +1,43 @@
+"""Open a fleet: work out its release, and see who signs in."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from roadworthy.deploy.gcp.fleet.evidence import Evidence
+from roadworthy.deploy.gcp.fleet.releases import make
+from roadworthy.deploy.gcp.fleet.target import FleetTarget
+from roadworthy.deploy.gcp.provider import open_gcp
+from roadworthy.deploy.wanted import Wanted
+from roadworthy.project import GcpSection, Project
+from roadworthy.registry.opening import user_folder
+
+
+@contextlib.contextmanager
+def open_fleet(
+    project: Project, name: str, section: GcpSection, wanted: Wanted | None, cache: Path
+) -> Iterator[FleetTarget]:
+    """A fleet on Google Cloud.
+
+    Args:
+        project: The project.
+        name: The deployment.
+        section: Its `[deploy.NAME]`.
+        wanted: What is to be served; None where that is not asked, as in a rollback.
+        cache: Where wheels are kept.
+    """
+    model = wanted.release.model if wanted is not None else None
+    provider = open_gcp(project, name, section, model)
+    evidence = user_folder("XDG_DATA_HOME", ".local/share") / "deployments" / "evidence" / name
+    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
+        release = None
+        if wanted is not None:
+            release = make(provider.naming, section, project, wanted, cache, Path(folder))
+        target = FleetTarget(provider, project, section, wanted, release, Evidence(evidence))
+        try:
+            yield target
+        finally:
+            target.close()
