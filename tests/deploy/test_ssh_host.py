@@ -81,7 +81,8 @@ def own(host: Host) -> set[str]:
         "ls -d /opt/* /etc/roadworthy* /var/lib/roadworthy* /run/roadworthy* /home/* 2>/dev/null; "
         "find /etc/systemd /etc/tmpfiles.d /etc/sysusers.d -name '*roadworthy*'; "
         "grep -o '^roadworthy[^:]*' /etc/passwd /etc/group; "
-        "systemctl list-units --all --plain --no-legend 'roadworthy*'; "
+        # systemd forgets a unit that is gone some time after it was asked for it
+        "systemctl list-units --all --plain --no-legend 'roadworthy*' | grep -v ' not-found '; "
         "nft list tables 2>/dev/null; true"
     )
     return set(found.stdout.splitlines())
