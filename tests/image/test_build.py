@@ -157,7 +157,7 @@ def test_a_folder_with_something_else_is_left_alone(bundle: Bundle, tmp_path: Pa
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-@pytest.mark.parametrize("name", ["serve", "arrow", "grpc", "jwt", "zstd"])
+@pytest.mark.parametrize("name", ["serve", "arrow", "aws", "azure", "gcp", "grpc", "jwt", "zstd"])
 def test_what_is_installed_is_what_the_lock_file_says(name: str) -> None:
     locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     hashes = {
@@ -176,7 +176,7 @@ def test_what_is_installed_is_what_the_lock_file_says(name: str) -> None:
 
 
 def test_no_library_of_training_is_installed() -> None:
-    pinned = requirements(("arrow", "grpc", "jwt", "zstd"))
+    pinned = requirements(("arrow", "aws", "azure", "gcp", "grpc", "jwt", "zstd"))
     for name in ("scikit-learn", "polars", "lightgbm", "pandas", "scipy", "sqlalchemy"):
         assert f"{name}==" not in pinned
 

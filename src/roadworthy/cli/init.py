@@ -174,14 +174,14 @@ target = {target}
 # store = "s3://bucket/models"  # or a folder, gs://, az://; else beside the catalogue
 # cache = "cache"            # where fetched versions stay; else your cache folder
 # trusted_keys = []          # public keys: what none of them signed is refused everywhere
-# signing_key = "release.key"   # signs what is packaged; also env:NAME, awskms:KEY
+# signing_key = "release.key"   # signs what is packaged; also env:NAME, awskms:KEY, azurekms:KEY
 # recipients = []            # X25519 public keys: blobs are sealed for them
 # register = false           # launch also registers what it packages
 
 [image]
 # base = "python:3.12-slim"  # a Debian-like image with CPython 3.11 to 3.13; @sha256:... pins it
 # engine = "auto"            # docker, podman, buildah, or none: an OCI layout without a daemon
-# extras = []                # arrow, grpc, jwt, zstd: besides JSON and CSV; registry: can fetch
+# extras = []                # arrow, grpc, jwt, zstd: besides JSON and CSV; registry; aws
 # model = "inside"           # mounted when the container starts, or fetched from the registry
 # memory_mb = 512            # memory that `image test` gives the container
 # latency_ms = 50.0          # 99th percentile of one row that `image test` allows

@@ -9,7 +9,7 @@ import msgspec
 from roadworthy.project._range import Range
 
 Engine = Literal["auto", "docker", "podman", "buildah", "none"]
-Extra = Literal["arrow", "grpc", "jwt", "registry", "zstd"]
+Extra = Literal["arrow", "aws", "azure", "gcp", "grpc", "jwt", "registry", "zstd"]
 
 
 class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +18,8 @@ class ImageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         base: A Debian-like image with CPython and pip; give a digest to pin it.
         engine: What builds; `auto` takes the first of docker, podman and buildah that answers.
-        extras: What the server takes besides JSON and CSV; `registry`: it can fetch its model.
+        extras: What the server takes besides JSON and CSV; `registry`: it can fetch its model;
+            `aws`, `azure`, `gcp`: it opens what a key of theirs sealed.
         model: `inside` the image, `mounted` when it starts, or `fetched` from the registry then.
         memory_mb: Memory that `image test` gives the container.
         latency_ms: The 99th percentile of one row that `image test` allows.

@@ -1,43 +1,19 @@
-"""Keys that never leave a key management service, behind one small protocol.
-
-Each service is one class and one entry of `SERVICES`. A reference is `SERVICE:KEY`; credentials
-come from the service's own environment and files.
-"""
+"""Keys of AWS KMS."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.bundle.kms._base import PURPOSE, as_p256
+from roadworthy.errors import OutsideError
 
-_PURPOSE = {"purpose": "roadworthy-seal"}
+_CONTEXT = {"purpose": PURPOSE}
 _MAX_RAW = 4096  # bytes that AWS KMS hashes itself
-
-
-class ServiceKey(Protocol):
-    """One key of a key service."""
-
-    @property
-    def public_key(self) -> EllipticCurvePublicKey:
-        """The public half of a signing key."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """ECDSA on SHA-256 of a message, in DER."""
-        ...
-
-    def wrap(self, data_key: bytes) -> bytes:
-        """A data key, encrypted by this key."""
-        ...
-
-    def unwrap(self, wrapped: bytes) -> bytes:
-        """The data key again."""
-        ...
 
 
 class AwsKey:
@@ -65,11 +41,7 @@ class AwsKey:
         """The public half of a signing key."""
         answer = self._call("get_public_key")
         key = serialization.load_der_public_key(answer["PublicKey"])
-        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-            raise InputError(
-                "the key cannot sign here", where=self.key, fix="make it ECC_NIST_P256"
-            )
-        return key
+        return as_p256(key, self.key, "ECC_NIST_P256")
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA on SHA-256 of a message, in DER."""
@@ -84,12 +56,12 @@ class AwsKey:
 
     def wrap(self, data_key: bytes) -> bytes:
         """A data key, encrypted by this key."""
-        answer = self._call("encrypt", Plaintext=data_key, EncryptionContext=_PURPOSE)
+        answer = self._call("encrypt", Plaintext=data_key, EncryptionContext=_CONTEXT)
         return bytes(answer["CiphertextBlob"])
 
     def unwrap(self, wrapped: bytes) -> bytes:
         """The data key again."""
-        answer = self._call("decrypt", CiphertextBlob=wrapped, EncryptionContext=_PURPOSE)
+        answer = self._call("decrypt", CiphertextBlob=wrapped, EncryptionContext=_CONTEXT)
         return bytes(answer["Plaintext"])
 
     def _call(self, operation: str, **values: Any) -> Any:
@@ -104,21 +76,3 @@ class AwsKey:
             where=self.key,
             fix="check the key, the region and the credentials (AWS_* or the usual files)",
         )
-
-
-SERVICES: dict[str, type[AwsKey]] = {"awskms": AwsKey}
-
-
-def is_service_key(reference: str) -> bool:
-    """Whether a reference names a key of a key service."""
-    return reference.partition(":")[0] in SERVICES
-
-
-def open_service_key(reference: str) -> ServiceKey:
-    """The key that a reference such as `awskms:alias/models` names.
-
-    Raises:
-        OutsideError: The service is out of reach, or its library is not installed.
-    """
-    service, _, key = reference.partition(":")
-    return SERVICES[service](key)
