@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -292,3 +293,52 @@ def test_white_space_is_all_that_unicode_knows() -> None:
     raw = pl.DataFrame({"c": [f"{sign}a{sign}" for sign in WHITE_SPACE]})
     plan = fit_plan(raw.select(pl.lit("a").alias("c")), np.zeros(1), contract, PrepareSection())
     assert (vectors(summed(contract, plan), raw, contract) == 0.0).all()
+
+
+IN_NODE = """
+const ort = require("onnxruntime-node");
+const [model, file] = process.argv.slice(2);
+const rows = JSON.parse(require("fs").readFileSync(file, "utf8"));
+const number = (cell) =>
+  cell === null ? NaN : typeof cell === "string" ? Date.parse(cell + "Z") / 1000 : Number(cell);
+ort.InferenceSession.create(model).then(async (session) => {
+  const feeds = {};
+  for (const { name, type } of session.inputMetadata) {
+    const cells = rows.map((row) => row[name]);
+    const data =
+      type === "string" ? cells.map((cell) => cell ?? "") : Float64Array.from(cells, number);
+    feeds[name] = new ort.Tensor(type, data, [rows.length, 1]);
+  }
+  const answers = await session.run(feeds);
+  console.log(JSON.stringify(Array.from((answers.probabilities ?? answers.prediction).data)));
+});
+"""
+
+
+@pytest.mark.parametrize("name", ["binary", "regression"])
+def test_javascript_predicts_the_golden_rows(
+    bundles: dict[str, Trained], name: str, tmp_path: Path
+) -> None:
+    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
+    folder = tools / "onnxruntime-node-1.30"
+    if not (folder / "node_modules" / "onnxruntime-node" / "package.json").exists():
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
+        command += [str(folder), "onnxruntime-node@1.30.0"]
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
+    bundle = bundles[name].bundle
+    script, rows = tmp_path / "predict.js", tmp_path / "rows.json"
+    script.write_text(IN_NODE)
+    rows.write_text(json.dumps([golden.row for golden in bundle.golden]))
+    run = subprocess.run(
+        ["node", str(script), str(bundle.path / "portable.onnx"), str(rows)],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "NODE_PATH": str(folder / "node_modules")},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    expected = [golden.expected for golden in bundle.golden]
+    wanted = [
+        list(each["probabilities"].values()) if name == "binary" else [each["prediction"]]
+        for each in expected
+    ]
+    np.testing.assert_allclose(json.loads(run.stdout), np.concatenate(wanted), rtol=1e-12)
