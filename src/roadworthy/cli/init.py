@@ -310,6 +310,9 @@ target = {target}
 # model = "adult@champion"   # what to deploy; else the newest bundle
 # port = 80                  # the public port; 443 with TLS
 # domain = "models.example.org"  # asks for a certificate and renews it
+# acme_directory = "https://acme.example.org/directory"  # else Let's Encrypt
+# acme_root = "acme.pem"     # the certificate that server is trusted by
+# acme_email = "ops@example.org"
 # tls_certificate = "server.pem" # or your own, chain included
 # tls_key = "server.key"
 # keep = 5                   # releases that stay there for rollback
@@ -317,6 +320,7 @@ target = {target}
 # start_seconds = 180        # for a new release to become ready
 # firewall = true            # only SSH and the public port may be reached
 # upgrades = true            # the host installs security updates by itself
+# metrics_from = ["10.0.0.0/8"]  # who may read the host's own metrics
 
 # [deploy.here]              # containers of this machine's engine; also the keys from model to
 # target = "docker"          # start_seconds above
