@@ -10,9 +10,9 @@ from roadworthy.project.data import (
 )
 from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import DeploySection, SshSection
-from roadworthy.project.deploy_aws import AwsSection, Instances
+from roadworthy.project.deploy_aws import AwsSection
 from roadworthy.project.deploy_azure import AzureSection
-from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_cloud import CloudSection, Instances
 from roadworthy.project.deploy_docker import DockerSection
 from roadworthy.project.deploy_gcp import GcpSection
 from roadworthy.project.deploy_kubernetes import KubernetesSection

@@ -5,32 +5,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-import msgspec
-
 from roadworthy.project._range import Range
-from roadworthy.project.deploy_cloud import CloudSection, is_network
+from roadworthy.project.deploy_cloud import CloudSection, Instances, is_network
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]{36}")
 _DATABASE = re.compile(r"db\.[a-z0-9-]+\.[a-z0-9]+")
 _SUBNET = re.compile(r"subnet-[0-9a-f]{8,17}")
-
-
-class Instances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many machines a fleet has.
-
-    Attributes:
-        min: At least.
-        max: At most.
-        cpu: Percent of their processors that machines are added or taken away for.
-        standby: Releases before the serving one that keep running, for rollback in seconds.
-    """
-
-    min: int = 2
-    max: int = 4
-    cpu: int = 60
-    standby: int = 0
 
 
 class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="aws"):

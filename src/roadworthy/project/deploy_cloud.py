@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 
+import msgspec
+
 from roadworthy.project._range import Range
 from roadworthy.project.deploy import MAIL, DeploySection
+
+
+class Instances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many machines a fleet has.
+
+    Attributes:
+        min: At least.
+        max: At most.
+        cpu: Percent of their processors that machines are added or taken away for.
+        standby: Releases before the serving one that keep running, for rollback in seconds.
+    """
+
+    min: int = 2
+    max: int = 4
+    cpu: int = 60
+    standby: int = 0
 
 
 class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fields=True):

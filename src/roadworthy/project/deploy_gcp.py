@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy_aws import Instances
-from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_cloud import CloudSection, Instances
 
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _SUBNET = re.compile(r"projects/[a-z0-9.:-]+/regions/[a-z0-9-]+/subnetworks/[a-z][a-z0-9-]{0,62}")

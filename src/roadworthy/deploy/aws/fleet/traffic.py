@@ -126,7 +126,7 @@ class Traffic:
             return
         asked = call("acm", "DescribeCertificate", CertificateArn=section.certificate)
         name = str(self.account.call(asked)["Certificate"]["DomainName"])
-        relay = [sys.executable, "-m", "roadworthy.deploy.aws.fleet.relay", self.address,
+        relay = [sys.executable, "-m", "roadworthy.deploy.cloud.relay", self.address,
                  str(section.public_port), name.replace("*", "roadworthy")]  # fmt: skip
         with tunnel(lambda: subprocess.Popen(relay, stdin=PIPE, stdout=PIPE)) as url:
             yield url

@@ -175,7 +175,7 @@ class Traffic:
         names = found.get("subjectAlternativeNames") or ()
         names = names or (found.get("managed") or {}).get("domains") or ("",)
         relay = [
-            sys.executable, "-m", "roadworthy.deploy.aws.fleet.relay", self.provider.address,
+            sys.executable, "-m", "roadworthy.deploy.cloud.relay", self.provider.address,
             str(self.section.public_port), names[0].replace("*", "roadworthy"),
         ]  # fmt: skip
         with tunnel(lambda: subprocess.Popen(relay, stdin=PIPE, stdout=PIPE)) as url:

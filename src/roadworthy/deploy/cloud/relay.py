@@ -1,6 +1,6 @@
 """Join standard input and output to a balancer by TLS, whose certificate must be for a given name.
 
-    python -m roadworthy.deploy.aws.fleet.relay HOST PORT NAME
+    python -m roadworthy.deploy.cloud.relay HOST PORT NAME
 
 The balancer's own name is not the one that its certificate is for.
 """
