@@ -7,35 +7,38 @@ The balancer's own name is not the one that its certificate is for.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import os
-import socket
 import ssl
 import sys
-import threading
 
 _PART = 1 << 16
 
 
-def main(host: str, port: str, name: str) -> None:
-    """Relay until either side ends."""
-    context = ssl.create_default_context()
-    with (
-        socket.create_connection((host, int(port)), timeout=30) as plain,
-        context.wrap_socket(plain, server_hostname=name) as far,
-    ):
-        far.settimeout(None)
-        threading.Thread(target=_send, args=(far,), daemon=True).start()
-        while part := far.recv(_PART):
-            sys.stdout.buffer.write(part)
-            sys.stdout.buffer.flush()
+async def relay(host: str, port: int, name: str) -> None:
+    """Relay until the far side ends."""
+    opening = asyncio.open_connection(
+        host, port, ssl=ssl.create_default_context(), server_hostname=name
+    )
+    far, writer = await asyncio.wait_for(opening, 30)
+    near = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(near), sys.stdin.buffer
+    )
+    sending = asyncio.create_task(_send(near, writer))
+    while part := await far.read(_PART):
+        sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    sending.cancel()
+    writer.close()
 
 
-def _send(far: socket.socket) -> None:
+async def _send(near: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        while part := os.read(0, _PART):
-            far.sendall(part)
+        while part := await near.read(_PART):
+            writer.write(part)
+            await writer.drain()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    asyncio.run(relay(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
