@@ -252,7 +252,10 @@ def test_a_further_stage_can_be_written_behind_a_core() -> None:
     ("model", "message"),
     [
         (linear_model.RidgeClassifier(), "RidgeClassifier is not exported"),
-        (make_pipeline(preprocessing.Normalizer(), linear_model.Ridge()), "Normalizer"),
+        (
+            make_pipeline(preprocessing.SplineTransformer(), linear_model.Ridge()),
+            "SplineTransformer",
+        ),
         (ensemble.GradientBoostingRegressor(n_estimators=2, init=linear_model.Ridge()), "init"),
     ],
 )
