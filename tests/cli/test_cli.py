@@ -38,7 +38,7 @@ def test_launch_prints_one_document(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["rows"] == 48_842
-    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.915
+    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.89
     assert (
         document["report"]["metrics"]["roc_auc"]["low"] > document["report"]["baseline"]["roc_auc"]
     )
