@@ -21,8 +21,8 @@ setup: .venv/.ready          ## the environment, from the lock file
 demo: setup                  ## the main job on a real table, then the live service
 	$(RUN) roadworthy launch examples/data/adult.csv --target income --budget $(BUDGET) --port $(PORT)
 
-# Engines, hosts and databases wait more than they compute: they are tested beside all the rest.
-PLACES := tests/batch tests/deploy tests/image tests/pipeline tests/registry
+# Engines and hosts wait more than they compute: they are tested beside all the rest.
+PLACES := tests/batch tests/deploy tests/image tests/pipeline
 test: setup system           ## every test, in two groups side by side
 	@$(RUN) pytest $(PLACES) >.tests-of-places.log 2>&1 & places=$$!; \
 	$(RUN) pytest tests $(addprefix --ignore=,$(PLACES)); rest=$$?; \
