@@ -45,7 +45,7 @@ print(bundle.path)
 
 
 def interpreter(version: str) -> str:
-    """A Python of this version, or none on this machine."""
+    """A Python of this version; a machine that tests has it, by pyenv or on the path."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -53,7 +53,7 @@ def interpreter(version: str) -> str:
     for candidate in [*found, shutil.which(f"python{version}")]:
         if candidate and _answers(candidate, version):
             return candidate
-    pytest.skip(f"there is no Python {version} on this machine")
+    pytest.fail(f"there is no Python {version}: install it, with pyenv for instance")
 
 
 def _answers(candidate: str, version: str) -> bool:

@@ -6,6 +6,7 @@ by a balancer that goes by what moto's listener says. What machines do is in tes
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -32,8 +33,8 @@ from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
 from roadworthy.project import AwsSection, Instances, Project
 from tests.conftest import Server, Trained, serving
+from tests.deploy.aws_balancer import AwsBalancer
 from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
-from tests.deploy.balancer import Balancer, balancing
 from tests.deploy.conftest import Load
 from tests.deploy.hosts import cache
 from tests.registry.conftest import registry_project
@@ -83,13 +84,15 @@ def servers(versions: list[Trained]) -> Iterator[list[Server]]:
 
 
 @pytest.fixture(scope="module")
-def front(aws: Aws) -> Iterator[Balancer]:
-    with balancing(aws, REGION) as running:
+def front(aws: Aws) -> Iterator[AwsBalancer]:
+    with contextlib.closing(AwsBalancer(aws, REGION)) as running:
         yield running
 
 
 @pytest.fixture
-def balancer(aws: Aws, front: Balancer, versions: list[Trained], servers: list[Server]) -> Balancer:
+def balancer(
+    aws: Aws, front: AwsBalancer, versions: list[Trained], servers: list[Server]
+) -> AwsBalancer:
     """The balancer of a new deployment; an account is not emptied between tests."""
     aws.reset()
     front.deployment = f"d{uuid.uuid4().hex[:8]}"
@@ -100,7 +103,7 @@ def balancer(aws: Aws, front: Balancer, versions: list[Trained], servers: list[S
     return front
 
 
-def project(house: Path, front: Balancer, **values: Any) -> Project:
+def project(house: Path, front: AwsBalancer, **values: Any) -> Project:
     section = AwsSection(region=REGION, port=front.port, instances=Instances(min=2, max=3),
                          keep=2, **values)  # fmt: skip
     wanted = registry_project(house, cache=str(cache() / "deploy"))
@@ -137,7 +140,7 @@ def tagged(aws: Aws, name: str) -> list[str]:
 
 
 def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained],
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     one, two = versions
@@ -238,7 +241,7 @@ def policies() -> list[set[str]]:
 
 
 def test_two_failures_at_every_call_leave_nothing_double_and_nothing_behind(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained]
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained]
 ) -> None:
     name, seen = balancer.deployment, Counter[str]()
     wanted = project(house, balancer, secrets=("SERVER_TOKEN",), notify=("ops@example.org",),
@@ -285,7 +288,7 @@ def completed(run: Callable[[], object]) -> None:
 
 
 def test_a_release_that_does_not_answer_as_it_should_never_gets_a_caller(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained]
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained]
 ) -> None:
     one, two = versions
     name, wanted = balancer.deployment, project(house, balancer)
@@ -307,7 +310,7 @@ def test_a_release_that_does_not_answer_as_it_should_never_gets_a_caller(
 
 
 def test_what_was_changed_by_hand_is_seen_and_mended_and_who_is_kept_stays(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained]
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained]
 ) -> None:
     name, wanted = balancer.deployment, project(house, balancer)
     deploying.apply(wanted, name, path(versions[0]))
@@ -326,7 +329,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended_and_who_is_kept_stays(
     assert deploying.apply(wanted, name, path(versions[0])).changes == ()
 
 
-def test_the_machines_may_do_no_more_than_they_need(aws: Aws, balancer: Balancer) -> None:
+def test_the_machines_may_do_no_more_than_they_need(aws: Aws, balancer: AwsBalancer) -> None:
     section = AwsSection(region=REGION, instances=Instances(), secrets=("A",))
     parts = fleet_parts(Naming("prod", "adult"), section)
     (put,) = next(each for each in parts if each.id == "aws-role").settle
@@ -340,7 +343,7 @@ def test_the_machines_may_do_no_more_than_they_need(aws: Aws, balancer: Balancer
 
 
 def test_a_first_release_that_callers_cannot_reach_serves_nobody_and_is_tried_anew(
-    aws: Aws, balancer: Balancer, house: Path, versions: list[Trained],
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     name, wanted = balancer.deployment, project(house, balancer)

@@ -6,6 +6,7 @@ that goes by what the server's backend services and URL map say.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -36,7 +37,7 @@ from roadworthy.errors import CheckFailed, InputError, OutsideError, ProjectErro
 from roadworthy.project import GcpSection, Instances, Project, load_project
 from tests.conftest import Server, Trained, serving
 from tests.deploy.conftest import Load
-from tests.deploy.gcp.balancer import Balancer, balancing
+from tests.deploy.gcp.balancer import GoogleBalancer
 from tests.deploy.gcp.google_server import PROJECT, Fault, Google, google_server
 from tests.registry.conftest import registry_project
 
@@ -59,8 +60,8 @@ def servers(versions: list[Trained]) -> Iterator[list[Server]]:
 
 
 @pytest.fixture(scope="module")
-def front(server: Google) -> Iterator[Balancer]:
-    with balancing(server) as running:
+def front(server: Google) -> Iterator[GoogleBalancer]:
+    with contextlib.closing(GoogleBalancer(server)) as running:
         yield running
 
 
@@ -112,8 +113,8 @@ def _nothing(platform: Platform, folder: Path) -> Runtime:
 
 @pytest.fixture
 def balancer(
-    google: Google, front: Balancer, versions: list[Trained], servers: list[Server]
-) -> Balancer:
+    google: Google, front: GoogleBalancer, versions: list[Trained], servers: list[Server]
+) -> GoogleBalancer:
     front.seen.clear()
     front.servers = {
         each.bundle.manifest.short_version: running.port
@@ -122,7 +123,7 @@ def balancer(
     return front
 
 
-def project(house: Path, front: Balancer, **values: Any) -> Project:
+def project(house: Path, front: GoogleBalancer, **values: Any) -> Project:
     given = {"zone": "europe-west1-b", "port": front.port, "keep": 2, **values}
     section = GcpSection(**{"instances": Instances(min=2, max=3), **given})
     return msgspec.structs.replace(registry_project(house), deploy={"prod": section})
@@ -139,7 +140,7 @@ def sizes(google: Google) -> list[int]:
 
 
 def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     one, two = versions
     wanted = project(house, balancer)
@@ -197,7 +198,7 @@ def wait_for(load: Load, trained: Trained) -> None:
 
 @pytest.mark.parametrize("fault", ["cut after", "fault"])
 def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained], fault: Fault
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained], fault: Fault
 ) -> None:
     wanted, seen = project(house, balancer), set()
 
@@ -240,7 +241,7 @@ def completed(run: Callable[[], object]) -> None:
 
 
 def test_a_release_that_does_not_answer_as_it_should_never_gets_a_caller(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     one, two = versions
     wanted = project(house, balancer)
@@ -270,7 +271,7 @@ def test_a_release_that_does_not_answer_as_it_should_never_gets_a_caller(
 
 
 def test_releases_beyond_those_that_are_kept_are_removed_with_their_archives(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     one, two = versions
     deploying.apply(project(house, balancer), "prod", path(one))
@@ -289,7 +290,7 @@ def test_releases_beyond_those_that_are_kept_are_removed_with_their_archives(
 
 
 def test_what_was_changed_by_hand_is_seen_and_mended(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     wanted = project(house, balancer)
     deploying.apply(wanted, "prod", path(versions[0]))
@@ -322,7 +323,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
 
 
 def test_a_swap_that_was_cut_off_between_both_groups_can_be_taken_back(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     one, two = versions
     wanted = project(house, balancer)
@@ -352,7 +353,7 @@ def test_a_swap_that_was_cut_off_between_both_groups_can_be_taken_back(
 
 
 def test_the_machines_may_read_releases_and_nobody_reaches_them_but_the_balancer(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     deploying.apply(project(house, balancer), "prod", path(versions[0]))
     template = next(each for at, each in google.things.items() if "/instanceTemplates/" in at)
@@ -375,7 +376,7 @@ def test_the_machines_may_read_releases_and_nobody_reaches_them_but_the_balancer
 
 
 def test_a_machine_fetches_the_archive_with_its_token(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained], tmp_path: Path
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained], tmp_path: Path
 ) -> None:
     deploying.apply(project(house, balancer), "prod", path(versions[0]))
     ((name, archive),) = google.storing.contents.items()
@@ -416,7 +417,7 @@ def test_a_machine_fetches_the_archive_with_its_token(
 
 
 def test_alarms_go_by_what_the_balancer_counts(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     wanted = project(house, balancer, notify=("ops@example.org",))
     deploying.apply(wanted, "prod", path(versions[0]))
@@ -438,7 +439,7 @@ def test_alarms_go_by_what_the_balancer_counts(
 
 
 def test_the_log_of_the_machines_is_read_from_their_consoles(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     wanted = project(house, balancer)
     with pytest.raises(InputError, match="nothing is deployed"):
@@ -450,7 +451,7 @@ def test_the_log_of_the_machines_is_read_from_their_consoles(
 
 
 def test_destroy_leaves_what_others_made(
-    google: Google, balancer: Balancer, house: Path, versions: list[Trained]
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
 ) -> None:
     deploying.apply(project(house, balancer), "prod", path(versions[0]))
     theirs = f"projects/{PROJECT}/global/backendServices/theirs"

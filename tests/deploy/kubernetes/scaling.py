@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.conftest import Server
 
 TICK = 15
 TOLERANCE = 0.1
+MINUTE = 60 // TICK
 DEADLINE = 120.0
 
 
@@ -84,6 +86,11 @@ class Replica:
         assert found is not None
         self.series = found[1]
         self.calls = 0
+        self.lately: deque[tuple[float, float]] = deque(maxlen=MINUTE)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on."""
         self.counted, self.at = self._read(), time.monotonic()
 
     def _read(self) -> float:
@@ -92,11 +99,12 @@ class Replica:
         return sum(map(float, found))
 
     def rate(self) -> float:
-        """Of the metric's series, since it was last asked for."""
-        counted, at = self._read(), time.monotonic()
-        rate = (counted - self.counted) / (at - self.at)
-        self.counted, self.at = counted, at
-        return rate
+        """Of the metric's series over the ticks of a minute, as the adapter's rule has it."""
+        before, since = self.counted, self.at
+        self.begin()
+        self.lately.append((self.counted - before, self.at - since))
+        counted, seconds = map(sum, zip(*self.lately, strict=True))
+        return counted / seconds
 
 
 class Fleet:
@@ -143,6 +151,10 @@ class Fleet:
             done.set()
             for thread in threads:
                 thread.join()
+
+    def begin(self) -> None:
+        for replica in self.ready:
+            replica.begin()
 
     def values(self) -> list[float]:
         return [replica.rate() for replica in self.ready]

@@ -15,7 +15,6 @@ import msgspec
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.plan import Step
-from roadworthy.errors import InputError
 
 DEPLOYMENT = "roadworthy-deployment"
 PART = "roadworthy-part"
@@ -111,23 +110,10 @@ class Provider(Protocol):
         """Keep other deployments of this name away; OutsideError when one is at work."""
         ...
 
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Every deployment that carries the tag at this place, this one and others."""
+        ...
+
     def close(self) -> None:
         """End connections."""
         ...
-
-
-def tenants_of(provider: Provider) -> tuple[Tenant, ...]:
-    """Every deployment that carries the tag at a provider's place.
-
-    Raises:
-        InputError: The provider cannot list them.
-    """
-    listing = getattr(provider, "tenants", None)
-    if listing is None:
-        raise InputError(
-            f"{provider.name} cannot list the deployments of others yet",
-            where=provider.place,
-            fix=f"look for the tag {DEPLOYMENT} in its own console",
-        )
-    found: tuple[Tenant, ...] = listing()
-    return found

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy._base import Status, Tenant, There
-from roadworthy.deploy.cloud.provider import Found, Machine, Provider, tenants_of
+from roadworthy.deploy.cloud.provider import Found, Machine, Provider
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.ssh.target import SshTarget
 from roadworthy.errors import InputError, OutsideError
@@ -204,7 +204,7 @@ class CloudTarget:
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment that carries the tag."""
-        return tenants_of(self.provider)
+        return self.provider.tenants()
 
     def status(self) -> Status:
         """What the machine is doing, and the cloud says of it."""

@@ -12,10 +12,10 @@ import msgspec
 from roadworthy.bundle import Bundle
 from roadworthy.deploy.docker.description import LOGS, Names
 from roadworthy.deploy.docker.engine import Engine
-from roadworthy.deploy.docker.evidence import Evidence
 from roadworthy.deploy.docker.images import Choice, choose, settings_key
 from roadworthy.deploy.docker.rollout import Rollout
 from roadworthy.deploy.docker.target import DockerTarget
+from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.host.service import BUNDLES
 from roadworthy.deploy.wanted import (
     Release,

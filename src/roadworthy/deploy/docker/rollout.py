@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from roadworthy.acceptance import accept
+from roadworthy.bundle.manifest import to_json
 from roadworthy.deploy.docker import description as parts
 from roadworthy.deploy.docker import images
 from roadworthy.deploy.docker.engine import Engine
-from roadworthy.deploy.docker.evidence import Evidence
 from roadworthy.deploy.docker.looking import look, releases_of
+from roadworthy.deploy.evidence import SHOWN_LINES, Evidence
 from roadworthy.deploy.host.probe import ask
 from roadworthy.deploy.tunnel import tunnel, version_at, without_latency
 from roadworthy.deploy.wanted import Release, Wanted
@@ -26,6 +27,7 @@ from roadworthy.project import DockerSection, Project
 
 _PUBLIC_SECONDS = 30.0
 _PAUSE = 0.2
+_LOG_LINES = 200
 
 
 class Rollout:
@@ -205,8 +207,9 @@ class Rollout:
         there = look(self.engine, self.names)
         if release != there.serving:
             self.engine.run("stop", f"--time={GRACE_SECONDS}", made)
+        files, shown = self._said(made, release)
         failed = self.evidence.keep(
-            self.engine, made, release, verdict, f"the release does not pass: {reasons}"
+            release, verdict, f"the release does not pass: {reasons}", files, shown
         )
         if release not in (there.serving, *there.before):
             self.remove_containers([made])
@@ -215,6 +218,15 @@ class Rollout:
             self.remove_images([each for each in self.engine.images(tag.partition(":")[0])
                                 if each == tag])  # fmt: skip
         return failed
+
+    def _said(self, made: str, release: str) -> tuple[dict[str, bytes], list[str]]:
+        """The log of a container and how it ended, as files and as lines to show."""
+        log = self.engine.log(made, _LOG_LINES)
+        state = self.engine.containers(f"roadworthy.release={release}").get(made, {})
+        ended = {**state.get("State", {}), "RestartCount": state.get("RestartCount", 0)}
+        code = f"exit code {ended.get('ExitCode')}, restarts {ended['RestartCount']}"
+        files = {"log.txt": f"{log}\n".encode(), "exit.json": to_json(ended)}
+        return files, [code, *log.splitlines()[-SHOWN_LINES:]]
 
     def proxy(self) -> None:
         """Run the proxy, anew when it is to be another."""

@@ -20,7 +20,7 @@ import msgspec
 from roadworthy.acceptance import accept
 from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.aws.call import call
-from roadworthy.deploy.aws.fleet.evidence import Evidence
+from roadworthy.deploy.aws.fleet.evidence import gather
 from roadworthy.deploy.aws.fleet.kinds import FLEET
 from roadworthy.deploy.aws.fleet.registry import registry_of
 from roadworthy.deploy.aws.fleet.releases import (
@@ -36,6 +36,7 @@ from roadworthy.deploy.aws.fleet.traffic import Traffic
 from roadworthy.deploy.aws.fleet.wanted import BUCKET, log_group_of
 from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
+from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency
 from roadworthy.deploy.wanted import Wanted
@@ -319,7 +320,8 @@ class FleetTarget:
     def _reject(self, release: str, verdict: object, what: str) -> RoadworthyError:
         """Keep what is known of a release that failed, and take its machines away."""
         group, log = self.provider.known[group_of(release)], log_group_of(self.provider.naming)
-        failed = self.evidence.keep(self.account, group, log, release, verdict, what)
+        said = gather(self.account, group, log)
+        failed = self.evidence.keep(release, verdict, f"{release}: {what}", *said)
         if self._rollback:
             return failed
         self.provider.observe()

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from roadworthy.deploy.gcp.fleet.evidence import Evidence
+from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.gcp.fleet.releases import make
 from roadworthy.deploy.gcp.fleet.target import FleetTarget
 from roadworthy.deploy.gcp.provider import open_gcp

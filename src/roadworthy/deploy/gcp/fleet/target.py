@@ -17,8 +17,8 @@ import msgspec
 
 from roadworthy.acceptance import accept
 from roadworthy.deploy._base import Status, Tenant, There
-from roadworthy.deploy.cloud.provider import Found, tenants_of
-from roadworthy.deploy.gcp.fleet.evidence import Evidence
+from roadworthy.deploy.cloud.provider import Found
+from roadworthy.deploy.evidence import SHOWN_LINES, Evidence
 from roadworthy.deploy.gcp.fleet.machines import Machines
 from roadworthy.deploy.gcp.fleet.releases import GRACE, FleetRelease, object_marks, release_of
 from roadworthy.deploy.gcp.fleet.traffic import Traffic
@@ -276,16 +276,19 @@ class FleetTarget:
 
     def _reject(self, verdict: object, what: str) -> RoadworthyError:
         """Keep what is known of a release that failed, and let its machines end."""
-        failed = self.evidence.keep(self._chosen, verdict, what, self.machines.consoles(
-            self._chosen, most=3
-        ))  # fmt: skip
+        consoles = self.machines.consoles(self._chosen, most=3)
+        failed = self.evidence.keep(
+            self._chosen, verdict, f"{self._chosen}: {what}",
+            {f"{machine}.console": text.encode() for machine, text in consoles.items()},
+            [line for text in consoles.values() for line in text.splitlines()[-SHOWN_LINES:]],
+        )  # fmt: skip
         self.traffic.point(TRIAL, [])
         self.machines.rest(self._chosen)
         return failed
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment that carries the mark."""
-        return tenants_of(self.provider)
+        return self.provider.tenants()
 
     def status(self) -> Status:
         """Who serves, and how many machines of it are healthy."""

@@ -1,18 +1,19 @@
-"""What is kept of a fleet's release that failed: its verdict and its machines' consoles."""
+"""What is kept on this machine of a release that failed: its verdict, and what it said."""
 
 from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from roadworthy.errors import CheckFailed, OutsideError
 
+SHOWN_LINES = 25
+"""Lines of each log that an error shows."""
 _KEPT = 20
-_SHOWN = 25
 
 
 class Evidence:
@@ -32,9 +33,21 @@ class Evidence:
         return sorted((each.name for each in self.folder.iterdir()), reverse=True)
 
     def keep(
-        self, release: str, verdict: object, what: str, consoles: Mapping[str, str]
+        self,
+        release: str,
+        verdict: object,
+        what: str,
+        files: Mapping[str, bytes],
+        shown: Sequence[str],
     ) -> CheckFailed:
-        """Keep it.
+        """Keep what is known of a release, and forget what is older than the last twenty.
+
+        Args:
+            release: The release.
+            verdict: What it answered, as JSON.
+            what: Why it failed.
+            files: Name -> content of what else is known: logs, consoles, how it ended.
+            shown: Lines of these for the error.
 
         Returns:
             The error that shows it.
@@ -44,12 +57,11 @@ class Evidence:
         """
         moment = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}"
         folder = self.folder / f"{moment}-{release}"
+        answers = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            answers = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
-            (folder / "verdict.json").write_bytes(answers)
-            for machine, text in consoles.items():
-                (folder / f"{machine}.console").write_text(text, "utf-8")
+            for name, content in {**files, "verdict.json": answers}.items():
+                (folder / name).write_bytes(content)
             for old in self.listed()[_KEPT:]:
                 shutil.rmtree(self.folder / old)
         except OSError as error:
@@ -57,10 +69,10 @@ class Evidence:
                 f"{what}; and what it said cannot be kept: {error.strerror or error}",
                 where=str(folder),
             ) from None
-        shown = [line for text in consoles.values() for line in text.splitlines()[-_SHOWN:]]
+        text = "\n    ".join(shown)
         return CheckFailed(
-            f"{release}: {what}; callers still get what they got before\n    "
-            + "\n    ".join(shown),
+            f"{what}; callers still get what they got before\n    {text}",
             where=str(folder),
-            fix="consoles and answers are kept there; mend the cause, then run the same again",
+            fix=f"{', '.join(sorted(files))} and the answers are kept there; mend the cause, "
+            "run again",
         )
