@@ -66,6 +66,15 @@ def test_every_stage_that_is_asked_for_and_none_that_is_not_is_in_the_files(
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
+def test_what_was_deployed_is_asked_and_taken_back_by_the_job_itself(system: str) -> None:
+    for job in jobs(full_project(), system):
+        if job.destination:
+            last = job.commands[-1].line
+            where = f'--to "$TARGET" -d {job.destination} --ask "$SERVICE_URL"'
+            assert last == f"roadworthy deploy apply model.rwb {where}"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_an_image_is_pushed_unscanned_only_where_the_project_does_not_demand_a_scan(
     system: str,
 ) -> None:

@@ -296,15 +296,8 @@ def _image(project: Project) -> Job:
     )
 
 
-def _roll_back(destination: str) -> str:
-    words = ("--to", "$TARGET", "-d", destination)
-    return line("roadworthy", "deploy", "rollback", *words)
-
-
 def _deploy(project: Project, destination: Literal["staging", "production"], before: str) -> Job:
     where = ("--to", "$TARGET", "-d", destination)
-    verify = line("roadworthy", "test", BUNDLE, "--url", "$SERVICE_URL")
-    failed = f"{verify} || {{ {_roll_back(destination)}; exit 1; }}"
     plan = line("roadworthy", "deploy", "plan", BUNDLE, *where)
     return Job(
         name=destination,
@@ -316,8 +309,11 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
         commands=(
             Command("Plan", f"{plan} > plan.txt"),
             Command("Show the plan", "cat plan.txt"),
-            _verb("Apply", "deploy", "apply", BUNDLE, *where),
-            Command("Ask the service; else roll back", failed, _service_secrets(project)),
+            _verb(
+                "Apply, ask the service, else go back",
+                *("deploy", "apply", BUNDLE, *where, "--ask", "$SERVICE_URL"),
+                secrets=_service_secrets(project),
+            ),
         ),
         keeps=(Kept(f"plan-{destination}", ("plan.txt",), always=True),),
         minutes=40,
@@ -384,7 +380,9 @@ def _rollback() -> Job:
         title="Roll back",
         stage="rollback",
         when="manual",
-        commands=(Command("Roll back", _roll_back("$DESTINATION")),),
+        commands=(
+            _verb("Roll back", "deploy", "rollback", "--to", "$TARGET", "-d", "$DESTINATION"),
+        ),
         targeted=True,
         destination="",
         signs_in=True,
