@@ -235,3 +235,13 @@ def test_the_template_of_init_shows_every_key_with_its_default() -> None:
     assert set(values) == set(defaults)
     defaults["image"] = "registry.example/team/churn"
     assert values == {key: defaults[key] for key in values}
+
+
+def test_what_leaves_neither_counts_nor_a_log_cannot_be_monitored() -> None:
+    silent = make_project(stages=("monitor",))
+    with pytest.raises(ProjectError, match="nothing to monitor"):
+        jobs(silent, "github")
+    [counted] = jobs(silent.override("monitor", counts="counts"), "github")
+    assert [command.title for command in counted.commands] == ["What changed"]
+    logged = jobs(silent.override("serve", log_folder="log"), "github")
+    assert [job.name for job in logged] == ["monitor", "challenger"]

@@ -114,6 +114,12 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         raise ProjectError(
             "what is monitored has no name", where="[project] name", fix="give the model a name"
         )
+    if "monitor" in wanted and not (project.monitor.counts or project.serve.log_folder):
+        raise ProjectError(
+            "nothing is kept of what is served, so there is nothing to monitor",
+            where="[monitor] counts, [serve] log_folder",
+            fix="set counts, and log_folder for advice and challengers; `fetch` brings them",
+        )
     if project.pipeline.sign and project.registry.signing_key:
         raise ProjectError(
             "a release would be signed twice, the first time by a job that sees no secret",
@@ -133,7 +139,7 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         _challenger(project),
         _rollback(),
     ]
-    kept = [job for job in made if job.stage in wanted]
+    kept = [job for job in made if job.stage in wanted and (job.commands or job.when == "request")]
     names = {job.name for job in kept}
     return tuple(
         msgspec.structs.replace(job, needs=tuple(n for n in job.needs if n in names))
@@ -328,23 +334,27 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
 
 def _monitor(project: Project) -> Job:
     served = f"{project.project.name}@champion"
-    advise = line("roadworthy", "advise", "--model", served)
-    # to move a threshold is not to learn anew
-    advised = "grep -v -e --threshold advice.txt | grep -q 'roadworthy retrain'"
-    retrain = f"! {advised} || {line('roadworthy', 'retrain', '--model', served)}"
     secrets = _registry_secrets(project)
+    commands = list(_fetch(project))
+    if project.monitor.counts:
+        commands.append(_verb("What changed", "monitor", "report", served, secrets=secrets))
+    if project.serve.log_folder:
+        advise = line("roadworthy", "advise", "--model", served)
+        commands += [
+            Command("What to do", f"{advise} > advice.txt", secrets),
+            Command("Show the advice", "cat advice.txt"),
+            _verb(
+                "A challenger, if that is the advice",
+                *("retrain", "--model", served, "--if-advised"),
+                secrets=secrets,
+            ),
+        ]
     return Job(
         name="monitor",
         title="Monitor",
         stage="monitor",
         when="schedule",
-        commands=(
-            *_fetch(project),
-            _verb("What changed", "monitor", "report", served, secrets=secrets),
-            Command("What to do", f"{advise} > advice.txt", secrets),
-            Command("Show the advice", "cat advice.txt"),
-            Command("A challenger, if that is the advice", retrain, secrets),
-        ),
+        commands=tuple(commands),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,
         signs_in=True,
@@ -359,6 +369,10 @@ _COMMIT = (
 def _challenger(project: Project) -> Job:
     folder = shlex.quote(f"{project.package.directory}/")
     tree = f"roadworthy models export {folder} --git models --digests"
+    offered = (
+        Command("The challenger as files to commit", f"test ! -d {folder} || {tree}"),
+        Command("Commit it", _COMMIT),
+    )
     return Job(
         name="challenger",
         title="Challenger",
@@ -366,10 +380,7 @@ def _challenger(project: Project) -> Job:
         when="schedule",
         needs=("monitor",),
         takes=("challenger",),
-        commands=(
-            Command("The challenger as files to commit", f"test ! -d {folder} || {tree}"),
-            Command("Commit it", _COMMIT),
-        ),
+        commands=offered if project.serve.log_folder else (),  # no log, no advice
         minutes=10,
     )
 
