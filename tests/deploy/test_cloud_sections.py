@@ -80,6 +80,10 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (GCP, 'subnet = "machines"', "subnet"),
         (GCP, 'service_account = "me"', "service_account"),
         (GCP, "disk_gb = 9", "disk_gb"),
+        (GCP, 'database = "db.t4g.micro"\ndatabase_from = ["192.0.2.0/24"]', "database"),
+        (GCP, 'database = "db-g1-small"', "database_from"),
+        (GCP, 'database_from = ["192.0.2.0/24"]', "database_from"),
+        (GCP, 'database = "db-g1-small"\ndatabase_from = ["here"]', "database_from"),
         (GCP, 'region = "europe-west1"', "region"),
     ],
 )

@@ -367,6 +367,8 @@ target = {target}
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+# database = "db-custom-1-3840"  # PostgreSQL and a bucket for [registry]
+# database_from = ["203.0.113.0/24"]
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
 # certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 

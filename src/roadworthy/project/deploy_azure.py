@@ -54,6 +54,11 @@ class AzureSection(
         """The cloud and the region."""
         return f"azure {self.region}"
 
+    @property
+    def database_form(self) -> tuple[str, str]:
+        """How classes of databases are named: a pattern, and one of them."""
+        return r"Standard_[BDE]\d+[a-z]*(_v\d+)?", "Standard_B1ms"
+
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         subscription = self.subscription is None or bool(re.fullmatch(_GUID, self.subscription))
@@ -73,6 +78,7 @@ class AzureSection(
                 "user",
                 "the name of a user that Azure allows: not root, admin, test and the like",
             ),
+            Range(self.database is None, "database", "left out on Azure"),
             Range(subnet, "subnet", "the id of a subnet, /subscriptions/…/subnets/NAME"),
             Range(self.disk_gb >= 30, "disk_gb", "at least 30: Azure's images of Debian are that"),
         ]

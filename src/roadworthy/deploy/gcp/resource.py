@@ -110,8 +110,10 @@ def thing(collection: str, there: dict[str, Any]) -> Thing:
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
     if is_of(collection, "monitoring"):
         marks = dict(short.get("userLabels") or {})
-    elif collection == "buckets":
+    elif collection in ("buckets", "secrets"):
         marks = dict(short.get("labels") or {})
+    elif collection == "databaseInstances":
+        marks = dict((short.get("settings") or {}).get("userLabels") or {})
     elif collection == "objects":
         marks = dict(short.get("metadata") or {})
     return Thing(path=_path(collection, short), collection=collection, there=short, marks=marks)
@@ -122,6 +124,8 @@ def _path(collection: str, there: Mapping[str, Any]) -> str:
         return f"buckets/{there['bucket']}/objects/{there['name']}"
     if collection == "buckets":
         return f"buckets/{there['name']}"
+    if collection == "databaseInstances":
+        return f"projects/{there['project']}/instances/{there['name']}"
     return str(there["selfLink"] if is_of(collection, "compute") else there["name"])
 
 
