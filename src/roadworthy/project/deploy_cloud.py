@@ -8,6 +8,7 @@ import msgspec
 
 from roadworthy.project._range import Range
 from roadworthy.project.deploy import MAIL, DeploySection
+from roadworthy.project.deploy_ci import Ci
 
 
 class Instances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +39,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         upgrades: Whether the machine installs security updates by itself.
         alarms: Whether the cloud watches the machine and rings.
         notify: E-mail addresses that alarms are sent to.
+        ci: The jobs of a CI system that may deploy by tokens of theirs; None: none.
     """
 
     identity: str
@@ -47,6 +49,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     upgrades: bool = True
     alarms: bool = True
     notify: tuple[str, ...] = ()
+    ci: Ci | None = None
 
     @property
     def fleet(self) -> bool:
@@ -72,6 +75,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
             Range(allowed, "allow_from", networks),
             Range(8 <= self.disk_gb <= 16384, "disk_gb", "between 8 and 16384"),
             Range(mails, "notify", "e-mail addresses"),
+            *(self.ci.ranges() if self.ci else ()),
         ]
 
 

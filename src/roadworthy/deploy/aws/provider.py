@@ -11,6 +11,7 @@ from typing import Any
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call, tags
+from roadworthy.deploy.aws.ci import CI_KINDS, CI_MARK, ci_parts, variables
 from roadworthy.deploy.aws.fleet.kinds import FLEET
 from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
 from roadworthy.deploy.aws.fleet.standing import STANDING
@@ -32,7 +33,7 @@ from roadworthy.project import AwsSection, Project
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
 _FLEET = FLEET | REGISTRY
-KINDS = WATCHING | _FLEET | EC2
+KINDS = CI_KINDS | WATCHING | _FLEET | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -70,7 +71,7 @@ class AwsProvider:
             wanted = fleet_parts(naming, section) + registry_parts(naming, section)
         else:
             wanted = machine_parts(naming, section)
-        wanted += watching_parts(naming, section, project)
+        wanted += watching_parts(naming, section, project) + ci_parts(naming, section)
         self.parts = {part.id: part for part in wanted}
         self.seen: list[tuple[str, Thing]] = []
         self._known: dict[str, str] = {}
@@ -79,6 +80,11 @@ class AwsProvider:
     def known(self) -> dict[str, str]:
         """Part -> what AWS calls it, as it was last seen or made; and the account."""
         return self._known
+
+    @property
+    def ci(self) -> dict[str, str]:
+        """What the pipeline's environment must hold, as it was last seen."""
+        return variables({each.part: each.there for _, each in self.seen}, self.section.region)
 
     def close(self) -> None:
         """End connections."""
@@ -129,12 +135,12 @@ class AwsProvider:
         return Found(
             steps=steps, surplus=surplus, differences=differences, machine=self._machine(things),
             model=next((each.model for _, each in things), ""),
-            facts={"instance": self._state(things)},
+            facts={"instance": self._state(things), **self.ci},
         )  # fmt: skip
 
     def _account(self) -> dict[str, str]:
         """What some names hold."""
-        if not self.section.fleet and self.section.access == "ssh":
+        if not self.section.fleet and self.section.access == "ssh" and not self.section.ci:
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -149,6 +155,8 @@ class AwsProvider:
         elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
                                                  for _, each in found):  # fmt: skip
             found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
+        if self.section.ci or any(CI_MARK in each.tags for _, each in found):
+            found += self._found(CI_KINDS)
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
 
