@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call, fill
+from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.ci import CI, ci_parts, role_of
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.provider import AwsProvider
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.plan import Step, redone
 from roadworthy.errors import RoadworthyError

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from roadworthy.deploy.aws.call import fill
 from roadworthy.deploy.aws.part import Part
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import escaped
 
 Resources = dict[str, dict[str, Any]]

@@ -13,6 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
@@ -27,7 +28,6 @@ from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
     Thing,
-    fill,
     thing,
 )
 from roadworthy.deploy.gcp.terraform import document
