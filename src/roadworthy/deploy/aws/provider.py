@@ -11,21 +11,23 @@ from typing import Any
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call, tags
-from roadworthy.deploy.aws.ci import CI_KINDS, CI_MARK, ci_parts, variables
+from roadworthy.deploy.aws.ci import CI_KINDS, CI_MARK, variables
+from roadworthy.deploy.aws.exporting import export
 from roadworthy.deploy.aws.fleet.kinds import FLEET
-from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
+from roadworthy.deploy.aws.fleet.registry import REGISTRY
 from roadworthy.deploy.aws.fleet.standing import STANDING
-from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
+from roadworthy.deploy.aws.fleet.wanted import OUTER
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.parts import all_parts
 from roadworthy.deploy.aws.role import machine_of
-from roadworthy.deploy.aws.terraform import document
-from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_parts
-from roadworthy.deploy.aws.watching import WATCHING, watching_parts
+from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE
+from roadworthy.deploy.aws.watching import WATCHING
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AwsSection, Project
@@ -54,7 +56,7 @@ class AwsProvider:
     Args:
         naming: Its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -67,12 +69,8 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        if section.fleet:
-            wanted = fleet_parts(naming, section) + registry_parts(naming, section)
-        else:
-            wanted = machine_parts(naming, section)
-        wanted += watching_parts(naming, section, project) + ci_parts(naming, section)
-        self.parts = {part.id: part for part in wanted}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.seen: list[tuple[str, Thing]] = []
         self._known: dict[str, str] = {}
 
@@ -98,14 +96,9 @@ class AwsProvider:
         """A step a part."""
         return tuple(part.step(self.account.region) for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform; InputError where they are not written for it."""
-        if self.section.fleet:
-            raise InputError(
-                "a fleet is not written for Terraform", where=f"deploy.{self.naming.deployment}",
-                fix="leave instances out to write one machine, or use deploy apply",
-            )  # fmt: skip
-        return document(self.parts, self.account.region)
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the instance's type."""

@@ -27,6 +27,7 @@ from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AzureSection, Project
@@ -106,7 +107,7 @@ class AzureProvider:
         """A step a part."""
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """The same parts for Terraform."""
         return document(self.parts, self.naming)
 

@@ -15,6 +15,7 @@ from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
@@ -132,7 +133,7 @@ class GcpProvider:
         """A step a part."""
         return tuple(part.step() for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """The same parts for Terraform.
 
         Raises:
