@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from typing import Any
 
 from roadworthy.deploy.aws.fleet.releases import make
@@ -42,8 +41,8 @@ def export(
             fix="leave them out, or deploy the fleet by deploy apply",
         )
     release = make(own, section, project, beside.wanted, ACCOUNT, beside.cache, beside.folder)
-    with release.archive.open() as source, (beside.folder / ARCHIVE).open("wb") as sink:
-        shutil.copyfileobj(source, sink)
+    assert release.archive.path is not None
+    release.archive.path.replace(beside.folder / ARCHIVE)
     template = next(part for part in release.parts if part.kind == "template")
     data = template.make.parameters["LaunchTemplateData"]["UserData"]
     (beside.folder / USER_DATA).write_bytes(base64.b64decode(data))
