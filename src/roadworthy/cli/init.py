@@ -343,6 +343,7 @@ target = {target}
 # disk_gb = 20
 # alarms = true              # the cloud watches the machine
 # notify = ["ops@example.org"]
+# ci = {{system = "github", repository = "OWNER/NAME", environment = "production"}}  # may deploy
 # profile = "prod"           # of the AWS configuration
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it

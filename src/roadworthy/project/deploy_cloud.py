@@ -9,6 +9,7 @@ import msgspec
 
 from roadworthy.project._range import Range
 from roadworthy.project.deploy import MAIL, DeploySection
+from roadworthy.project.deploy_ci import Ci
 
 
 class Instances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +43,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         database: Class of a PostgreSQL database beside it, as its cloud names classes, which comes
             with a bucket, for `[registry]`; None: there is none.
         database_from: Networks that may reach it.
+        ci: The jobs of a CI system that may deploy by tokens of theirs; None: none.
     """
 
     identity: str
@@ -53,6 +55,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     notify: tuple[str, ...] = ()
     database: str | None = None
     database_from: tuple[str, ...] = ()
+    ci: Ci | None = None
 
     @property
     def database_form(self) -> tuple[str, str]:
@@ -84,6 +87,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
             Range(8 <= self.disk_gb <= 16384, "disk_gb", "between 8 and 16384"),
             Range(mails, "notify", "e-mail addresses"),
             *self._database_ranges(),
+            *(self.ci.ranges() if self.ci else ()),
         ]
 
     def _database_ranges(self) -> list[Range]:

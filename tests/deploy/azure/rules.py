@@ -1,9 +1,9 @@
 """Rules for bodies of Azure requests, drawn from the models of Microsoft's own libraries.
 
 `rules.json` beside this file is what `python -m tests.deploy.azure.rules` wrote where these were
-installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0 and azure-mgmt-monitor 7.0.0,
-copyright Microsoft Corporation, MIT licence. Only what deployments use was followed; a property
-that is not described is refused.
+installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0, azure-mgmt-monitor 7.0.0,
+azure-mgmt-msi 7.0.0 and azure-mgmt-authorization 4.0.0, copyright Microsoft Corporation, MIT
+licence. Only what deployments use was followed; a property that is not described is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 FILE = Path(__file__).with_name("rules.json")
 _SCALARS = {"str", "int", "bool", "float", "iso-8601", "duration", "object"}
+_IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _ROOTS = {
     "Microsoft.Compute/virtualMachines@2024-11-01": "compute.v2024_11_01 VirtualMachine",
     "Microsoft.Network/virtualNetworks@2024-05-01": "network VirtualNetwork",
@@ -24,6 +25,10 @@ _ROOTS = {
     "Microsoft.Network/networkInterfaces@2024-05-01": "network NetworkInterface",
     "Microsoft.Insights/metricAlerts@2018-03-01": "monitor MetricAlertResource",
     "Microsoft.Insights/actionGroups@2023-01-01": "monitor ActionGroupResource",
+    f"{_IDENTITIES}@2023-01-31": "msi Identity",
+    f"{_IDENTITIES}/federatedIdentityCredentials@2023-01-31": "msi FederatedIdentityCredential",
+    "Microsoft.Authorization/roleAssignments@2022-04-01": "authorization.v2022_04_01 "
+    "RoleAssignmentCreateParameters",
 }
 _FOLLOWED = {
     "VirtualMachine", "HardwareProfile", "StorageProfile", "ImageReference", "OSDisk",
@@ -34,7 +39,8 @@ _FOLLOWED = {
     "PublicIPAddress", "PublicIPAddressSku", "NetworkInterface",
     "NetworkInterfaceIPConfiguration", "SubResource", "MetricAlertResource",
     "MetricAlertCriteria", "MetricAlertSingleResourceMultipleMetricCriteria", "MetricCriteria",
-    "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver",
+    "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver", "Identity",
+    "FederatedIdentityCredential", "RoleAssignmentCreateParameters",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from roadworthy.deploy._base import Tenant
+from roadworthy.deploy.azure import ci
 from roadworthy.deploy.azure.account import ENDPOINT, Account
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
@@ -24,7 +25,9 @@ from roadworthy.deploy.azure.wanted import (
 )  # fmt: skip
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AzureSection, Project
@@ -78,6 +81,7 @@ class AzureProvider:
         self.account = account
         self.place = section.place
         self.parts = {part.id: part for part in resources(naming, section, project)}
+        self._known: dict[str, str] = {}
 
     def close(self) -> None:
         """End connections."""
@@ -103,7 +107,7 @@ class AzureProvider:
         """A step a part."""
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """The same parts for Terraform."""
         return document(self.parts, self.naming)
 
@@ -122,6 +126,7 @@ class AzureProvider:
         for part in list(self.parts.values())[1:]:
             if (found := self._there(part)) is not None and self._is_ours(found):
                 there[part.id] = found
+        self._learn(there)
         for name, found in there.items():
             other = self._differs(self.parts[name], found)
             steps[name] = not other
@@ -132,8 +137,19 @@ class AzureProvider:
         return Found(
             steps=steps, differences=said, surplus=tuple(map(self._removal, surplus)),
             machine=self._machine(there), model=str(group["tags"].get(MODEL, "")),
-            facts={"machine": _state(there.get(MACHINE))},
+            facts={
+                "machine": _state(there.get(MACHINE)),
+                **ci.variables(self.naming.subscription, there),
+            },
         )  # fmt: skip
+
+    def _learn(self, there: dict[str, dict[str, Any]]) -> None:
+        principal = (there.get(ci.CI, {}).get("properties") or {}).get("principalId")
+        self._known[ci.PRINCIPAL] = str(principal or "")
+
+    def _body(self, part: Resource) -> dict[str, Any]:
+        filled: dict[str, Any] = fill(part.body, self._known)
+        return filled
 
     def _group(self) -> dict[str, Any] | None:
         """The resource group.
@@ -152,6 +168,8 @@ class AzureProvider:
         return group
 
     def _is_ours(self, found: dict[str, Any]) -> bool:
+        if ci.is_ours(str(found["id"]), self.naming):
+            return True  # it has no tags, and its place is nobody else's
         return (found.get("tags") or {}).get(DEPLOYMENT) == self.naming.deployment
 
     def _there(self, part: Resource) -> dict[str, Any] | None:
@@ -159,7 +177,7 @@ class AzureProvider:
         return self.account.get(part.path, part.version, **more)
 
     def _differs(self, part: Resource, found: dict[str, Any]) -> list[str]:
-        said = differences({k: v for k, v in part.body.items() if k != "tags"}, found)
+        said = differences(_without_tags(self._body(part)), found)
         state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
         if state != "Succeeded":
             said.append(f"it is {state}")
@@ -199,7 +217,17 @@ class AzureProvider:
             each for each in self._inside()
             if self._is_ours(each) and each["tags"].get(PART) and each["type"].lower() in order
         ]  # fmt: skip
+        if any(each["tags"][PART] == ci.CI for each in found):
+            found += self._untagged_things()
         return sorted(found, key=lambda each: (-order.index(each["type"].lower()), each["id"]))
+
+    def _untagged_things(self) -> list[dict[str, Any]]:
+        """What the pipeline may, and whom its identity trusts: in no list of the group."""
+        found = [
+            self.account.get(path, VERSIONS[ci.RIGHTS]) for path in ci.right_paths(self.naming)
+        ]
+        trusts = self.account.listed(ci.trust_path(self.naming), VERSIONS[ci.TRUSTS])
+        return [each for each in found if each is not None] + trusts
 
     def _machine(self, there: dict[str, dict[str, Any]]) -> Machine | None:
         address = there.get(ADDRESS, {}).get("properties", {}).get("ipAddress")
@@ -261,10 +289,16 @@ class AzureProvider:
                 where=f"{self.place}, {part.path}",
                 fix="choose another name for the deployment",
             )
-        if found is None or differences(_without_tags(part.body), found) or _failed(found):
-            tags = {**((found or {}).get("tags") or {}), **part.body["tags"]}
-            self.account.change("PUT", part.path, part.version, {**part.body, "tags": tags})
+        body = self._body(part)
+        if found is None or differences(_without_tags(body), found) or _failed(found):
+            if "tags" in body:
+                body["tags"] = {**((found or {}).get("tags") or {}), **body["tags"]}
+            elif found is not None:  # a right cannot be changed where it is
+                self.account.change("DELETE", part.path, part.version)
+            self.account.change("PUT", part.path, part.version, body)
             found = self._settled(part)
+        if part.id == ci.CI and found is not None:
+            self._learn({ci.CI: found})
         if part.id == MACHINE and _state(found) != "running":
             self.account.change("POST", f"{part.path}/start", part.version)
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from roadworthy.deploy.cloud.comparing import differences
-from roadworthy.deploy.gcp.resource import Resource, fill
+from roadworthy.deploy.cloud.filling import fill
+from roadworthy.deploy.gcp.resource import Resource
 
 _NOT_SHOWN = ("description", "disks", "metadata", "networkInterfaces", "tags")
 """What an instance gives back in another form."""

@@ -14,7 +14,9 @@ from google.auth.exceptions import GoogleAuthError
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
@@ -30,7 +32,6 @@ from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
     Thing,
-    fill,
     thing,
 )
 from roadworthy.deploy.gcp.terraform import document
@@ -137,7 +138,7 @@ class GcpProvider:
         """A step a part."""
         return tuple(part.step() for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """The same parts for Terraform.
 
         Raises:

@@ -12,8 +12,6 @@ from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.gcp.kinds import is_of, segment
 from roadworthy.deploy.plan import Price, Step
 
-_KNOWN = re.compile(r"\$\{([a-z0-9-]+)\}")
-
 
 class Naming(msgspec.Struct, frozen=True):
     """Names and marks of one deployment's parts.
@@ -136,15 +134,4 @@ def _shortened(value: Any) -> Any:
         return [_shortened(each) for each in value]
     if isinstance(value, dict):
         return {key: _shortened(each) for key, each in value.items()}
-    return value
-
-
-def fill(value: Any, known: Mapping[str, str]) -> Any:
-    """A document in which `${NAME}` is replaced by what is known under that name."""
-    if isinstance(value, str):
-        return _KNOWN.sub(lambda found: known[found[1]], value)
-    if isinstance(value, list):
-        return [fill(each, known) for each in value]
-    if isinstance(value, dict):
-        return {key: fill(each, known) for key, each in value.items()}
     return value
