@@ -361,6 +361,8 @@ target = {target}
 # subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
 # size = "Standard_B2s"
 # encryption_at_host = false # temporary disks too
+# database = "Standard_B1ms" # PostgreSQL and a storage account for [registry]
+# database_from = ["203.0.113.0/24"]
 
 # [deploy.google]            # pip install 'roadworthy[gcp]'
 # target = "gcp"

@@ -78,7 +78,6 @@ class AzureSection(
                 "user",
                 "the name of a user that Azure allows: not root, admin, test and the like",
             ),
-            Range(self.database is None, "database", "left out on Azure"),
             Range(subnet, "subnet", "the id of a subnet, /subscriptions/…/subnets/NAME"),
             Range(self.disk_gb >= 30, "disk_gb", "at least 30: Azure's images of Debian are that"),
         ]
