@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roadworthy.deploy.cloud.terraform import write_terraform
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import AzureSection, CloudSection, GcpSection, Instances, Project
+from roadworthy.project import AzureSection, Ci, CloudSection, GcpSection, Instances, Project
 from tests.deploy.terraform.checking import faults, schema
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
@@ -50,10 +50,13 @@ def written(wanted: CloudSection, folder: Path, project: Project | None = None) 
 
 
 def test_a_machine_of_azure_is_written_for_terraform(identity: str, tmp_path: Path) -> None:
-    document = written(azure(identity, notify=("ops@example.org",)), tmp_path)
+    ci = Ci(system="github", repository="acme/churn", environment="production")
+    document = written(azure(identity, notify=("ops@example.org",), ci=ci), tmp_path)
     assert faults(document) == []
     made = document["resource"]
     assert set(made) == set(schema("azurerm"))
+    (trust,) = made["azurerm_federated_identity_credential"].values()
+    assert trust["subject"] == "repo:acme/churn:environment:production"
     assert document["provider"]["azurerm"] == {"features": {}, "subscription_id": SUBSCRIPTION}
     rules = made["azurerm_network_security_rule"].values()
     assert {(each["destination_port_range"], each["source_address_prefix"]) for each in rules} == {

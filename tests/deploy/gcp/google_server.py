@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tests.deploy.gcp.bodies import Method, faults, find
 from tests.deploy.gcp.grouping import Grouping
+from tests.deploy.gcp.registering import Registering
 from tests.deploy.gcp.storing import Refusal, Storing
 
 Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota", "disabled"]
@@ -68,6 +69,7 @@ class Google:
         self.fail: Callable[[str, str, Any], Fault | None] = lambda method, path, body: None
         self.guard = threading.Lock()
         self.storing, self.grouping = Storing(self.things), Grouping(self.things)
+        self.registering = Registering(self.things)
         door = self
 
         class Door(BaseHTTPRequestHandler):
@@ -143,6 +145,12 @@ class Google:
             self.calls.append(name)
         if method.api == "monitoring.v3":
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
+        if method.api == "sqladmin.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.database(name, method.named, asked, body)
+        if method.api == "secretmanager.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.secret(verb, path.removeprefix("/v1/"), asked, body)
         if method.api == "iam.v1":
             return self.storing.account(verb, path.removeprefix("/v1/"), body)
         if method.api == "storage.v1":
@@ -226,7 +234,7 @@ class Google:
         collection = place.rpartition("/")[2]
         found = [
             (path.rpartition(f"/{collection}/")[0], each) for path, each in self.things.items()
-            if f"/{collection}/" in path
+            if f"/{collection}/" in path and path.count("/") > 3  # databases are of no zone
         ]  # fmt: skip
         if verb == "list":
             return {"items": [each for owner, each in found if place.startswith(f"{owner}/")]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from typing import Any
 from urllib.parse import quote
 
@@ -13,21 +14,24 @@ from google.auth.exceptions import GoogleAuthError
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
 from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
 from roadworthy.deploy.gcp.kinds import KINDS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
+from roadworthy.deploy.gcp.kinds import REGISTRY as OF_A_REGISTRY
 from roadworthy.deploy.gcp.listing import marked, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import allow, mend, refuse, tell
+from roadworthy.deploy.gcp.mending import allow, keep_password, mend, refuse, tell
+from roadworthy.deploy.gcp.registry import LAST_BACKUP, SECRET, registry_of, registry_parts
 from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
     Thing,
-    fill,
     thing,
 )
 from roadworthy.deploy.gcp.terraform import document
@@ -111,7 +115,9 @@ class GcpProvider:
         self.account = account
         self.place = section.place
         wanted = fleet_parts(naming, section, project) if section.fleet else ()
-        self.parts = {part.id: part for part in wanted or resources(naming, section, project)}
+        wanted = wanted or resources(naming, section, project)
+        wanted = (*wanted, *registry_parts(naming, section))
+        self.parts = {part.id: part for part in wanted}
         self.things: list[Thing] = []
         self._known: dict[str, str] = {}
 
@@ -132,7 +138,7 @@ class GcpProvider:
         """A step a part."""
         return tuple(part.step() for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """The same parts for Terraform.
 
         Raises:
@@ -143,6 +149,12 @@ class GcpProvider:
                 "Terraform is not written for fleets on Google Cloud",
                 where=f"[deploy.{self.naming.deployment}]",
                 fix="leave instances out, or deploy the fleet by deploy apply",
+            )
+        if self.section.database:
+            raise InputError(
+                "Terraform is not written for databases on Google Cloud",
+                where=f"[deploy.{self.naming.deployment}]",
+                fix="leave database out, or deploy by deploy apply",
             )
         return document(self.parts, self.naming, self.section)
 
@@ -170,28 +182,37 @@ class GcpProvider:
             surplus=tuple(self.removal_of(one) for one in things if one.path not in chosen),
             model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
             facts={"machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none"},
+            registry=registry_of(found),
         )  # fmt: skip
 
     def _things(self) -> list[Thing]:
         """Everything that carries the deployment's mark, in the order of removal.
 
-        A machine needs no account and no bucket, and so nobody must be allowed to look for them.
+        A machine needs no account, and so nobody must be allowed to look for one.
         """
         return [one for collection in self._looked for one in self._marked(collection)]
 
     @property
     def _looked(self) -> list[str]:
+        looked = (*OF_A_MACHINE, *OF_A_REGISTRY)
         return [
             each for each in reversed(KINDS)
-            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute")
+            if self.section.fleet or each in looked or is_of(each, "compute")
         ]  # fmt: skip
+
+    def _needed(self, collection: str) -> bool:
+        """Whether who signs in must be allowed to look: at a registry only where one is wanted."""
+        wanted = self.section.database is not None
+        return wanted or collection not in OF_A_REGISTRY or (
+            self.section.fleet and collection == "buckets"
+        )  # fmt: skip
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose mark something of this place, or of no place, carries."""
         return tenants(self.account, self.naming, self._looked, self.section)
 
     def _marked(self, collection: str) -> list[Thing]:
-        return marked(self.account, self.naming, collection)
+        return marked(self.account, self.naming, collection, needed=self._needed(collection))
 
     def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
         """Part -> what is there of it, at its place; of doubles the first by name."""
@@ -199,7 +220,7 @@ class GcpProvider:
         for one in sorted(things, key=lambda each: each.path):
             part = self.parts.get(one.part)
             named = part is not None and (
-                is_of(part.collection, "monitoring") or part.path == one.path
+                is_of(part.collection, "monitoring", "secretmanager") or part.path == one.path
             )
             if named and one.part not in found:
                 found[one.part] = one
@@ -274,13 +295,18 @@ class GcpProvider:
             }
             url = f"https://storage.googleapis.com/storage/v1/b/{place['bucket']}"
             url += f"/o/{place['object']}" if "object" in place else ""
+        elif is_of(one.collection, "secretmanager"):
+            url = f"https://secretmanager.googleapis.com/v1/{one.path}"
+        elif is_of(one.collection, "sqladmin"):
+            given = "&".join(f"{key}={str(each).lower()}" for key, each in LAST_BACKUP.items())
+            url = f"https://sqladmin.googleapis.com/v1/{one.path}?{given}"
         token = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
         return Step(
             id=f"gcp-{one.path}",
             what=f"remove {one.path.rpartition('/')[2]} of {one.collection}",
             change="delete",
             document={"collection": one.collection, "path": one.path},
-            command=f"curl -X DELETE {token} {url}",
+            command=f"curl -X DELETE {token} {shlex.quote(url)}",
         )
 
     def perform(self, step: Step) -> None:
@@ -324,6 +350,14 @@ class GcpProvider:
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
         collection = part.collection
+        if collection == "secrets":
+            self.account.change(
+                collection, "create", again=False, parent=part.parent, secretId=part.name, body=body
+            )
+            keep_password(self.account, part.path)
+            return
+        if collection == "databaseInstances":
+            body = body | {"rootPassword": keep_password(self.account, self.parts[SECRET].path)}
         if KINDS[collection].scope == "project":
             self.account.change(collection, "create", again=False, name=part.parent, body=body)
         elif collection == "buckets":
@@ -337,6 +371,12 @@ class GcpProvider:
         if is_of(collection, "monitoring"):
             return
         there = self.account.get(collection, **place_of(collection, part.path))
+        if there is None and collection == "databaseInstances":
+            raise InputError(
+                "Cloud SQL keeps the name of a database that was removed for a week",
+                where=f"{self.place}, {part.path}",
+                fix="choose another name for the deployment, or wait",
+            )
         if there is not None and thing(collection, there).part != part.id:
             raise InputError(
                 f"{part.path.rpartition('/')[2]} was not made by Roadworthy, and is left alone",
@@ -350,4 +390,5 @@ class GcpProvider:
         found = self.account.get(collection, **named)
         mine = self.naming.deployment
         if found is not None and thing(collection, found).marks.get(DEPLOYMENT) == mine:
-            self.account.change(collection, "delete", **named)
+            last = LAST_BACKUP if collection == "databaseInstances" else {}
+            self.account.change(collection, "delete", **named, **last)

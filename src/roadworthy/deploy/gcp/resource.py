@@ -12,8 +12,6 @@ from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.gcp.kinds import is_of, segment
 from roadworthy.deploy.plan import Price, Step
 
-_KNOWN = re.compile(r"\$\{([a-z0-9-]+)\}")
-
 
 class Naming(msgspec.Struct, frozen=True):
     """Names and marks of one deployment's parts.
@@ -110,8 +108,10 @@ def thing(collection: str, there: dict[str, Any]) -> Thing:
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
     if is_of(collection, "monitoring"):
         marks = dict(short.get("userLabels") or {})
-    elif collection == "buckets":
+    elif collection in ("buckets", "secrets"):
         marks = dict(short.get("labels") or {})
+    elif collection == "databaseInstances":
+        marks = dict((short.get("settings") or {}).get("userLabels") or {})
     elif collection == "objects":
         marks = dict(short.get("metadata") or {})
     return Thing(path=_path(collection, short), collection=collection, there=short, marks=marks)
@@ -122,6 +122,8 @@ def _path(collection: str, there: Mapping[str, Any]) -> str:
         return f"buckets/{there['bucket']}/objects/{there['name']}"
     if collection == "buckets":
         return f"buckets/{there['name']}"
+    if collection == "databaseInstances":
+        return f"projects/{there['project']}/instances/{there['name']}"
     return str(there["selfLink"] if is_of(collection, "compute") else there["name"])
 
 
@@ -132,15 +134,4 @@ def _shortened(value: Any) -> Any:
         return [_shortened(each) for each in value]
     if isinstance(value, dict):
         return {key: _shortened(each) for key, each in value.items()}
-    return value
-
-
-def fill(value: Any, known: Mapping[str, str]) -> Any:
-    """A document in which `${NAME}` is replaced by what is known under that name."""
-    if isinstance(value, str):
-        return _KNOWN.sub(lambda found: known[found[1]], value)
-    if isinstance(value, list):
-        return [fill(each, known) for each in value]
-    if isinstance(value, dict):
-        return {key: fill(each, known) for key, each in value.items()}
     return value

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import Resources, escaped, gathered
 from roadworthy.deploy.gcp.comparing import told
-from roadworthy.deploy.gcp.resource import Naming, Resource, fill
+from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.wanted import MACHINE, NETWORK_ADDRESS, SUBNET
 from roadworthy.project import GcpSection
 
