@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.fleet import GRACE
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, bootstrap
 from roadworthy.deploy.gcp.fleet.wanted import (
@@ -35,8 +36,6 @@ from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Wanted, in_file, in_memory
 from roadworthy.project import GcpSection, Instances, Project, SshSection
 
-GRACE = 900
-"""Seconds that a machine may take to boot before its health counts."""
 FLEET = "roadworthy-fleet"
 """The label of a fleet's machines."""
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"

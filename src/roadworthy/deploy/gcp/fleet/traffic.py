@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from subprocess import PIPE
 from typing import Any
 from urllib.parse import urlsplit
 
 from roadworthy.bundle import Bundle
+from roadworthy.deploy.cloud.trying import answered, by_tls, until_reached
 from roadworthy.deploy.gcp.fleet.releases import name_of, release_of
-from roadworthy.deploy.gcp.fleet.wanted import SERVICE, routes, service_name
+from roadworthy.deploy.gcp.fleet.wanted import SERVICE, TRIAL, routes, service_name
 from roadworthy.deploy.gcp.provider import GcpProvider
 from roadworthy.deploy.gcp.resource import Thing, thing
-from roadworthy.deploy.host.probe import ask
-from roadworthy.deploy.tunnel import tunnel, version_at
+from roadworthy.deploy.tunnel import version_at
 from roadworthy.errors import OutsideError
 from roadworthy.project import GcpSection
 
 SERVING, BEFORE = "roadworthy-serving", "roadworthy-before"
 """Marks of the backend service: the release that callers get, and those before it."""
-_ELSEWHERE = ("404", "500", "502", "503")
-"""What a balancer or another release says of a release that it does not know (yet)."""
 
 
 class Traffic:
@@ -56,7 +49,7 @@ class Traffic:
     def _marks(self) -> dict[str, str]:
         return dict(self._callers.marks) if self._callers is not None else {}
 
-    def meets_alone(self, release: str) -> bool:
+    def alone(self, release: str) -> bool:
         """Whether callers meet a release and no other, as it was observed last."""
         listed = self._callers.there.get("backends") or () if self._callers is not None else ()
         return [each["group"] for each in listed] == [self._group(release)]
@@ -69,6 +62,16 @@ class Traffic:
             for each in self.provider.things
             if each.collection == "regionInstanceGroupManagers" and release_of(each.part)
         }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Release -> how many machines its group is to have."""
+        return {each: int(there.get("targetSize") or 0) for each, there in self.groups.items()}
+
+    @property
+    def address(self) -> str:
+        """Where callers reach it."""
+        return self.provider.address
 
     @property
     def serving(self) -> str | None:
@@ -126,7 +129,19 @@ class Traffic:
         region = f"projects/{self.naming.project}/regions/{self.section.region}"
         return f"{region}/instanceGroups/{name_of(self.naming, release)}"
 
-    def healthy(self, which: str, release: str) -> int:
+    def look_at(self, release: str | None) -> None:
+        """Let the balancer look at the machines of a release that is tried; None: of none."""
+        self.point(TRIAL, [release] if release else [])
+
+    def looked_at(self, release: str) -> int:
+        """How many machines of the release that is tried are healthy."""
+        return self._healthy(TRIAL, release)
+
+    def healthy(self, release: str) -> int:
+        """How many machines of the release that callers get are healthy."""
+        return self._healthy(SERVICE, release)
+
+    def _healthy(self, which: str, release: str) -> int:
         """How many machines of a release answer a backend service."""
         named, _ = self._service(which)
         answer = self.account.get(
@@ -155,11 +170,7 @@ class Traffic:
         try:
             with self._way_in() as url:
                 place = version_at(url, bundle)
-                end = time.monotonic() + seconds
-                while (said := _said(f"{place}/predict")) in _ELSEWHERE or not said.isdigit():
-                    if time.monotonic() > end:
-                        raise OutsideError(f"the release is not reached: {said}", where=place)
-                    time.sleep(self.pause)
+                until_reached(place, seconds, self.pause)
                 yield place
         finally:
             self.open_trial(None)
@@ -174,31 +185,12 @@ class Traffic:
         found = self.account.get("sslCertificates", project=project, sslCertificate=name) or {}
         names = found.get("subjectAlternativeNames") or ()
         names = names or (found.get("managed") or {}).get("domains") or ("",)
-        relay = [
-            sys.executable, "-m", "roadworthy.deploy.cloud.relay", self.provider.address,
-            str(self.section.public_port), names[0].replace("*", "roadworthy"),
-        ]  # fmt: skip
-        with tunnel(lambda: subprocess.Popen(relay, stdin=PIPE, stdout=PIPE)) as url:
+        with by_tls(self.provider.address, self.section.public_port, names[0]) as url:
             yield url
 
     def answered(self, seconds: float) -> str:
         """Ask as callers do until they are answered; what was said at last, empty when well."""
-        scheme, end = "https" if self.section.certificate else "http", time.monotonic() + seconds
-        while (said := ask(scheme, self.provider.address, self.section.public_port)) != "200":
-            if time.monotonic() > end:
-                return said
-            time.sleep(self.pause)
-        return ""
-
-
-def _said(url: str) -> str:
-    """The status that an empty request is answered with, or what went wrong."""
-    parts = urlsplit(url)
-    try:
-        with contextlib.closing(
-            http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-        ) as connection:
-            connection.request("POST", parts.path, b"", {"Content-Type": "application/json"})
-            return str(connection.getresponse().status)
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
+        return answered(
+            self.section.certificate is not None, self.provider.address,
+            self.section.public_port, seconds, self.pause,
+        )  # fmt: skip
