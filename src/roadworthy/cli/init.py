@@ -361,6 +361,9 @@ target = {target}
 # subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
 # size = "Standard_B2s"
 # encryption_at_host = false # temporary disks too
+# instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a gateway
+# zones = ["1", "2", "3"]    # of a fleet
+# certificate = "/subscriptions/…/vaults/VAULT/secrets/NAME"  # of a fleet, given with domain
 # database = "Standard_B1ms" # PostgreSQL and a storage account for [registry]
 # database_from = ["203.0.113.0/24"]
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy_cloud import CloudSection
+from roadworthy.project.deploy_cloud import CloudSection, Instances
 
 _GUID = r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _SUBNET = re.compile(
     rf"/subscriptions/{_GUID}/resourceGroups/[\w.()-]+/providers/Microsoft\.Network"
     r"/virtualNetworks/[\w.-]+/subnets/[\w.-]+"
+)
+_CERTIFICATE = re.compile(
+    rf"/subscriptions/{_GUID}/resourceGroups/[\w.()-]+/providers/Microsoft\.KeyVault"
+    r"/vaults/[A-Za-z0-9-]{3,24}/secrets/[A-Za-z0-9-]{1,127}"
 )
 _REFUSED = {
     "1", "123", "a", "actuser", "adm", "admin", "admin1", "admin2", "administrator", "aspnet",
@@ -38,7 +42,14 @@ class AzureSection(
         subnet: Id of a subnet of your own; None: a network is made.
         encryption_at_host: Whether temporary disks and caches are encrypted too; the subscription
             must have the feature.
+        instances: How many machines a fleet has; None: there is one machine, and no fleet.
+        zones: Zones of the region that a fleet is spread over; none where a region has none.
+        certificate: Id of a secret of Key Vault, `/subscriptions/…/vaults/VAULT/secrets/NAME`, for
+            a fleet's gateway; `domain` is then the name that it is for.
     """
+
+    identity: str = ""
+    ssh_from: tuple[str, ...] = ()
 
     region: str
     subscription: str | None = None
@@ -48,6 +59,14 @@ class AzureSection(
     user: str = "roadworthy"
     subnet: str | None = None
     encryption_at_host: bool = False
+    instances: Instances | None = None
+    zones: tuple[str, ...] = ("1", "2", "3")
+    certificate: str | None = None
+
+    @property
+    def fleet(self) -> bool:
+        """Whether it is a fleet."""
+        return self.instances is not None
 
     @property
     def place(self) -> str:
@@ -80,4 +99,28 @@ class AzureSection(
             ),
             Range(subnet, "subnet", "the id of a subnet, /subscriptions/…/subnets/NAME"),
             Range(self.disk_gb >= 30, "disk_gb", "at least 30: Azure's images of Debian are that"),
+            *self._fleet_ranges(),
         ]
+
+    def _fleet_ranges(self) -> list[Range]:
+        size, fleet = self.instances or Instances(), self.fleet
+        known = self.certificate is None or bool(_CERTIFICATE.fullmatch(self.certificate))
+        own = self.tls_certificate is None and (self.domain is None) == (self.certificate is None)
+        zones = set(self.zones) <= {"1", "2", "3"} and len(set(self.zones)) == len(self.zones)
+        everybody = self.allow_from == ("0.0.0.0/0",)
+        return [
+            Range(1 <= size.min <= size.max <= 100, "instances.min", "at least 1, at most max"),
+            Range(10 <= size.cpu <= 95, "instances.cpu", "between 10 and 95"),
+            Range(0 <= size.standby < self.keep, "instances.standby", "at least 0, below keep"),
+            Range(known, "certificate", "the id of a secret, /subscriptions/…/vaults/VAULT/secrets/"
+                  "NAME"),
+            Range(fleet or not self.certificate, "certificate", "given with instances"),
+            Range(not fleet or own, "certificate", "a fleet's TLS, given with domain, not tls_…"),
+            Range(zones, "zones", "1, 2 and 3, each once"),
+            Range(not fleet or everybody, "allow_from", "left out for a fleet: its gateway lets "
+                  "everybody in"),
+            Range(not fleet or not self.secrets, "secrets", "left out for a fleet"),
+            Range(not fleet or self.subnet is None, "subnet", "left out for a fleet: it makes its "
+                  "network"),
+            Range(not fleet or self.keep <= 8, "keep", "at most 8 for a fleet: a tag holds them"),
+        ]  # fmt: skip

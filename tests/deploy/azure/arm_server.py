@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.deploy.azure import registering
+from tests.deploy.azure import gateways, registering
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
@@ -65,6 +65,8 @@ class Arm:
         console: What the console of every machine shows.
         blobs: `/blobs/ACCOUNT/CONTAINER` -> names of what is in it.
         listed_late: What lists of every group still show, although it is gone.
+        stored: Path of a blob in a container of releases -> what is in it.
+        healthy: Whether the machines of a scale set answer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,6 +78,8 @@ class Arm:
         self.console = ""
         self.blobs: dict[str, list[str]] = {}
         self.listed_late: list[dict[str, Any]] = []
+        self.stored: dict[str, bytes] = {}
+        self.healthy: Callable[[str], bool] = lambda name: True
         self.guard = threading.Lock()
         door = self
 
@@ -143,6 +147,8 @@ class Arm:
             if not self.console:
                 raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
             return 200, self.console, {}
+        if "/releases" in path and path.startswith("/blobs/"):
+            return gateways.releases(self.stored, method, path, asked.headers, content)
         if path.startswith("/blobs/"):
             return 200, registering.blobs(self.blobs, path, asked.headers, query), {}
         if path.startswith("/operations/"):
@@ -172,6 +178,11 @@ class Arm:
         key = path.lower()
         if not key.startswith(f"/subscriptions/{SUBSCRIPTION}/"):
             raise Refusal(404, "SubscriptionNotFound", "The subscription could not be found.")
+        if key.endswith("/virtualmachinescalesets") and method == "GET":
+            inside = [at for at in self.things if at.rpartition("/")[0] == key]
+            return 200, {"value": [self._shown(at, {}) for at in inside]}, {}
+        if key.endswith("/virtualmachines") and method == "GET" and "scalesets/" in key:
+            return 200, {"value": gateways.running(self.things, key)}, {}
         if key.endswith("/resourcegroups"):
             tag = re.fullmatch(r"tagName eq '([^']+)'", query.get("$filter", ""))
             groups = [each for at, each in self.things.items() if _GROUP.fullmatch(at)]
@@ -189,6 +200,8 @@ class Arm:
             return self._tags(key.removesuffix(_TAGS), body)
         if method == "PUT":
             return self._put(path, query["api-version"], body)
+        if method == "PATCH" and key in self.things and gateways.changed(self.things[key], body):
+            return 202, None, self._begin(None)
         if method == "PATCH" and key in self.things:
             if wrong := registering.changed(self.things[key], query["api-version"], body):
                 raise Refusal(*wrong)
@@ -209,7 +222,8 @@ class Arm:
         state = thing["properties"].pop("power", None)
         if state and query.get("$expand") == "instanceView":
             thing["properties"]["instanceView"] = {"statuses": [{"code": f"PowerState/{state}"}]}
-        thing["properties"].get("osProfile", {}).pop("customData", None)
+        machine = thing["properties"].get("virtualMachineProfile", thing["properties"])
+        machine.get("osProfile", {}).pop("customData", None)
         return thing
 
     def _inside(self, group: str) -> list[dict[str, Any]]:
@@ -243,8 +257,10 @@ class Arm:
         self._check_trust(path, kind, body)
         if wrong := registering.wrong(self.things, path, kind, body):
             raise Refusal(*wrong)
+        if wrong := gateways.wrong(self.things, path, kind, body):
+            raise Refusal(*wrong)
         for each in references(body):
-            if not self._is_there(each.lower()):
+            if not (self._is_there(each.lower()) or gateways.own(path, body, each)):
                 raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")
         before = self.things.get(key)
         self._check_change(before, body)
@@ -261,6 +277,7 @@ class Arm:
         if kind == "Microsoft.Compute/virtualMachines":
             properties["power"] = before["properties"]["power"] if before else "running"
         properties = registering.shown(path, kind, properties, self.url)
+        gateways.shown(kind, properties)
         made = {**body, "id": path, "name": name, "type": kind, "properties": properties}
         self.things[key] = json.loads(json.dumps(made))
         if kind == "Microsoft.Compute/virtualMachines":
@@ -309,7 +326,9 @@ class Arm:
         }  # fmt: skip
 
     def _act(self, key: str, action: str) -> tuple[int, Any, dict[str, str]]:
-        if key not in self.things:
+        if action == "backendhealth" and key in self.things:
+            return 200, gateways.health(self.things, key, self.healthy), {}
+        if key not in self.things and not gateways.is_machine(self.things, key):
             raise Refusal(404, "ResourceNotFound", f"The Resource {key} was not found.")
         if action == "retrievebootdiagnosticsdata":
             return 200, {"serialConsoleLogBlobUri": f"{self.url}/console?sig=secret"}, {}
@@ -344,7 +363,7 @@ class Arm:
         return 202, None, self._begin(key)
 
     def _is_there(self, key: str) -> bool:
-        if key in self.things:
+        if key in self.things or gateways.inside(self.things, key):
             return True
         parent, _, child = key.rpartition("/subnets/")
         inside = self.things.get(parent, {}).get("properties", {}).get("subnets", ())

@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+from tests.deploy.azure.gateways import gateway_faults
 from tests.deploy.azure.rules import FILE
 
 _RULES = json.loads(FILE.read_text())
@@ -41,6 +42,10 @@ def references(body: Any) -> list[str]:
                 found.append(value)
             elif key == "scopes":
                 found += value
+            elif key == "userAssignedIdentities":
+                found += list(value)
+            elif key in ("targetResourceUri", "metricResourceUri"):
+                found.append(value)
             else:
                 found += references(value)
         return [each for each in found if _IDS.match(each)]
@@ -120,6 +125,12 @@ def _beyond(kind: str, body: Any) -> list[str]:
     properties = body.get("properties", {})
     if kind == "microsoft.compute/virtualmachines":
         return _login_faults(properties.get("osProfile") or {})
+    if kind == "microsoft.compute/virtualmachinescalesets":
+        login = properties["virtualMachineProfile"].get("osProfile") or {}
+        long = len(login.get("computerNamePrefix", "")) > 58
+        return [*_login_faults(login), *(["computerNamePrefix: longer than 58"] if long else [])]
+    if kind == "microsoft.network/applicationgateways":
+        return gateway_faults(properties)
     if kind == "microsoft.network/networksecuritygroups":
         return _rule_faults(properties.get("securityRules", ()))
     if kind == "microsoft.insights/metricalerts":

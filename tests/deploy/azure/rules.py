@@ -28,6 +28,11 @@ _ROOTS = {
     "Microsoft.Network/networkInterfaces@2024-05-01": "network NetworkInterface",
     "Microsoft.Insights/metricAlerts@2018-03-01": "monitor MetricAlertResource",
     "Microsoft.Insights/actionGroups@2023-01-01": "monitor ActionGroupResource",
+    "Microsoft.Compute/virtualMachineScaleSets@2024-11-01": "compute.v2024_11_01 "
+    "VirtualMachineScaleSet",
+    "Microsoft.Network/natGateways@2024-05-01": "network NatGateway",
+    "Microsoft.Network/applicationGateways@2024-05-01": "network ApplicationGateway",
+    "Microsoft.Insights/autoscaleSettings@2022-10-01": "monitor AutoscaleSettingResource",
     f"{_IDENTITIES}@2023-01-31": "msi Identity",
     f"{_IDENTITIES}/federatedIdentityCredentials@2023-01-31": "msi FederatedIdentityCredential",
     "Microsoft.Authorization/roleAssignments@2022-04-01": "authorization.v2022_04_01 "
@@ -53,7 +58,25 @@ _FOLLOWED = {
     "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver", "Identity",
     "FederatedIdentityCredential", "RoleAssignmentCreateParameters", "Server", "ServerForUpdate",
     "Database", "FirewallRule", "ActiveDirectoryAdministratorAdd", "AuthConfig", "Sku", "Storage",
-    "Backup", "Network", "StorageAccountCreateParameters", "BlobContainer",
+    "Backup", "Network", "VirtualMachineScaleSet", "VirtualMachineScaleSetVMProfile",
+    "VirtualMachineScaleSetOSProfile", "VirtualMachineScaleSetStorageProfile",
+    "VirtualMachineScaleSetOSDisk", "VirtualMachineScaleSetManagedDiskParameters",
+    "VirtualMachineScaleSetNetworkProfile", "VirtualMachineScaleSetNetworkConfiguration",
+    "VirtualMachineScaleSetIPConfiguration", "VirtualMachineScaleSetExtensionProfile",
+    "VirtualMachineScaleSetExtension", "VirtualMachineScaleSetIdentity", "ApiEntityReference",
+    "UserAssignedIdentitiesValue", "UpgradePolicy", "AutomaticRepairsPolicy", "NatGateway",
+    "NatGatewaySku", "ApplicationGateway", "ApplicationGatewaySku", "ManagedServiceIdentity",
+    "ApplicationGatewayAutoscaleConfiguration", "ApplicationGatewaySslPolicy",
+    "ApplicationGatewaySslCertificate", "ApplicationGatewayIPConfiguration",
+    "ApplicationGatewayFrontendIPConfiguration", "ApplicationGatewayFrontendPort",
+    "ApplicationGatewayHttpListener", "ApplicationGatewayRequestRoutingRule",
+    "ApplicationGatewayProbe", "ApplicationGatewayProbeHealthResponseMatch",
+    "ApplicationGatewayBackendHttpSettings", "ApplicationGatewayConnectionDraining",
+    "ApplicationGatewayBackendAddressPool", "ApplicationGatewayUrlPathMap",
+    "ApplicationGatewayPathRule", "AutoscaleSettingResource", "AutoscaleProfile", "ScaleCapacity",
+    "ScaleRule", "MetricTrigger", "ScaleAction",
+    "Components1Jq1T4ISchemasManagedserviceidentityPropertiesUserassignedidentitiesAdditionalproperties",
+    "StorageAccountCreateParameters", "BlobContainer",
 }  # fmt: skip
 
 

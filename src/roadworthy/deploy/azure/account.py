@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 from azure.core import PipelineClient
@@ -26,6 +29,7 @@ from roadworthy.errors import OutsideError
 
 ENDPOINT = "https://management.azure.com"
 _TRIES = 5
+_RIGHTS_KNOWN = 300.0
 _STORAGE = "https://storage.azure.com/.default"
 
 
@@ -154,6 +158,58 @@ class Account:
                 fix="give it the role Storage Blob Data Reader there, then run the same again",
             ) from None
         return b"<Blob>" in response.content
+
+    def blobs(self, url: str) -> list[str]:
+        """Names of what is in a container of blobs; no container is an empty one."""
+        found: list[str] = []
+        query = {"restype": "container", "comp": "list"}
+        while True:
+            response = self._on_blobs("GET", url, query=query)
+            if response.status_code == 404:
+                return found
+            told = ElementTree.fromstring(response.content)
+            found += [each.text or "" for each in told.iterfind("Blobs/Blob/Name")]
+            if not (following := told.findtext("NextMarker")):
+                return found
+            query["marker"] = following
+
+    def upload(self, url: str, file: Path) -> None:
+        """Write a file as a blob."""
+        self._on_blobs("PUT", url, content=file.read_bytes(), more={"x-ms-blob-type": "BlockBlob"})
+
+    def remove_blob(self, url: str) -> None:
+        """Take a blob away; it may be gone."""
+        self._on_blobs("DELETE", url)
+
+    def _on_blobs(
+        self, method: str, url: str, *, query: Mapping[str, str] | None = None,
+        content: bytes | None = None, more: Mapping[str, str] | None = None,
+    ) -> Any:  # fmt: skip
+        """Ask the store; a right that was just given takes minutes until it is known there."""
+        end = time.monotonic() + _RIGHTS_KNOWN
+        try:
+            while True:
+                token = self._credential.get_token(_STORAGE).token
+                headers = {
+                    "Authorization": f"Bearer {token}", "x-ms-version": "2021-12-02",
+                    **(more or {}),
+                }  # fmt: skip
+                request = HttpRequest(method, url, params=query, headers=headers, content=content)
+                response = self._plain.send_request(request)
+                if response.status_code != 403 or time.monotonic() > end:
+                    break
+                time.sleep(self._pause)
+            if response.status_code != 404 or method == "PUT":
+                response.raise_for_status()
+        except AzureError as error:
+            if getattr(error, "status_code", None) != 403:
+                raise explain(error, "the releases", self.place) from None
+            raise OutsideError(
+                "nobody lets who signs in write releases",
+                where=f"{self.place}, {url}",
+                fix="give it the role Storage Blob Data Contributor there, then run the same again",
+            ) from None
+        return response
 
     def fetch(self, url: str) -> str:
         """The text at a signed address; empty: there is none yet."""

@@ -17,7 +17,7 @@ PRINCIPAL = f"{CI}.principal"
 _IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _TRUSTS = f"{_IDENTITIES}/federatedIdentityCredentials"
 _RIGHTS = "Microsoft.Authorization/roleAssignments"
-TRUSTS, RIGHTS = _TRUSTS.lower(), _RIGHTS.lower()
+IDENTITIES, TRUSTS, RIGHTS = _IDENTITIES.lower(), _TRUSTS.lower(), _RIGHTS.lower()
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 _READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 _TAG_CONTRIBUTOR = "4a9ae827-6dc8-4573-8ac7-8239d42aa03f"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.azure import ci, registry
 from roadworthy.deploy.azure.account import ENDPOINT, Account
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
+from roadworthy.deploy.azure.states import failed, power_of
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
 from roadworthy.deploy.azure.terraform import document
 from roadworthy.deploy.azure.wanted import (
@@ -38,12 +39,20 @@ _LIST_VERSION = "2021-04-01"
 _SETTLED = {"Succeeded", "Failed", "Canceled", "Ready", "Stopped", "Disabled", "Inaccessible"}
 _PATIENCE = 600.0
 _PAUSE = 5.0
+_Kind = TypeVar("_Kind", bound="AzureProvider")
 
 
 def open_azure(
     project: Project, name: str, section: AzureSection, model: str | None
 ) -> AzureProvider:
-    """The provider for a deployment.
+    """The provider for a deployment of one machine; raises as `open_as`."""
+    return open_as(AzureProvider, project, name, section, model)
+
+
+def open_as(
+    kind: type[_Kind], project: Project, name: str, section: AzureSection, model: str | None
+) -> _Kind:
+    """The provider for a deployment of a kind.
 
     Raises:
         InputError: No subscription is named.
@@ -58,7 +67,7 @@ def open_azure(
     from azure.identity import DefaultAzureCredential
 
     account = Account(subscription, DefaultAzureCredential(), section.place)
-    return AzureProvider(Naming(subscription, name, model or ""), section, project, account)
+    return kind(Naming(subscription, name, model or ""), section, project, account)
 
 
 class AzureProvider:
@@ -80,8 +89,13 @@ class AzureProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in resources(naming, section, project)}
+        self.parts = {part.id: part for part in self._resources(project)}
+        self.there: dict[str, dict[str, Any]] = {}
+        self.listed: list[dict[str, Any]] = []
         self._known: dict[str, str] = {}
+
+    def _resources(self, project: Project) -> tuple[Resource, ...]:
+        return resources(self.naming, self.section, project)
 
     def close(self) -> None:
         """End connections."""
@@ -130,12 +144,14 @@ class AzureProvider:
     def observe(self) -> Found:
         """Look at the group, at everything in it by its tag, and at each part."""
         group, steps, said = self._group(), {}, {}
+        self.there = {}
         if group is None:
             return Found(facts={"machine": "none"})
-        there = {GROUP: group}
+        there = self.there = {GROUP: group}
         for part in list(self.parts.values())[1:]:
             if (found := self._there(part)) is not None and self._is_ours(found):
                 there[part.id] = found
+        self._known |= {f"{name}.principal": "" for name in self.parts}
         self._learn(there)
         self._meet()
         for name, found in there.items():
@@ -144,26 +160,31 @@ class AzureProvider:
             if other:
                 said[name] = ", ".join(other)
         paths = {part.path.lower() for part in self.parts.values()}
-        surplus = [each for each in self._things() if each["id"].lower() not in paths]
+        self.listed = self._things()
+        surplus = [each for each in self.listed if each["id"].lower() not in paths]
         if registry.DATABASE in there:
             surplus += registry.too_much(self.account, self.parts)
         return Found(
             steps=steps, differences=said, surplus=tuple(map(self._removal, surplus)),
             machine=self._machine(there), model=str(group["tags"].get(MODEL, "")),
             facts={
-                "machine": _state(there.get(MACHINE)),
+                "machine": power_of(there.get(MACHINE)),
                 **ci.variables(self.naming.subscription, there),
             },
             registry=registry.registry_of(there),
         )  # fmt: skip
 
-    def _learn(self, there: dict[str, dict[str, Any]]) -> None:
-        principal = (there.get(ci.CI, {}).get("properties") or {}).get("principalId")
-        self._known[ci.PRINCIPAL] = str(principal or "")
+    def _learn(self, there: Mapping[str, dict[str, Any]]) -> None:
+        """Whom each identity is known as, which Azure makes up."""
+        for part in self.parts.values():
+            if part.kind.lower() == ci.IDENTITIES and part.id in there:
+                principal = there[part.id]["properties"].get("principalId")
+                self._known[f"{part.id}.principal"] = str(principal or "")
 
     def _meet(self) -> None:
         """See who signs in: who makes a database is who looks after it."""
-        if self.section.database is not None and f"{registry.WHO}.id" not in self._known:
+        asked = self.section.database is not None or self.section.fleet
+        if asked and f"{registry.WHO}.id" not in self._known:
             told = self.account.signed_in()
             self._known |= {f"{registry.WHO}.{key}": each for key, each in told.items()}
 
@@ -204,14 +225,15 @@ class AzureProvider:
         state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
         if state != "Succeeded":
             said.append(f"it is {state}")
-        if part.id == MACHINE and _state(found) != "running":
-            said.append(f"it is {_state(found)}")
+        if part.id == MACHINE and power_of(found) != "running":
+            said.append(f"it is {power_of(found)}")
         if part.id == registry.DATABASE and found["properties"].get("state") != "Ready":
             said.append(f"it is {found['properties'].get('state')}")
         return said
 
     def _compared(self, part: Resource, found: dict[str, Any]) -> dict[str, Any]:
-        return _without_tags(registry.compared(part, self._body(part), found))
+        told = registry.compared(part, self._body(part), found)
+        return {key: value for key, value in told.items() if key != "tags"}
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose tag a resource group of the region carries."""
@@ -270,7 +292,7 @@ class AzureProvider:
 
     def _said(self, machine: dict[str, Any]) -> tuple[str, ...]:
         """The host keys that cloud-init printed on the console, once it is written."""
-        if _state(machine) != "running":
+        if power_of(machine) != "running":
             return ()
         part = self.parts[MACHINE]
         answer = self.account.change(
@@ -321,7 +343,7 @@ class AzureProvider:
         body = self._body(part)
         if part.id == registry.DATABASE and found is not None:
             registry.mend(self.account, part, body, found)
-        elif found is None or differences(self._compared(part, found), found) or _failed(found):
+        elif found is None or differences(self._compared(part, found), found) or failed(found):
             if "tags" in body:
                 body["tags"] = {**((found or {}).get("tags") or {}), **body["tags"]}
             elif part.kind.lower() == ci.RIGHTS and found is not None:  # it cannot be changed
@@ -329,9 +351,9 @@ class AzureProvider:
             path = fill(part.path, self._known)
             self.account.change("PUT", path, part.version, body)
             found = self._settled(part)
-        if part.id == ci.CI and found is not None:
-            self._learn({ci.CI: found})
-        if part.id == MACHINE and _state(found) != "running":
+        if found is not None:
+            self._learn({part.id: found})
+        if part.id == MACHINE and power_of(found) != "running":
             self.account.change("POST", f"{part.path}/start", part.version)
 
     def _settled(self, part: Resource) -> dict[str, Any] | None:
@@ -376,22 +398,3 @@ class AzureProvider:
 def _kept(thing: dict[str, Any]) -> str:
     whole = thing["type"].lower() == "microsoft.dbforpostgresql/flexibleservers"
     return "; Azure keeps its backups for five days" if whole else ""
-
-
-def _without_tags(body: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key != "tags"}
-
-
-def _failed(found: dict[str, Any]) -> bool:
-    return (found.get("properties") or {}).get("provisioningState") in ("Failed", "Canceled")
-
-
-def _state(machine: dict[str, Any] | None) -> str:
-    """Whether a machine runs, in Azure's words."""
-    if machine is None:
-        return "none"
-    view = machine.get("properties", {}).get("instanceView") or {}
-    codes = [str(each.get("code", "")) for each in view.get("statuses") or ()]
-    return next(
-        (code.partition("/")[2] for code in codes if code.startswith("PowerState/")), "unknown"
-    )

@@ -12,21 +12,25 @@ from roadworthy.deploy.plan import Price, Step
 
 VERSIONS = {
     "microsoft.resources/resourcegroups": "2022-09-01",
+    "microsoft.managedidentity/userassignedidentities": "2023-01-31",
+    "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": "2023-01-31",
     "microsoft.dbforpostgresql/flexibleservers": "2024-08-01",
     "microsoft.dbforpostgresql/flexibleservers/databases": "2024-08-01",
     "microsoft.dbforpostgresql/flexibleservers/administrators": "2024-08-01",
     "microsoft.dbforpostgresql/flexibleservers/firewallrules": "2024-08-01",
     "microsoft.storage/storageaccounts": "2024-01-01",
     "microsoft.storage/storageaccounts/blobservices/containers": "2024-01-01",
-    "microsoft.network/virtualnetworks": "2024-05-01",
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",
+    "microsoft.network/natgateways": "2024-05-01",
+    "microsoft.network/virtualnetworks": "2024-05-01",
     "microsoft.network/networkinterfaces": "2024-05-01",
+    "microsoft.network/applicationgateways": "2024-05-01",
     "microsoft.compute/virtualmachines": "2024-11-01",
+    "microsoft.compute/virtualmachinescalesets": "2024-11-01",
+    "microsoft.insights/autoscalesettings": "2022-10-01",
     "microsoft.insights/actiongroups": "2023-01-01",
     "microsoft.insights/metricalerts": "2018-03-01",
-    "microsoft.managedidentity/userassignedidentities": "2023-01-31",
-    "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": "2023-01-31",
     "microsoft.authorization/roleassignments": "2022-04-01",
 }
 """Kind, in lower case -> version of its interface; in the order in which they are made."""

@@ -146,16 +146,20 @@ def disk_of(naming: Naming) -> str:
     return naming.path("Microsoft.Compute/disks", naming.name)
 
 
-def _machine(naming: Naming, section: AzureSection) -> Resource:
+def image_of(section: AzureSection) -> dict[str, str]:
+    """The image of the machine's disk."""
     arm = machine_of(section.size) == "aarch64"
     image = section.image or f"Debian:debian-12:{'12-arm64' if arm else '12-gen2'}:latest"
+    return dict(zip(("publisher", "offer", "sku", "version"), image.split(":"), strict=True))
+
+
+def _machine(naming: Naming, section: AzureSection) -> Resource:
+    arm = machine_of(section.size) == "aarch64"
     interface = naming.path("Microsoft.Network/networkInterfaces", naming.name)
     properties: dict[str, Any] = {
         "hardwareProfile": {"vmSize": section.size},
         "storageProfile": {
-            "imageReference": dict(
-                zip(("publisher", "offer", "sku", "version"), image.split(":"), strict=True)
-            ),
+            "imageReference": image_of(section),
             "osDisk": {
                 "name": naming.name,
                 "createOption": "FromImage",
@@ -203,7 +207,7 @@ def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Re
     """Those of `[monitor]` whose metrics Azure has without an agent on the machine."""
     group = naming.path("Microsoft.Insights/actionGroups", naming.name)
     machine = naming.path("Microsoft.Compute/virtualMachines", naming.name)
-    found = [_notices(naming, section)] if section.notify else []
+    found = [notices(naming, section)] if section.notify else []
     place = Place(model=naming.model, resource=machine, notify=group)
     (template,) = TARGETS["azure"].render(alarm_list(project.monitor), place).values()
     for document in msgspec.json.decode(template)["resources"]:
@@ -224,7 +228,8 @@ def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Re
     return tuple(found)
 
 
-def _notices(naming: Naming, section: AzureSection) -> Resource:
+def notices(naming: Naming, section: AzureSection) -> Resource:
+    """Whom alarms tell."""
     receivers = [
         {"name": f"mail-{number}", "emailAddress": mail, "useCommonAlertSchema": True}
         for number, mail in enumerate(dict.fromkeys(section.notify), 1)

@@ -42,8 +42,11 @@ def open_provider(
         return open_aws(project, name, section, model)
     if isinstance(section, AzureSection):
         _require("azure.identity", "azure")
-        from roadworthy.deploy.azure.provider import open_azure
+        from roadworthy.deploy.azure.fleet.provider import FleetProvider
+        from roadworthy.deploy.azure.provider import open_as, open_azure
 
+        if section.fleet:
+            return open_as(FleetProvider, project, name, section, model)
         return open_azure(project, name, section, model)
     if isinstance(section, GcpSection):
         _require("googleapiclient.discovery", "gcp")
@@ -70,6 +73,11 @@ def open_fleet(
         from roadworthy.deploy.aws.fleet.opening import open_fleet as open_aws_fleet
 
         return open_aws_fleet(project, name, section, wanted, cache)
+    if isinstance(section, AzureSection):
+        _require("azure.identity", "azure")
+        from roadworthy.deploy.azure.fleet.opening import open_fleet as open_azure_fleet
+
+        return open_azure_fleet(project, name, section, wanted, cache)
     if isinstance(section, GcpSection):
         _require("googleapiclient.discovery", "gcp")
         from roadworthy.deploy.gcp.fleet.opening import open_fleet as open_gcp_fleet

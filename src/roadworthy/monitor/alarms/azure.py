@@ -29,6 +29,13 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     ),
     "disk": ("roadworthy", "roadworthy_disk_used_share", "Maximum"),
 }  # fmt: skip
+_BALANCED: dict[str, tuple[str, str, str]] = {
+    "down": ("Microsoft.Network/applicationGateways", "HealthyHostCount", "Maximum"),
+    "errors": ("Microsoft.Network/applicationGateways", "FailedRequests", "Total"),
+    "latency": ("Microsoft.Network/applicationGateways", "ApplicationGatewayTotalTime", "Average"),
+    "no_traffic": ("Microsoft.Network/applicationGateways", "TotalRequests", "Total"),
+}  # fmt: skip
+"""What a gateway counts by itself; its times are milliseconds."""
 _ERRORS = 5.0
 """Failed requests in a window from which Azure rings: it cannot divide."""
 
@@ -96,8 +103,11 @@ def _criterion(alarm: Alarm, place: Place) -> dict[str, Any]:
         space, metric, how = "roadworthy", "roadworthy_findings", "Maximum"
         dimensions.append(_dimension("kind", list(KINDS[alarm.name])))
     else:
-        space, metric, how = _METRICS[alarm.name]
-    if alarm.name == "errors":
+        known = {**_METRICS, **_BALANCED} if place.balancer else _METRICS
+        space, metric, how = known[alarm.name]
+    if metric == "ApplicationGatewayTotalTime":
+        threshold *= 1000
+    elif alarm.name == "errors":
         threshold = _ERRORS
     elif alarm.name == "cpu":
         threshold *= 100

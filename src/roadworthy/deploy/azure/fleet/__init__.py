@@ -1,0 +1,1 @@
+"""A fleet: a scale set over zones for each release, behind an Application Gateway."""
