@@ -108,20 +108,20 @@ class TreeSums:
         return sums
 
     def _add_up(self, lines: list[NDArray[np.int64]], sums: NDArray[np.float64]) -> None:
-        left = self._tables[0].allowed.take(lines[0], axis=0)
+        left: Words = self._tables[0].allowed.take(lines[0], axis=0)
         for table, own in zip(self._tables[1:], lines[1:], strict=True):
             np.bitwise_and(left, table.allowed.take(own, axis=0), out=left)
         # one bit or none is left of a word: as a float it is a power of two, and tells its place
-        powers = left.T.astype(np.float64, order="C")
-        places = powers.view(np.int64)
+        powers: Words = left.T.astype(np.float64, order="C")
+        places: Words = powers.view(np.int64)
         places >>= 52
         if self._may_be_empty:
             np.maximum(places, _NO_BIT, out=places)
         places += self._offsets
         added = self._weights.take(places)
         for target, words in enumerate(self._targets):  # one tree after the other, as in training
-            own = added if self.targets == 1 else added[words]
-            sums[:, target] = own.sum(axis=0)
+            its = added if self.targets == 1 else added[words]
+            sums[:, target] = its.sum(axis=0)
 
 
 def _walk(node: GraphNode) -> tuple[list[int], NDArray[np.int64], _Branches]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ MAX_PROBLEMS = 50
 _KINDS = {"number": "number", "category": "category", "boolean": "boolean", "date": "date"}
 _NOTES = (None, BLANK, UNSEEN, RANGE)
 _NUMBERS = {int, float, type(None)}
+_read_numbers = msgspec.json.Decoder(list[float | None]).decode
 _ALIKE = (_NUMBERS, {str, type(None)}, {bool, type(None)})
 """Types among which equal cells mean the same; True and 1 do not."""
 
@@ -90,6 +92,7 @@ class ColumnEncoder:
         self._width = plan.width
         self._codes = [its[0].table() for its in self._features]
         self._known = [self._known_levels(place) for place in range(len(self._features))]
+        self._parses = [self._is_plain(place) for place in range(len(self._features))]
         self._longest = max((len(level) for known in self._known for level in known), default=0)
 
     def encode(
@@ -107,14 +110,14 @@ class ColumnEncoder:
             ColumnProblems: Cells break the contract.
         """
         matrix = np.empty((rows, self._width))
-        known = self._known if limit >= self._longest else [{}] * len(self._known)
+        levels = self._known if limit >= self._longest else [{}] * len(self._known)
         noticed: dict[Note, Sequence[int]] = {}
         problems: list[Problem] = []
         start = 0
         for place, column in enumerate(self.contract.columns):
             end = start + len(self._features[place])
             cells = table.get(column.name, Coded([None], np.zeros(rows, np.int64)))
-            reader = _Reader(self, place, known[place], text, limit, noticed, problems)
+            reader = _Reader(self, place, levels[place], text, limit, noticed, problems)
             matrix[:, start:end] = reader.column(cells)
             start = end
         if problems:
@@ -130,6 +133,15 @@ class ColumnEncoder:
     def codes(self, place: int) -> dict[str, float]:
         """The codes of a category's levels."""
         return self._codes[place]
+
+    def parses(self, place: int) -> bool:
+        """Whether a column's numbers are written as JSON has them, and nothing else is one."""
+        return self._parses[place]
+
+    def _is_plain(self, place: int) -> bool:
+        column, blanks = self.contract.columns[place], self.contract.blanks
+        plain = column.kind == "number" and not column.number_format.thousands
+        return plain and "" in blanks and not any(map(_is_number, blanks))
 
     def _known_levels(self, place: int) -> dict[str, float]:
         """What each text becomes that is a level as it stands: there is nothing to notice in it."""
@@ -175,6 +187,7 @@ class _Reader:
         self.blanks = encoder.contract.blanks
         self.features = encoder.features(place)
         self.codes = encoder.codes(place)
+        self.parses = encoder.parses(place)
         self.place = place
         self.known = known
         self.text = text
@@ -199,6 +212,8 @@ class _Reader:
             codes = self._levels(cells)
             if codes is not None:
                 return codes
+        elif self.text and self.parses and (numbers := self._parsed(cells)) is not None:
+            return self._numbers(numbers)
         return self._coded(_code(cells))
 
     def _levels(self, cells: Sequence[Any]) -> NDArray[np.float64] | None:
@@ -208,6 +223,19 @@ class _Reader:
         except TypeError:  # a cell that is no text, nor anything that a dict can look for
             return None
         return None if None in codes else np.array(codes, dtype=np.float64)[:, None]
+
+    def _parsed(self, cells: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Texts as numbers where JSON writes them so, an empty one as NaN; else None."""
+        text = ",".join(cells)
+        if "n" in text or (len(text) > self.limit and max(map(len, cells)) > self.limit):
+            return None
+        if "" in cells:
+            text = ",".join([cell or "null" for cell in cells])
+        try:
+            numbers = _read_numbers(f"[{text}]")
+        except msgspec.MsgspecError:
+            return None
+        return np.array(numbers, dtype=np.float64) if len(numbers) == len(cells) else None
 
     def _numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         low, high = self.column_of.minimum, self.column_of.maximum
@@ -285,6 +313,13 @@ class _Reader:
         room = MAX_PROBLEMS - len(self.problems)
         name = self.column_of.name
         self.problems += [Problem(reason, name, int(row)) for row in rows[: max(0, room)]]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
 
 
 def _code(cells: Sequence[Any]) -> Coded:

@@ -9,6 +9,7 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ LINES_TYPES = (
     "application/x-ndjson", "application/ndjson", "application/jsonlines", "application/jsonl",
     "application/x-jsonlines",
 )  # fmt: skip
-ARROW_TYPES = ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file")
+STREAM_TYPE = "application/vnd.apache.arrow.stream"
+ARROW_TYPES = (STREAM_TYPE, "application/vnd.apache.arrow.file")
 PARQUET_TYPES = ("application/vnd.apache.parquet", "application/x-parquet")
 _FILE_MARK = b"ARROW1"
 _NUMBERS = {
@@ -127,22 +129,17 @@ async def read_csv(reader: BodyReader, body: bytes, *, header: bool = True) -> E
     try:
         if header:
             names = [name.strip() for name in next(lines, [])]
-        for line in lines:
-            if not line:
-                continue
-            if len(line) != len(names):
-                what = f"has {len(line)} cells, expected {len(names)}"
-                refuse([Problem(what, None, len(rows))])
-            rows.append(line)
-            if len(rows) > reader.max_rows:
-                break
-            if len(rows) % SLICE == 0:
-                await asyncio.sleep(0)
+        while len(rows) <= reader.max_rows and (part := list(islice(lines, SLICE))):
+            rows += filter(None, part)  # an empty line is no row
+            await asyncio.sleep(0)
     except csv.Error as error:
         raise RequestProblem(400, f"the body is not well-formed CSV: {error}") from None
     if len(set(names)) < len(names):
         raise RequestProblem(400, "a column stands twice in the header: send each once")
     reader.check_count(len(rows))
+    if set(map(len, rows)) != {len(names)}:
+        row, line = next((row, line) for row, line in enumerate(rows) if len(line) != len(names))
+        refuse([Problem(f"has {len(line)} cells, expected {len(names)}", None, row)])
     columns = zip(*rows, strict=True)
     return await reader.table(dict(zip(names, columns, strict=True)), text=True)
 
