@@ -21,7 +21,7 @@ _MAX_NODES = 60_000
 _MAX_TARGETS = 10_000
 _MAX_BYTES = 16 << 20
 """Of the tables. Of larger ensembles the runtime's walk is as fast, and needs no more memory."""
-_JOINED_BYTES = 1 << 19
+_JOINED_BYTES = 1 << 18
 """Of a table that several features share."""
 _SLICE = 1 << 16
 """Rows times words that are looked at together: what a processor's cache holds."""
