@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[str, bytes, int, str]] = {
         STREAM, as_stream(table([{**ROW, "age": float("inf")}])), 422, "finite"),
     "Arrow with numbers for texts": (STREAM, as_stream(table([{**ROW, "sex": 1}])), 422, "text"),
     "Arrow with lists": (STREAM, as_stream(table([{**ROW, "sex": [1, 2]}])), 422, "text"),
+    "Arrow with a name that is no text": (
+        STREAM, as_stream(table(ROWS)).replace(b"sex", b"se\xff"), 400, "UTF-8"),
     "no Parquet": (PARQUET, b"PAR1 or not", 400, "Parquet"),
     "empty Parquet": (PARQUET, b"", 400, "Parquet"),
     "half of Parquet": (PARQUET, as_parquet(table(ROWS))[:900], 400, "Parquet"),

@@ -241,7 +241,10 @@ def _columns(reader: BodyReader, batch: Any) -> dict[str, Cells]:
     import pyarrow as pa
 
     kinds = _kinds(reader)
-    names = batch.schema.names
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError:
+        raise RequestProblem(400, "the name of a column is not UTF-8 text") from None
     if len(set(names)) < len(names):
         raise RequestProblem(400, "a column stands twice: send each once")
     columns: dict[str, Cells] = {}
