@@ -16,7 +16,7 @@ from googleapiclient.http import MediaFileUpload
 from httplib2 import HttpLib2Error
 
 from roadworthy.deploy.gcp.explaining import Refusal, explain, no_credentials, refusal
-from roadworthy.deploy.gcp.kinds import KINDS
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS
 from roadworthy.errors import InputError, OutsideError
 
 _TRIES = 5
@@ -69,10 +69,14 @@ class Account:
         """The client of a collection."""
         if name not in self._clients:
             api = KINDS[name].api if name in KINDS else "compute.v1"
-            owner = self._interface(api)
+            owner, own = self._interface(api), name
             if api in ("monitoring.v3", "iam.v1"):
                 owner = owner.projects()
-            self._clients[name] = getattr(owner, name)()
+            if name in POOLS:
+                owner = owner.locations()
+            if name == "workloadIdentityPoolProviders":
+                owner, own = owner.workloadIdentityPools(), "providers"
+            self._clients[name] = getattr(owner, own)()
         return self._clients[name]
 
     def get(self, collection: str, method: str = "get", **parameters: Any) -> dict[str, Any] | None:
@@ -84,14 +88,18 @@ class Account:
                 return None
             raise self._explained(error, collection, method) from None
 
-    def listed(self, collection: str, method: str, **parameters: Any) -> list[dict[str, Any]]:
-        """All pages of a list."""
+    def listed(
+        self, collection: str, method: str, *, denied: bool = False, **parameters: Any
+    ) -> list[dict[str, Any]]:
+        """All pages of a list; with `denied`, none where nobody may look."""
         client, pages = self.collection(collection), []
         request = getattr(client, method)(**parameters)
         while request is not None:
             try:
                 answer = self._execute(request, again=True)
             except Refusal as error:
+                if denied and error.status == 403:
+                    return []
                 raise self._explained(error, collection, method) from None
             pages.append(answer)
             request = getattr(client, f"{method}_next")(request, answer)
@@ -115,6 +123,8 @@ class Account:
         """
         try:
             answer = self._send(collection, method, parameters, again=again)
+            if collection in POOLS:
+                return self._settled(collection, answer)
             return self._waited(answer) if "operationType" in answer else answer
         except Refusal as error:
             if error.status == 404 and method == "delete":
@@ -197,6 +207,22 @@ class Account:
             status = int(operation.get("httpErrorStatusCode", 400))
             first = errors[0]
             raise Refusal(status, str(first.get("code", "")), str(first.get("message", "")))
+        return operation
+
+    def _settled(self, collection: str, operation: dict[str, Any]) -> dict[str, Any]:
+        """The end of an operation on what signs in; Refusal when it failed."""
+        end = time.monotonic() + _LONG
+        while "/operations/" in operation.get("name", "") and not operation.get("done"):
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"the change of {collection} does not end",
+                    where=self.place, fix="look in the console; then run the same again",
+                ) from None  # fmt: skip
+            time.sleep(self._pause)
+            looked = self.collection(collection).operations().get(name=operation["name"])
+            operation = self._execute(looked, again=True)
+        if error := operation.get("error"):
+            raise Refusal(400, str(error.get("code", "")), str(error.get("message", "")))
         return operation
 
     def _look(self, operation: dict[str, Any]) -> Any:

@@ -30,6 +30,8 @@ KINDS = {
     "addresses": Kind("compute.v1", "address", "regional"),
     "instances": Kind("compute.v1", "instance", "zonal"),
     "serviceAccounts": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPools": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPoolProviders": Kind("iam.v1", "name", "project", "providers"),
     "buckets": Kind("storage.v1", "bucket", "bucket"),
     "objects": Kind("storage.v1", "object", "bucket"),
     "globalAddresses": Kind("compute.v1", "address", "global", "addresses"),
@@ -56,6 +58,12 @@ MACHINE = (
     "alertPolicies",
 )  # fmt: skip
 """What a single machine has."""
+
+
+POOLS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
+"""What stays for 30 days after it was deleted, and can be had back."""
+CI = ("serviceAccounts", *POOLS)
+"""What a pipeline has."""
 
 
 def segment(collection: str) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL
 from roadworthy.deploy.gcp.account import Account
-from roadworthy.deploy.gcp.kinds import KINDS, is_of, segment
+from roadworthy.deploy.gcp.ci import ACCOUNT as PIPELINE
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS, is_of, segment
 from roadworthy.deploy.gcp.resource import Naming, Thing, thing
 from roadworthy.project import GcpSection
 
 READER = "roles/storage.objectViewer"
+USER = "roles/iam.workloadIdentityUser"
 
 
 def marked(account: Account, naming: Naming, collection: str) -> list[Thing]:
@@ -23,6 +25,9 @@ def marked(account: Account, naming: Naming, collection: str) -> list[Thing]:
     ]  # fmt: skip
     for each in mine if collection == "buckets" else ():
         each.there["readers"] = readers(account, each.there["name"])
+    for each in mine if collection == "serviceAccounts" else ():
+        if each.part == PIPELINE:
+            each.there["readers"] = users(account, each.path)
     return mine
 
 
@@ -60,6 +65,13 @@ def _elsewhere(one: Thing, section: GcpSection) -> bool:
     return words[2] == "regions" and words[3] != section.region
 
 
+def users(account: Account, path: str) -> list[str]:
+    """Whose tokens open a service account."""
+    policy = account.get("serviceAccounts", "getIamPolicy", resource=path) or {}
+    found = [each for each in policy.get("bindings") or () if each["role"] == USER]
+    return [member for each in found for member in each.get("members") or ()]
+
+
 def readers(account: Account, bucket: str) -> list[str]:
     """Who may read what is in a bucket."""
     policy = account.get("buckets", "getIamPolicy", bucket=bucket) or {}
@@ -76,14 +88,30 @@ def _listed(account: Account, naming: Naming, collection: str) -> list[dict[str,
             for page in account.listed("objects", "list", bucket=bucket.there["name"])
             for each in page.get("items") or ()
         ]
+    if collection in POOLS:
+        return list(_pools(account, naming, collection))
     if kind.scope == "project":
         key = "accounts" if is_of(collection, "iam") else collection
-        pages = account.listed(collection, "list", name=f"projects/{project}")
+        # a machine has an account only for a pipeline: who may not look has none
+        asked = {"name": f"projects/{project}"}
+        pages = account.listed(collection, "list", denied=is_of(collection, "iam"), **asked)
         return [each for page in pages for each in page.get(key) or ()]
     if kind.scope in ("global", "bucket"):
         pages = account.listed(collection, "list", project=project)
         return [each for page in pages for each in page.get("items") or ()]
     return _everywhere(account, collection, project)
+
+
+def _pools(account: Account, naming: Naming, collection: str) -> Iterator[dict[str, Any]]:
+    """Pools, or the providers of the deployment's; Google calls them by the project's number."""
+    parents = [f"projects/{naming.project}/locations/global"]
+    if collection != "workloadIdentityPools":
+        parents = [each.path for each in marked(account, naming, "workloadIdentityPools")]
+    for parent in parents:
+        for page in account.listed(collection, "list", denied=True, parent=parent):
+            for each in page.get(collection) or ():
+                path = f"projects/{naming.project}/{each['name'].split('/', 2)[2]}"
+                yield {**each, "called": each["name"], "name": path}
 
 
 def _everywhere(account: Account, collection: str, project: str) -> list[dict[str, Any]]:

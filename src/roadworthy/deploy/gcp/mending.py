@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.comparing import outside, told
-from roadworthy.deploy.gcp.kinds import KINDS, is_of
-from roadworthy.deploy.gcp.listing import READER, readers
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS, is_of
+from roadworthy.deploy.gcp.listing import READER, USER, readers
 from roadworthy.deploy.gcp.resource import Resource, Thing
 from roadworthy.errors import InputError
 
@@ -34,6 +34,12 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         )
     elif part.collection == "instances":
         _mend_machine(account, part.parent.rpartition("/")[2], body, found.there)
+    elif part.collection in POOLS:
+        account.change(
+            part.collection, "patch", name=found.path, body=dict(body), updateMask=",".join(body)
+        )
+    elif part.collection == "serviceAccounts" and part.readers:
+        let_in(account, part, body["readers"])
     elif part.collection in _PATCHED:
         _patch(account, part, body, found.there)
 
@@ -58,6 +64,22 @@ def _patch(
     if "fingerprint" in there:
         changes["fingerprint"] = there["fingerprint"]
     account.change(part.collection, "patch", **named, body=changes)
+
+
+def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
+    """Let these and nobody else use a service account; a new one is not known at once."""
+    for attempt in range(_TRIES):
+        policy = account.get("serviceAccounts", "getIamPolicy", resource=part.path) or {}
+        others = [each for each in policy.get("bindings") or () if each["role"] != USER]
+        bindings = [*others, {"role": USER, "members": list(members)}]
+        changed = {"policy": {**policy, "bindings": bindings}}
+        try:
+            account.change("serviceAccounts", "setIamPolicy", resource=part.path, body=changed)
+            return
+        except InputError as error:
+            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
+                raise
+            account.pause(5)
 
 
 def allow(account: Account, part: Resource) -> None:

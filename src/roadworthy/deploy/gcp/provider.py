@@ -16,15 +16,16 @@ from roadworthy.deploy.cloud.console import best_key
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
 from roadworthy.deploy.cloud.terraform import Beside
+from roadworthy.deploy.gcp import ci
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
 from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
-from roadworthy.deploy.gcp.kinds import KINDS, is_of
+from roadworthy.deploy.gcp.kinds import CI, KINDS, POOLS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
 from roadworthy.deploy.gcp.listing import marked, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import allow, mend, refuse, tell
+from roadworthy.deploy.gcp.mending import allow, let_in, mend, refuse, tell
 from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
@@ -170,13 +171,17 @@ class GcpProvider:
             steps=steps, differences=said, machine=self._machine(found),
             surplus=tuple(self.removal_of(one) for one in things if one.path not in chosen),
             model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
-            facts={"machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none"},
+            facts={
+                "machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none",
+                **ci.variables(found),
+            },
         )  # fmt: skip
 
     def _things(self) -> list[Thing]:
         """Everything that carries the deployment's mark, in the order of removal.
 
-        A machine needs no account and no bucket, and so nobody must be allowed to look for them.
+        A machine needs no bucket, and so nobody must be allowed to look for one; an account only
+        its pipeline has, and who may not look sees none.
         """
         return [one for collection in self._looked for one in self._marked(collection)]
 
@@ -184,7 +189,7 @@ class GcpProvider:
     def _looked(self) -> list[str]:
         return [
             each for each in reversed(KINDS)
-            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute")
+            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute") or each in CI
         ]  # fmt: skip
 
     def tenants(self) -> tuple[Tenant, ...]:
@@ -210,6 +215,8 @@ class GcpProvider:
         self._known |= {name: one.path for name, one in found.items()}
         if MACHINE in found:
             self._known[MACHINE] = str(found[MACHINE].there["id"])
+        if ci.POOL in found:
+            self._known[ci.NUMBER] = ci.number_of(found[ci.POOL])
         if ADDRESS in found and found[ADDRESS].there.get("address"):
             self._known[NETWORK_ADDRESS] = str(found[ADDRESS].there["address"])
         if self.section.subnet and f"{SUBNET}-network" not in self._known:
@@ -303,6 +310,8 @@ class GcpProvider:
         found = self._chosen(self._marked(part.collection))
         self._learn(found)
         body = fill(part.body, self._known)
+        if part.id == ci.ACCOUNT:
+            body["readers"] = fill(list(part.readers), self._known)
         if part.id not in found:
             self._insert(part, body)
         else:
@@ -324,9 +333,13 @@ class GcpProvider:
             raise refuse(part, said, self.place)
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
-        collection = part.collection
-        if KINDS[collection].scope == "project":
+        collection, members = part.collection, body.pop("readers", ())
+        if collection in POOLS:
+            self._insert_pool(part, body)
+        elif KINDS[collection].scope == "project":
             self.account.change(collection, "create", again=False, name=part.parent, body=body)
+            if members:
+                let_in(self.account, part, members)
         elif collection == "buckets":
             project = self.naming.project
             self.account.change(collection, "insert", again=False, project=project, body=body)
@@ -335,7 +348,7 @@ class GcpProvider:
             named = place_of(collection, part.path)
             del named[KINDS[collection].singular]
             self.account.change(collection, "insert", again=False, body=body, **named)
-        if is_of(collection, "monitoring"):
+        if is_of(collection, "monitoring") or collection in POOLS:
             return
         there = self.account.get(collection, **place_of(collection, part.path))
         if there is not None and thing(collection, there).part != part.id:
@@ -345,10 +358,34 @@ class GcpProvider:
                 fix="choose another name for the deployment",
             )
 
+    def _insert_pool(self, part: Resource, body: dict[str, Any]) -> None:
+        """Make what one signs in by; what was deleted holds its name for 30 days, and comes back.
+
+        Raises:
+            InputError: Somebody else made one of that name.
+        """
+        there = self.account.get(part.collection, name=part.path)
+        if there is None:
+            which = f"{part.collection.removesuffix('s')}Id"
+            named = {"parent": part.parent, which: part.name}
+            self.account.change(part.collection, "create", again=False, body=body, **named)
+            return
+        if thing(part.collection, there).marks.get(DEPLOYMENT) != self.naming.deployment:
+            raise InputError(
+                f"{part.name} was not made by Roadworthy, and is left alone",
+                where=f"{self.place}, {part.path}", fix="choose another name for the deployment",
+            )  # fmt: skip
+        if there.get("state") == "DELETED":
+            self.account.change(part.collection, "undelete", name=part.path, body={})
+        mask = ",".join(body)
+        self.account.change(part.collection, "patch", name=part.path, body=body, updateMask=mask)
+
     def _remove(self, collection: str, path: str) -> None:
         """Take a thing away; it is looked at again, for it may have changed hands."""
         named = place_of(collection, path)
         found = self.account.get(collection, **named)
         mine = self.naming.deployment
-        if found is not None and thing(collection, found).marks.get(DEPLOYMENT) == mine:
+        if found is None or found.get("state") == "DELETED":
+            return
+        if thing(collection, found).marks.get(DEPLOYMENT) == mine:
             self.account.change(collection, "delete", **named)
