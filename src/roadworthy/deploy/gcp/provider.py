@@ -20,7 +20,7 @@ from roadworthy.deploy.gcp import ci
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
-from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
+from roadworthy.deploy.gcp.exporting import all_parts, export
 from roadworthy.deploy.gcp.kinds import CI, KINDS, POOLS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
 from roadworthy.deploy.gcp.listing import marked, place_of, tenants
@@ -32,14 +32,12 @@ from roadworthy.deploy.gcp.resource import (
     Thing,
     thing,
 )
-from roadworthy.deploy.gcp.terraform import document
 from roadworthy.deploy.gcp.wanted import (
     ADDRESS,
     MACHINE,
     NETWORK_ADDRESS,
     SUBNET,
     machine_of,
-    resources,
 )
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
@@ -99,7 +97,7 @@ class GcpProvider:
     Args:
         naming: Its project, its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -112,8 +110,8 @@ class GcpProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        wanted = fleet_parts(naming, section, project) if section.fleet else ()
-        self.parts = {part.id: part for part in wanted or resources(naming, section, project)}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.things: list[Thing] = []
         self._known: dict[str, str] = {}
 
@@ -135,18 +133,8 @@ class GcpProvider:
         return tuple(part.step() for part in self.parts.values())
 
     def terraform(self, beside: Beside | None) -> dict[str, Any]:
-        """The same parts for Terraform.
-
-        Raises:
-            InputError: They are those of a fleet.
-        """
-        if self.section.fleet:
-            raise InputError(
-                "Terraform is not written for fleets on Google Cloud",
-                where=f"[deploy.{self.naming.deployment}]",
-                fix="leave instances out, or deploy the fleet by deploy apply",
-            )
-        return document(self.parts, self.naming, self.section)
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's type."""
