@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.deploy.azure import registering
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
@@ -31,8 +32,9 @@ _ROLE = (
     r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 )
 _TAGS = "/providers/microsoft.resources/tags/default"
-_UNLISTED = ("/federatedidentitycredentials", "/roleassignments")
-_SLOW = ("microsoft.network/", "microsoft.compute/", "microsoft.resources/")
+_UNLISTED = ("/federatedidentitycredentials", "/roleassignments", *registering.UNLISTED)
+_SLOW = ("microsoft.network/", "microsoft.compute/", "microsoft.resources/",
+         "microsoft.dbforpostgresql/")  # fmt: skip
 _ERRORS = {
     "fault": (500, "InternalServerError", "Encountered an internal server error."),
     "throttled": (429, "TooManyRequests", "The request was throttled."),
@@ -61,6 +63,7 @@ class Arm:
         calls: Method and path of what changed something, in order.
         fail: Called with method and path; says what is to go wrong.
         console: What the console of every machine shows.
+        blobs: `/blobs/ACCOUNT/CONTAINER` -> names of what is in it.
         listed_late: What lists of every group still show, although it is gone.
     """
 
@@ -71,6 +74,7 @@ class Arm:
         self.refused: list[str] = []
         self.fail: Callable[[str, str], Fault | None] = lambda method, path: None
         self.console = ""
+        self.blobs: dict[str, list[str]] = {}
         self.listed_late: list[dict[str, Any]] = []
         self.guard = threading.Lock()
         door = self
@@ -139,6 +143,8 @@ class Arm:
             if not self.console:
                 raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
             return 200, self.console, {}
+        if path.startswith("/blobs/"):
+            return 200, registering.blobs(self.blobs, path, asked.headers, query), {}
         if path.startswith("/operations/"):
             return self._operation(path)
         if not (asked.headers.get("Authorization") or "").startswith("Bearer "):
@@ -176,13 +182,17 @@ class Arm:
             raise Refusal(404, "ResourceGroupNotFound", f"{group[0]} could not be found.")
         if key.endswith("/resources") and method == "GET":
             return 200, {"value": self._inside(group[0]) + self.listed_late}, {}
-        if key.endswith("/federatedidentitycredentials") and method == "GET":
+        if key.endswith(("/federatedidentitycredentials", *registering.LISTED)) and method == "GET":
             inside = [each for at, each in self.things.items() if at.startswith(f"{key}/")]
             return 200, {"value": inside}, {}
         if key.endswith(_TAGS):
             return self._tags(key.removesuffix(_TAGS), body)
         if method == "PUT":
             return self._put(path, query["api-version"], body)
+        if method == "PATCH" and key in self.things:
+            if wrong := registering.changed(self.things[key], query["api-version"], body):
+                raise Refusal(*wrong)
+            return 202, None, self._begin(None)
         action = key.rpartition("/")[2]
         if method == "POST":
             return self._act(key.rpartition("/")[0], action)
@@ -231,6 +241,8 @@ class Arm:
         if found := faults(kind, version, body):
             raise Refusal(400, *found)
         self._check_trust(path, kind, body)
+        if wrong := registering.wrong(self.things, path, kind, body):
+            raise Refusal(*wrong)
         for each in references(body):
             if not self._is_there(each.lower()):
                 raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")
@@ -248,6 +260,7 @@ class Arm:
             }
         if kind == "Microsoft.Compute/virtualMachines":
             properties["power"] = before["properties"]["power"] if before else "running"
+        properties = registering.shown(path, kind, properties, self.url)
         made = {**body, "id": path, "name": name, "type": kind, "properties": properties}
         self.things[key] = json.loads(json.dumps(made))
         if kind == "Microsoft.Compute/virtualMachines":
@@ -267,7 +280,9 @@ class Arm:
         if kind == "Microsoft.Authorization/roleAssignments":
             told = body["properties"]
             known = [each["properties"].get("principalId") for each in self.things.values()]
-            if told["principalId"] not in known or told["principalType"] != "ServicePrincipal":
+            person = told["principalId"] == registering.OWNER and told["principalType"] == "User"
+            machine = told["principalId"] in known and told["principalType"] == "ServicePrincipal"
+            if not (person or machine):
                 raise Refusal(400, "PrincipalNotFound", f"Principal {told['principalId']}")
             uuid.UUID(path.rpartition("/")[2])
             if not re.fullmatch(_ROLE, told["roleDefinitionId"]):
@@ -299,7 +314,9 @@ class Arm:
         if action == "retrievebootdiagnosticsdata":
             return 200, {"serialConsoleLogBlobUri": f"{self.url}/console?sig=secret"}, {}
         assert action == "start", action
-        self.things[key]["properties"]["power"] = "running"
+        database = self.things[key]["type"].lower() == registering.SERVERS
+        told = {"state": "Ready"} if database else {"power": "running"}
+        self.things[key]["properties"] |= told
         return 202, None, self._begin(None)
 
     def _delete(self, key: str) -> tuple[int, Any, dict[str, str]]:

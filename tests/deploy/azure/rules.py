@@ -2,8 +2,9 @@
 
 `rules.json` beside this file is what `python -m tests.deploy.azure.rules` wrote where these were
 installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0, azure-mgmt-monitor 7.0.0,
-azure-mgmt-msi 7.0.0 and azure-mgmt-authorization 4.0.0, copyright Microsoft Corporation, MIT
-licence. Only what deployments use was followed; a property that is not described is refused.
+azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1 and
+azure-mgmt-postgresqlflexibleservers 1.0.0, copyright Microsoft Corporation, MIT licence. Only what
+deployments use was followed; a property that is not described is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 FILE = Path(__file__).with_name("rules.json")
 _SCALARS = {"str", "int", "bool", "float", "iso-8601", "duration", "object"}
+_SERVERS = "Microsoft.DBforPostgreSQL/flexibleServers"
+_ACCOUNTS = "Microsoft.Storage/storageAccounts"
 _IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _ROOTS = {
     "Microsoft.Compute/virtualMachines@2024-11-01": "compute.v2024_11_01 VirtualMachine",
@@ -29,6 +32,14 @@ _ROOTS = {
     f"{_IDENTITIES}/federatedIdentityCredentials@2023-01-31": "msi FederatedIdentityCredential",
     "Microsoft.Authorization/roleAssignments@2022-04-01": "authorization.v2022_04_01 "
     "RoleAssignmentCreateParameters",
+    f"{_SERVERS}@2024-08-01": "postgresqlflexibleservers Server",
+    f"{_SERVERS}/databases@2024-08-01": "postgresqlflexibleservers Database",
+    f"{_SERVERS}/firewallRules@2024-08-01": "postgresqlflexibleservers FirewallRule",
+    f"{_SERVERS}/administrators@2024-08-01": "postgresqlflexibleservers "
+    "ActiveDirectoryAdministratorAdd",
+    f"{_SERVERS}/change@2024-08-01": "postgresqlflexibleservers ServerForUpdate",
+    f"{_ACCOUNTS}@2024-01-01": "storage.v2024_01_01 StorageAccountCreateParameters",
+    f"{_ACCOUNTS}/blobServices/containers@2024-01-01": "storage.v2024_01_01 BlobContainer",
 }
 _FOLLOWED = {
     "VirtualMachine", "HardwareProfile", "StorageProfile", "ImageReference", "OSDisk",
@@ -40,7 +51,9 @@ _FOLLOWED = {
     "NetworkInterfaceIPConfiguration", "SubResource", "MetricAlertResource",
     "MetricAlertCriteria", "MetricAlertSingleResourceMultipleMetricCriteria", "MetricCriteria",
     "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver", "Identity",
-    "FederatedIdentityCredential", "RoleAssignmentCreateParameters",
+    "FederatedIdentityCredential", "RoleAssignmentCreateParameters", "Server", "ServerForUpdate",
+    "Database", "FirewallRule", "ActiveDirectoryAdministratorAdd", "AuthConfig", "Sku", "Storage",
+    "Backup", "Network", "StorageAccountCreateParameters", "BlobContainer",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tests.deploy.gcp.bodies import Method, faults, find
 from tests.deploy.gcp.grouping import Grouping
+from tests.deploy.gcp.registering import Registering
 from tests.deploy.gcp.storing import Refusal, Storing
 from tests.deploy.gcp.trusting import Trusting
 
@@ -70,6 +71,7 @@ class Google:
         self.guard = threading.Lock()
         self.storing, self.grouping = Storing(self.things), Grouping(self.things)
         self.trusting = Trusting(self.things, PROJECT)
+        self.registering = Registering(self.things)
         door = self
 
         class Door(BaseHTTPRequestHandler):
@@ -145,6 +147,12 @@ class Google:
             self.calls.append(name)
         if method.api == "monitoring.v3":
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
+        if method.api == "sqladmin.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.database(name, method.named, asked, body)
+        if method.api == "secretmanager.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.secret(verb, path.removeprefix("/v1/"), asked, body)
         if method.api == "iam.v1":
             return self._signing_in(verb, path.removeprefix("/v1/"), query, body)
         if method.api == "storage.v1":
@@ -236,7 +244,7 @@ class Google:
         collection = place.rpartition("/")[2]
         found = [
             (path.rpartition(f"/{collection}/")[0], each) for path, each in self.things.items()
-            if f"/{collection}/" in path
+            if f"/{collection}/" in path and path.count("/") > 3  # databases are of no zone
         ]  # fmt: skip
         if verb == "list":
             return {"items": [each for owner, each in found if place.startswith(f"{owner}/")]}

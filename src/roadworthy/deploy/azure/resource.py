@@ -12,6 +12,12 @@ from roadworthy.deploy.plan import Price, Step
 
 VERSIONS = {
     "microsoft.resources/resourcegroups": "2022-09-01",
+    "microsoft.dbforpostgresql/flexibleservers": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/databases": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/administrators": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/firewallrules": "2024-08-01",
+    "microsoft.storage/storageaccounts": "2024-01-01",
+    "microsoft.storage/storageaccounts/blobservices/containers": "2024-01-01",
     "microsoft.network/virtualnetworks": "2024-05-01",
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",

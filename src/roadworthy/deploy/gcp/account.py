@@ -20,9 +20,11 @@ from roadworthy.deploy.gcp.kinds import KINDS, POOLS
 from roadworthy.errors import InputError, OutsideError
 
 _TRIES = 5
-_LONG = 900.0
+_LONG = 1800.0
 _PART = 1 << 23
-_TAKEN = ("alreadyExists", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
+_TAKEN = ("alreadyExists", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "instanceAlreadyExists")
+_VERSIONS = "versions"
+"""Of secrets: the only collection within another."""
 
 
 class CutOffError(OutsideError):
@@ -68,15 +70,18 @@ class Account:
     def collection(self, name: str) -> Any:
         """The client of a collection."""
         if name not in self._clients:
-            api = KINDS[name].api if name in KINDS else "compute.v1"
-            owner, own = self._interface(api), name
-            if api in ("monitoring.v3", "iam.v1"):
+            if name == _VERSIONS:
+                self._clients[name] = self.collection("secrets").versions()
+                return self._clients[name]
+            kind = KINDS.get(name)
+            owner = self._interface(kind.api if kind else "compute.v1")
+            if kind and kind.scope == "project":
                 owner = owner.projects()
             if name in POOLS:
                 owner = owner.locations()
             if name == "workloadIdentityPoolProviders":
-                owner, own = owner.workloadIdentityPools(), "providers"
-            self._clients[name] = getattr(owner, own)()
+                owner = owner.workloadIdentityPools()
+            self._clients[name] = getattr(owner, (kind and kind.client) or name)()
         return self._clients[name]
 
     def get(self, collection: str, method: str = "get", **parameters: Any) -> dict[str, Any] | None:
@@ -89,16 +94,23 @@ class Account:
             raise self._explained(error, collection, method) from None
 
     def listed(
-        self, collection: str, method: str, *, denied: bool = False, **parameters: Any
+        self, collection: str, method: str, *, needed: bool = True, **parameters: Any
     ) -> list[dict[str, Any]]:
-        """All pages of a list; with `denied`, none where nobody may look."""
+        """All pages of a list.
+
+        Args:
+            collection: Of what.
+            method: As the interface names it.
+            needed: Whether it is an error that nobody lets who signs in look.
+            parameters: Of the method.
+        """
         client, pages = self.collection(collection), []
         request = getattr(client, method)(**parameters)
         while request is not None:
             try:
                 answer = self._execute(request, again=True)
             except Refusal as error:
-                if denied and error.status == 403:
+                if error.status == 403 and not needed:
                     return []
                 raise self._explained(error, collection, method) from None
             pages.append(answer)
@@ -228,6 +240,8 @@ class Account:
     def _look(self, operation: dict[str, Any]) -> Any:
         named = {"project": self.project, "operation": operation["name"]}
         where = re.search(r"/(zones|regions)/([^/]+)", operation["selfLink"])
+        if operation.get("kind") == "sql#operation":
+            return self._interface("sqladmin.v1").operations().get(**named)
         if where is None:
             return self._compute.globalOperations().get(**named)
         if where[1] == "zones":

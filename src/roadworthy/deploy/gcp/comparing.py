@@ -53,6 +53,13 @@ def differs(part: Resource, there: Mapping[str, Any], known: Mapping[str, str]) 
         given = there.get("readers", ())
         lacking = [f"{each} may not read it" for each in part.readers if each not in given]
         return differences(body, there) + lacking
+    if part.collection == "secrets":
+        return [] if there.get("value") else ["it holds nothing"]
+    if part.collection == "databaseInstances":
+        grown = {key: value for key, value in body["settings"].items() if key != "dataDiskSizeGb"}
+        state = there.get("state")
+        said = differences(body | {"settings": grown}, there)
+        return said if state == "RUNNABLE" else [*said, f"it is {state}"]
     if part.collection in _MOVING:
         body = {key: value for key, value in body.items() if key != _MOVING[part.collection]}
     if part.collection != "instances":

@@ -9,9 +9,11 @@ from roadworthy.deploy.gcp.comparing import told
 from roadworthy.deploy.gcp.fleet.releases import make
 from roadworthy.deploy.gcp.fleet.terraform import ARCHIVE, SCRIPT, stored
 from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
+from roadworthy.deploy.gcp.registry import registry_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.terraform import document
 from roadworthy.deploy.gcp.wanted import resources
+from roadworthy.errors import InputError
 from roadworthy.project import GcpSection, Project
 
 
@@ -24,7 +26,8 @@ def all_parts(naming: Naming, section: GcpSection, project: Project) -> dict[str
         project: For `[serve]` and `[monitor]`.
     """
     made = fleet_parts if section.fleet else resources
-    return {part.id: part for part in made(naming, section, project)}
+    wanted = (*made(naming, section, project), *registry_parts(naming, section))
+    return {part.id: part for part in wanted}
 
 
 def export(
@@ -39,8 +42,15 @@ def export(
         beside: A fleet's release; None: there is none yet.
 
     Raises:
+        InputError: There is a database, which is not written for Terraform.
         OutsideError: The wheels of a release cannot be had.
     """
+    if section.database:
+        raise InputError(
+            "Terraform is not written for databases on Google Cloud",
+            where=f"[deploy.{naming.deployment}]",
+            fix="leave database out, or deploy by deploy apply",
+        )
     own = Naming(naming.project, apart(naming.deployment), naming.model)
     parts = all_parts(own, section, project)
     if not section.fleet or beside is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +14,11 @@ from roadworthy.deploy.gcp.listing import READER, USER, readers
 from roadworthy.deploy.gcp.resource import Resource, Thing
 from roadworthy.errors import InputError
 
-_PATCHED = ("backendServices", "buckets", "healthChecks", "regionAutoscalers",
+_PATCHED = ("backendServices", "buckets", "databaseInstances", "healthChecks", "regionAutoscalers",
             "regionInstanceGroupManagers", "urlMaps")  # fmt: skip
 _TRIES = 12
+_BROKEN = ("FAILED", "SUSPENDED")
+_PATIENCE = 360
 
 
 def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing) -> None:
@@ -40,6 +44,10 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         )
     elif part.collection == "serviceAccounts" and part.readers:
         let_in(account, part, body["readers"])
+    elif part.collection == "secrets":
+        keep_password(account, found.path)
+    elif part.collection == "databaseInstances" and _settled(account, found.there) in _BROKEN:
+        return
     elif part.collection in _PATCHED:
         _patch(account, part, body, found.there)
 
@@ -56,6 +64,11 @@ def _patch(
     named: dict[str, Any] = {"project": account.project, kind.singular: body["name"]}
     if kind.scope == "regional":
         named["region"] = part.parent.rpartition("/")[2]
+    if part.collection == "databaseInstances":
+        changes["settings"] = changes["settings"] | {
+            "settingsVersion": there["settings"]["settingsVersion"]
+        }
+        del changes["settings"]["dataDiskSizeGb"]  # it grows by itself, and cannot shrink
     if part.collection == "regionAutoscalers":
         changes["target"] = there["target"]
     if kind.scope == "bucket":
@@ -80,6 +93,36 @@ def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
             if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
                 raise
             account.pause(5)
+
+
+def _settled(account: Account, there: Mapping[str, Any]) -> str:
+    """The state of a database, when nothing is at work on it any more."""
+    named = {"project": account.project, "instance": there["name"]}
+    found: Mapping[str, Any] | None = there
+    for _ in range(_PATIENCE):
+        if found is None or found.get("state") in ("RUNNABLE", *_BROKEN):
+            break
+        account.pause(5)
+        found = account.get("databaseInstances", **named)
+    return str((found or {}).get("state", ""))
+
+
+def keep_password(account: Account, secret: str) -> str:
+    """The database's password, which is made when there is none yet; only Google keeps it.
+
+    Args:
+        account: Where the calls go.
+        secret: Path of the secret.
+    """
+    found = account.get("versions", "access", name=f"{secret}/versions/latest")
+    if found is not None:
+        return base64.b64decode(found["payload"]["data"]).decode()
+    made = secrets.token_urlsafe(32)
+    data = base64.b64encode(made.encode()).decode()
+    account.change(
+        "secrets", "addVersion", again=False, parent=secret, body={"payload": {"data": data}}
+    )
+    return made
 
 
 def allow(account: Account, part: Resource) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import Any
-from urllib.parse import quote
 
 import google.auth
 from google.auth.credentials import Credentials
@@ -23,9 +22,12 @@ from roadworthy.deploy.gcp.explaining import no_credentials
 from roadworthy.deploy.gcp.exporting import all_parts, export
 from roadworthy.deploy.gcp.kinds import CI, KINDS, POOLS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
+from roadworthy.deploy.gcp.kinds import REGISTRY as OF_A_REGISTRY
 from roadworthy.deploy.gcp.listing import marked, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import allow, let_in, mend, refuse, tell
+from roadworthy.deploy.gcp.mending import allow, keep_password, let_in, mend, refuse, tell
+from roadworthy.deploy.gcp.registry import LAST_BACKUP, SECRET, registry_of
+from roadworthy.deploy.gcp.removing import removal_step
 from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
@@ -163,29 +165,41 @@ class GcpProvider:
                 "machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none",
                 **ci.variables(found),
             },
+            registry=registry_of(found),
         )  # fmt: skip
 
     def _things(self) -> list[Thing]:
         """Everything that carries the deployment's mark, in the order of removal.
 
-        A machine needs no bucket, and so nobody must be allowed to look for one; an account only
-        its pipeline has, and who may not look sees none.
+        A machine has an account only for its pipeline, and who may not look sees none.
         """
         return [one for collection in self._looked for one in self._marked(collection)]
 
     @property
     def _looked(self) -> list[str]:
+        looked = (*OF_A_MACHINE, *OF_A_REGISTRY, *CI)
         return [
             each for each in reversed(KINDS)
-            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute") or each in CI
+            if self.section.fleet or each in looked or is_of(each, "compute")
         ]  # fmt: skip
+
+    def _needed(self, collection: str) -> bool:
+        """Whether who signs in must be allowed to look: at a registry only where one is wanted."""
+        wanted = self.section.database is not None
+        if collection in CI:
+            return self.section.ci is not None or (
+                self.section.fleet and collection == "serviceAccounts"
+            )
+        return wanted or collection not in OF_A_REGISTRY or (
+            self.section.fleet and collection == "buckets"
+        )  # fmt: skip
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose mark something of this place, or of no place, carries."""
         return tenants(self.account, self.naming, self._looked, self.section)
 
     def _marked(self, collection: str) -> list[Thing]:
-        return marked(self.account, self.naming, collection)
+        return marked(self.account, self.naming, collection, needed=self._needed(collection))
 
     def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
         """Part -> what is there of it, at its place; of doubles the first by name."""
@@ -193,7 +207,7 @@ class GcpProvider:
         for one in sorted(things, key=lambda each: each.path):
             part = self.parts.get(one.part)
             named = part is not None and (
-                is_of(part.collection, "monitoring") or part.path == one.path
+                is_of(part.collection, "monitoring", "secretmanager") or part.path == one.path
             )
             if named and one.part not in found:
                 found[one.part] = one
@@ -258,26 +272,7 @@ class GcpProvider:
 
     def removal_of(self, one: Thing) -> Step:
         """The step that takes a thing away."""
-        url = f"https://compute.googleapis.com/compute/v1/{one.path}"
-        if is_of(one.collection, "monitoring"):
-            url = f"https://monitoring.googleapis.com/v3/{one.path}"
-        elif is_of(one.collection, "iam"):
-            url = f"https://iam.googleapis.com/v1/{one.path}"
-        elif is_of(one.collection, "storage"):
-            place = {
-                key: quote(each, safe="")
-                for key, each in place_of(one.collection, one.path).items()
-            }
-            url = f"https://storage.googleapis.com/storage/v1/b/{place['bucket']}"
-            url += f"/o/{place['object']}" if "object" in place else ""
-        token = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
-        return Step(
-            id=f"gcp-{one.path}",
-            what=f"remove {one.path.rpartition('/')[2]} of {one.collection}",
-            change="delete",
-            document={"collection": one.collection, "path": one.path},
-            command=f"curl -X DELETE {token} {url}",
-        )
+        return removal_step(one)
 
     def perform(self, step: Step) -> None:
         """Make a part as wanted, or take something away."""
@@ -322,6 +317,14 @@ class GcpProvider:
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
         collection, members = part.collection, body.pop("readers", ())
+        if collection == "secrets":
+            self.account.change(
+                collection, "create", again=False, parent=part.parent, secretId=part.name, body=body
+            )
+            keep_password(self.account, part.path)
+            return
+        if collection == "databaseInstances":
+            body = body | {"rootPassword": keep_password(self.account, self.parts[SECRET].path)}
         if collection in POOLS:
             self._insert_pool(part, body)
         elif KINDS[collection].scope == "project":
@@ -339,6 +342,12 @@ class GcpProvider:
         if is_of(collection, "monitoring") or collection in POOLS:
             return
         there = self.account.get(collection, **place_of(collection, part.path))
+        if there is None and collection == "databaseInstances":
+            raise InputError(
+                "Cloud SQL keeps the name of a database that was removed for a week",
+                where=f"{self.place}, {part.path}",
+                fix="choose another name for the deployment, or wait",
+            )
         if there is not None and thing(collection, there).part != part.id:
             raise InputError(
                 f"{part.path.rpartition('/')[2]} was not made by Roadworthy, and is left alone",
@@ -376,4 +385,5 @@ class GcpProvider:
         if found is None or found.get("state") == "DELETED":
             return
         if thing(collection, found).marks.get(DEPLOYMENT) == mine:
-            self.account.change(collection, "delete", **named)
+            last = LAST_BACKUP if collection == "databaseInstances" else {}
+            self.account.change(collection, "delete", **named, **last)
