@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from roadworthy.deploy import deploying
+from roadworthy.deploy import asking, deploying
 from roadworthy.deploy.docker.engine import Engine
 from roadworthy.deploy.docker.locking import locked
 from roadworthy.deploy.docker.target import DockerTarget
@@ -206,6 +206,25 @@ def test_a_release_that_fails_its_gates_is_kept_away_and_its_evidence_kept(
     assert folder.name in after.details["failed"]
     assert version_that_answers(deployed, versions[0]) == versions[0].bundle.version
     assert len(engine.containers("roadworthy.part=release")) == len(before.releases)
+
+
+def test_callers_who_are_not_served_are_given_back_the_release_before_them(
+    deployed: Project, versions: list[Trained]
+) -> None:
+    before, nobody = deploying.status(deployed, "prod").serving, "http://127.0.0.1:9"
+    right, second = f"http://{address(deployed)}", path(versions[1])
+    with pytest.raises(InputError, match="no address"):
+        asking.apply_and_ask(deployed, "prod", second, "prod.example")
+    with pytest.raises(CheckFailed, match=f"release {before} serves again"):
+        asking.apply_and_ask(deployed, "prod", second, nobody)
+    assert deploying.status(deployed, "prod").serving == before
+    assert version_that_answers(deployed, versions[0]) == versions[0].bundle.version
+    asking.apply_and_ask(deployed, "prod", second, right)
+    assert version_that_answers(deployed, versions[0]) == versions[1].bundle.version
+    with pytest.raises(CheckFailed, match="served before this, so it was left"):
+        asking.apply_and_ask(deployed, "prod", second, nobody)
+    assert version_that_answers(deployed, versions[0]) == versions[1].bundle.version
+    asking.apply_and_ask(deployed, "prod", path(versions[0]), right)
 
 
 def test_a_release_that_does_not_start_is_kept_away_with_what_it_said(

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -14,15 +13,13 @@ from benchmarks.incidents import incidents, make_bundle, play
 from typer.testing import CliRunner
 
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.frames import json_rows
 from roadworthy.cli import app
 from roadworthy.errors import InputError
-from roadworthy.monitor.feedback import LabelStore, Outcomes
+from roadworthy.monitor.feedback import Outcomes
 from roadworthy.monitor.retrain import move_threshold, retrain, split_rows
 from roadworthy.project import Project
 from roadworthy.registry.opening import open_registry
-from roadworthy.serve.feedback import Label
-from roadworthy.serve.prediction_log import Logged
+from tests.monitor.production import leave
 
 
 @pytest.fixture(scope="module")
@@ -133,23 +130,7 @@ def test_too_few_labels_and_redacted_columns_say_so(
 @pytest.fixture
 def production(champion: Bundle, turned: Outcomes, tmp_path: Path) -> Path:
     """A folder as a server leaves it: a log, labels, a project file."""
-    (tmp_path / "log").mkdir()
-    rows = json_rows(turned.predictions.inputs, champion.contract)
-    names = champion.contract.target.class_names
-    keys = turned.predictions.keys.iter_rows(named=True)
-    with (tmp_path / "log" / "predictions-1.jsonl").open("wb") as log:
-        for row, key, scores in zip(rows, keys, turned.predictions.scores.tolist(), strict=True):
-            entry = Logged(
-                key["time"], key["request_id"], key["row"], "loans", champion.version, row,
-                names[int(scores[1] > scores[0])], dict(zip(names, scores, strict=True)),
-            )  # fmt: skip
-            log.write(msgspec.json.encode(entry) + b"\n")
-    store = LabelStore(f"sqlite:///{tmp_path / 'labels.db'}")
-    ids = turned.predictions.keys["request_id"]
-    store.add(
-        Label(name, names[int(label)], 0, moment)
-        for name, label, moment in zip(ids, turned.labels, turned.label_times, strict=True)
-    )
+    leave(tmp_path, champion, turned)
     (tmp_path / "roadworthy.toml").write_text(
         "[project]\nname = 'loans'\n[serve]\nlog_folder = 'log'\n[monitor]\nlabel_delay_days = 0\n"
         "[monitor.alarms.cpu]\non = false\n"

@@ -33,7 +33,8 @@ def full_project(**options: Any) -> Project:
         "register": True,
         "image": "registry.example/team/churn",
     }
-    return make_project(**{**wanted, **options}).override("serve", keys="keys.json")
+    project = make_project(**{**wanted, **options}).override("monitor", counts="counts")
+    return project.override("serve", keys="keys.json", log_folder="log")
 
 
 SHAPES = {

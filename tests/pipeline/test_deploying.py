@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from roadworthy.bundle.keys import generate
 from roadworthy.deploy import deploying
 from roadworthy.image.registry_client import Registry, parse_place
 from roadworthy.image.signing import verify_image
+from roadworthy.pipeline.systems.gitlab import ENGINE
 from roadworthy.project import load_project
 from tests import containers
 from tests.conftest import free_port
 from tests.image.test_pushing import tags
 from tests.pipeline.projects import commit
 from tests.pipeline.test_runs import RUNNER, Act, job_results, small_repository
-from tests.pipeline.tools import environment, groovy, tools
+from tests.pipeline.tools import environment, gitlab_local, groovy, tools
 
 pytestmark = pytest.mark.timeout(3600)  # liveness, on a slow and busy machine
 SETTINGS = """
@@ -61,6 +63,8 @@ def images() -> Iterator[str]:
             patch.setenv(name, value)
         containers.import_base(variables)
         containers.caddy_image(variables)
+        # GitLab's job asks for an engine beside it; on this machine it is given another's address
+        subprocess.run(["docker", "tag", containers.BASE, ENGINE], check=True)
         yield host
 
 
@@ -176,6 +180,45 @@ def test_github_signs_scans_pushes_and_deploys_and_is_rolled_back_by_hand(
     done = act.run("workflow_dispatch", *words, file="roadworthy-rollback.yml")
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
     assert shop.serving("staging") == released
+
+
+def test_gitlab_deploys_without_a_scanner_and_goes_back_when_the_service_is_wrong(
+    home: Path, images: str
+) -> None:
+    tools()
+    shop = Shop(home, "gitlab", images)
+    settings = {**places(), "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": "",
+                "REGISTRY_USERNAME": "ci", "REGISTRY_PASSWORD": "a-word"}  # fmt: skip
+
+    def run(*words: str, **more: str) -> str:
+        told = {**settings, **more}
+        variables = [word for pair in told.items() for word in ("--variable", "=".join(pair))]
+        shell = ("--force-shell-executor", "--shell-isolation")
+        done = gitlab_local(shop.folder, *shell, *variables, *words)
+        return f"{done.stdout}{done.stderr}\nexit code {done.returncode}"
+
+    first = run(SERVICE_URL=shop.url("staging"))
+    assert first.endswith("exit code 0"), first[-8000:]
+    assert "NOT SCANNED: nobody looked for known vulnerabilities of" in first
+    assert "PASS  roadworthy-production" not in first  # nobody approved it
+    second = run("roadworthy-production", SERVICE_URL=shop.url("production"))
+    assert second.endswith("exit code 0"), second[-8000:]
+    assert shop.version("production") == shop.version("staging")
+    released = shop.serving("production")
+    shop.release_again("production")
+    later = shop.serving("production")
+    assert later != released
+    # callers are not served where the job was told to ask: it puts back what was there
+    third = run("roadworthy-production", SERVICE_URL="http://127.0.0.1:9")
+    assert third.endswith("exit code 1"), third[-8000:]
+    assert f"release {later} serves again" in " ".join(third.split())
+    assert shop.serving("production") == later
+    by_hand = {
+        "CI_PIPELINE_SOURCE": "web", "ROADWORTHY_TASK": "rollback", "DESTINATION": "production",
+    }  # fmt: skip
+    back = run(**by_hand)
+    assert back.endswith("exit code 0"), back[-8000:]
+    assert shop.serving("production") == released
 
 
 def test_jenkins_deploys_what_was_approved_and_is_rolled_back_by_hand(

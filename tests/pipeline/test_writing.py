@@ -66,6 +66,15 @@ def test_every_stage_that_is_asked_for_and_none_that_is_not_is_in_the_files(
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
+def test_what_was_deployed_is_asked_and_taken_back_by_the_job_itself(system: str) -> None:
+    for job in jobs(full_project(), system):
+        if job.destination:
+            last = job.commands[-1].line
+            where = f'--to "$TARGET" -d {job.destination} --ask "$SERVICE_URL"'
+            assert last == f"roadworthy deploy apply model.rwb {where}"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_an_image_is_pushed_unscanned_only_where_the_project_does_not_demand_a_scan(
     system: str,
 ) -> None:
@@ -226,3 +235,13 @@ def test_the_template_of_init_shows_every_key_with_its_default() -> None:
     assert set(values) == set(defaults)
     defaults["image"] = "registry.example/team/churn"
     assert values == {key: defaults[key] for key in values}
+
+
+def test_what_leaves_neither_counts_nor_a_log_cannot_be_monitored() -> None:
+    silent = make_project(stages=("monitor",))
+    with pytest.raises(ProjectError, match="nothing to monitor"):
+        jobs(silent, "github")
+    [counted] = jobs(silent.override("monitor", counts="counts"), "github")
+    assert [command.title for command in counted.commands] == ["What changed"]
+    logged = jobs(silent.override("serve", log_folder="log"), "github")
+    assert [job.name for job in logged] == ["monitor", "challenger"]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roadworthy.cli.advise import LogOption, ModelOption, load_outcomes, parse_day
+from roadworthy.cli.advise import LogOption, ModelOption, load_outcomes, look_at, parse_day
 from roadworthy.cli.options import Budget, Destination, Json, ProjectFile, Quiet
 from roadworthy.cli.output import Board, print_json
+from roadworthy.errors import InputError
 from roadworthy.project import load_project, parse_duration
+
+if TYPE_CHECKING:
+    from roadworthy.monitor.retrain import Retrained
+
+_LEARNS = ("retrain", "recalibrate")
+"""Kinds of advice that ask for a new model; a moved threshold does not."""
 
 
 def retrain(
@@ -23,6 +30,10 @@ def retrain(
         float | None,
         typer.Option("--threshold", help="Keep the model, and answer from this probability."),
     ] = None,
+    if_advised: Annotated[
+        bool,
+        typer.Option("--if-advised", help="Do what `advise` says, and nothing if it is not this."),
+    ] = False,
     budget: Budget = None,
     project: ProjectFile = None,
     destination: Destination = None,
@@ -40,7 +51,18 @@ def retrain(
     from roadworthy.monitor.retrain import retrain as make
 
     wanted = load_project(project, destination)
-    bundle, outcomes = load_outcomes(wanted, model, log)
+    if if_advised:
+        if since is not None or threshold is not None:
+            raise InputError("the advice says since when", where="--if-advised")
+        looked = look_at(wanted, model, log, None)
+        bundle, outcomes = looked.bundle, looked.outcomes
+        action = next((each for each in looked.actions if each.kind in _LEARNS), None)
+        if action is None:
+            _not_advised(looked.actions[0].what, json=json)
+            return
+        since = action.since or None
+    else:
+        bundle, outcomes = load_outcomes(wanted, model, log)
     board = Board(parse_duration(budget or wanted.train.budget), quiet=quiet or json)
     day = None if since is None else parse_day(since)
     if threshold is not None:
@@ -50,11 +72,24 @@ def retrain(
             made = make(
                 bundle, outcomes, wanted, since=day, old=day is None, budget=budget, report=board
             )
+    _tell(made, bundle.version, json=json)
+    if made.verdict.outcome != "pass":
+        raise typer.Exit(1)
+
+
+def _not_advised(first: str, *, json: bool) -> None:
+    if json:
+        print_json({"challenger": None, "advice": first})
+    else:
+        typer.echo(f"no challenger is advised; the first advice is: {first}")
+
+
+def _tell(made: Retrained, champion: str, *, json: bool) -> None:
     if json:
         print_json(
             {
                 "challenger": made.registered,
-                "champion": bundle.version,
+                "champion": champion,
                 "outcome": made.verdict.outcome,
                 "learned": made.learned,
                 "new": made.new,
@@ -69,5 +104,3 @@ def retrain(
             f"({made.new:,} from production), compared on the newest {made.tested:,}"
         )
         typer.echo("\n".join(made.proposal))
-    if made.verdict.outcome != "pass":
-        raise typer.Exit(1)

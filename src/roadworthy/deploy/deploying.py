@@ -169,6 +169,12 @@ def status(project: Project, name: str) -> Status:
         return target.status()
 
 
+def serving(project: Project, name: str) -> str | None:
+    """The release that callers of a deployment get; None: none."""
+    with _target(project, name, None) as target:
+        return target.observe().serving
+
+
 def logs(project: Project, name: str, lines: int = 100, *, follow: bool = False) -> Iterator[str]:
     """The last lines of a deployment's log, and with `follow` those to come."""
     with _target(project, name, None) as target:

@@ -114,6 +114,12 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         raise ProjectError(
             "what is monitored has no name", where="[project] name", fix="give the model a name"
         )
+    if "monitor" in wanted and not (project.monitor.counts or project.serve.log_folder):
+        raise ProjectError(
+            "nothing is kept of what is served, so there is nothing to monitor",
+            where="[monitor] counts, [serve] log_folder",
+            fix="set counts, and log_folder for advice and challengers; `fetch` brings them",
+        )
     if project.pipeline.sign and project.registry.signing_key:
         raise ProjectError(
             "a release would be signed twice, the first time by a job that sees no secret",
@@ -133,7 +139,7 @@ def jobs(project: Project, system: str) -> tuple[Job, ...]:
         _challenger(project),
         _rollback(),
     ]
-    kept = [job for job in made if job.stage in wanted]
+    kept = [job for job in made if job.stage in wanted and (job.commands or job.when == "request")]
     names = {job.name for job in kept}
     return tuple(
         msgspec.structs.replace(job, needs=tuple(n for n in job.needs if n in names))
@@ -296,15 +302,8 @@ def _image(project: Project) -> Job:
     )
 
 
-def _roll_back(destination: str) -> str:
-    words = ("--to", "$TARGET", "-d", destination)
-    return line("roadworthy", "deploy", "rollback", *words)
-
-
 def _deploy(project: Project, destination: Literal["staging", "production"], before: str) -> Job:
     where = ("--to", "$TARGET", "-d", destination)
-    verify = line("roadworthy", "test", BUNDLE, "--url", "$SERVICE_URL")
-    failed = f"{verify} || {{ {_roll_back(destination)}; exit 1; }}"
     plan = line("roadworthy", "deploy", "plan", BUNDLE, *where)
     return Job(
         name=destination,
@@ -316,8 +315,11 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
         commands=(
             Command("Plan", f"{plan} > plan.txt"),
             Command("Show the plan", "cat plan.txt"),
-            _verb("Apply", "deploy", "apply", BUNDLE, *where),
-            Command("Ask the service; else roll back", failed, _service_secrets(project)),
+            _verb(
+                "Apply, ask the service, else go back",
+                *("deploy", "apply", BUNDLE, *where, "--ask", "$SERVICE_URL"),
+                secrets=_service_secrets(project),
+            ),
         ),
         keeps=(Kept(f"plan-{destination}", ("plan.txt",), always=True),),
         minutes=40,
@@ -332,23 +334,27 @@ def _deploy(project: Project, destination: Literal["staging", "production"], bef
 
 def _monitor(project: Project) -> Job:
     served = f"{project.project.name}@champion"
-    advise = line("roadworthy", "advise", "--model", served)
-    # to move a threshold is not to learn anew
-    advised = "grep -v -e --threshold advice.txt | grep -q 'roadworthy retrain'"
-    retrain = f"! {advised} || {line('roadworthy', 'retrain', '--model', served)}"
     secrets = _registry_secrets(project)
+    commands = list(_fetch(project))
+    if project.monitor.counts:
+        commands.append(_verb("What changed", "monitor", "report", served, secrets=secrets))
+    if project.serve.log_folder:
+        advise = line("roadworthy", "advise", "--model", served)
+        commands += [
+            Command("What to do", f"{advise} > advice.txt", secrets),
+            Command("Show the advice", "cat advice.txt"),
+            _verb(
+                "A challenger, if that is the advice",
+                *("retrain", "--model", served, "--if-advised"),
+                secrets=secrets,
+            ),
+        ]
     return Job(
         name="monitor",
         title="Monitor",
         stage="monitor",
         when="schedule",
-        commands=(
-            *_fetch(project),
-            _verb("What changed", "monitor", "report", served, secrets=secrets),
-            Command("What to do", f"{advise} > advice.txt", secrets),
-            Command("Show the advice", "cat advice.txt"),
-            Command("A challenger, if that is the advice", retrain, secrets),
-        ),
+        commands=tuple(commands),
         keeps=(Kept("challenger", ("advice.txt", f"{project.package.directory}/"), always=True),),
         minutes=120,
         signs_in=True,
@@ -363,6 +369,10 @@ _COMMIT = (
 def _challenger(project: Project) -> Job:
     folder = shlex.quote(f"{project.package.directory}/")
     tree = f"roadworthy models export {folder} --git models --digests"
+    offered = (
+        Command("The challenger as files to commit", f"test ! -d {folder} || {tree}"),
+        Command("Commit it", _COMMIT),
+    )
     return Job(
         name="challenger",
         title="Challenger",
@@ -370,10 +380,7 @@ def _challenger(project: Project) -> Job:
         when="schedule",
         needs=("monitor",),
         takes=("challenger",),
-        commands=(
-            Command("The challenger as files to commit", f"test ! -d {folder} || {tree}"),
-            Command("Commit it", _COMMIT),
-        ),
+        commands=offered if project.serve.log_folder else (),  # no log, no advice
         minutes=10,
     )
 
@@ -384,7 +391,9 @@ def _rollback() -> Job:
         title="Roll back",
         stage="rollback",
         when="manual",
-        commands=(Command("Roll back", _roll_back("$DESTINATION")),),
+        commands=(
+            _verb("Roll back", "deploy", "rollback", "--to", "$TARGET", "-d", "$DESTINATION"),
+        ),
         targeted=True,
         destination="",
         signs_in=True,

@@ -17,6 +17,14 @@ from roadworthy.project import load_project
 def apply(
     model: What = None,
     to: To = None,
+    ask: Annotated[
+        str | None,
+        typer.Option(
+            "--ask",
+            help="Address that callers use: afterwards ask it golden rows and gates, and go back "
+            "to the release before if it fails.",
+        ),
+    ] = None,
     project: ProjectFile = None,
     destination: Destination = None,
     quiet: Quiet = False,
@@ -30,10 +38,14 @@ def apply(
 
     Example: `roadworthy deploy apply adult@champion --to prod`
     """
-    from roadworthy.deploy.deploying import apply as run
+    from roadworthy.deploy import asking, deploying
 
     wanted = load_project(project, destination)
-    done = run(wanted, deployment_of(wanted, to), model, watch=None if quiet else watch)
+    name, told = deployment_of(wanted, to), None if quiet else watch
+    if ask is None:
+        done = deploying.apply(wanted, name, model, watch=told)
+    else:
+        done = asking.apply_and_ask(wanted, name, model, ask, watch=told)
     if json:
         print_json({"plan": done, "changes": len(done.changes)})
     else:

@@ -51,7 +51,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         needs: Ids of parts that come before.
         price: What it costs.
         name: Its name, where the document has none.
-        readers: Who may read what is in a bucket.
+        readers: Who may read what is in a bucket, or use an account.
     """
 
     id: str

@@ -33,6 +33,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         gain: What it is expected to gain; None where that cannot be known.
         metric: What the gain is told in.
         command: What to run; empty where it is done elsewhere.
+        since: First day of the labelled rows that alone are to be learned from; empty: the old
+            table as well.
     """
 
     kind: ActionKind
@@ -43,6 +45,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     gain: Estimate | None = None
     metric: str = ""
     command: str = ""
+    since: str = ""
 
 
 Rule = Callable[[Situation], Iterator[Action]]
@@ -127,6 +130,7 @@ def _rule_3_retrain(situation: Situation) -> Iterator[Action]:
         )
     evidence += [f"{f.subject}: {f.what}" for f in situation.findings if f.kind == "drift"][:3]
     command = f"roadworthy retrain --model {situation.model}"
+    alone = since if since and gap is not None else ""
     yield Action(
         kind="retrain",
         subject=since or "all",
@@ -135,7 +139,8 @@ def _rule_3_retrain(situation: Situation) -> Iterator[Action]:
         evidence=tuple(evidence),
         gain=gain.value,
         metric=gain.metric,
-        command=f"{command} --since {since}" if since and gap is not None else command,
+        command=f"{command} --since {alone}" if alone else command,
+        since=alone,
     )
 
 

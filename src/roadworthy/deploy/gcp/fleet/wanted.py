@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource
-from roadworthy.deploy.gcp.wanted import alarms
+from roadworthy.deploy.gcp.wanted import alarms, short
 from roadworthy.monitor.alarms import Place
 from roadworthy.project import GcpSection, Project
 
@@ -24,11 +24,6 @@ _RANGE = "10.83.0.0/24"
 _BALANCERS = ["130.211.0.0/22", "35.191.0.0/16"]
 """Where Google's balancers and health checks come from
 (https://cloud.google.com/load-balancing/docs/health-checks#firewall_rules)."""
-
-
-def short(naming: Naming) -> str:
-    """A name where names are short, the same for a deployment in a project and no other."""
-    return f"rw-{hashlib.sha256(naming.deployment.encode()).hexdigest()[:8]}"
 
 
 def bucket_of(naming: Naming) -> str:
@@ -57,6 +52,7 @@ def fleet_parts(naming: Naming, section: GcpSection, project: Project) -> tuple[
         _address(naming), _health(naming), _service(naming, SERVICE, drain),
         _service(naming, TRIAL, drain), _map(naming), _proxy(naming, section),
         _door(naming, section), *_watching(naming, section, project),
+        *ci_parts(naming, section, short(naming)),
     )  # fmt: skip
 
 
