@@ -70,8 +70,8 @@ class Google:
         self.fail: Callable[[str, str, Any], Fault | None] = lambda method, path, body: None
         self.guard = threading.Lock()
         self.storing, self.grouping = Storing(self.things), Grouping(self.things)
-        self.trusting = Trusting(self.things, PROJECT)
         self.registering = Registering(self.things)
+        self.trusting = Trusting(self.things, PROJECT)
         door = self
 
         class Door(BaseHTTPRequestHandler):

@@ -74,14 +74,14 @@ class Account:
                 self._clients[name] = self.collection("secrets").versions()
                 return self._clients[name]
             kind = KINDS.get(name)
-            owner = self._interface(kind.api if kind else "compute.v1")
+            owner, own = self._interface(kind.api if kind else "compute.v1"), name
             if kind and kind.scope == "project":
                 owner = owner.projects()
             if name in POOLS:
                 owner = owner.locations()
             if name == "workloadIdentityPoolProviders":
-                owner = owner.workloadIdentityPools()
-            self._clients[name] = getattr(owner, (kind and kind.client) or name)()
+                owner, own = owner.workloadIdentityPools(), "providers"
+            self._clients[name] = getattr(owner, (kind and kind.client) or own)()
         return self._clients[name]
 
     def get(self, collection: str, method: str = "get", **parameters: Any) -> dict[str, Any] | None:
@@ -94,23 +94,16 @@ class Account:
             raise self._explained(error, collection, method) from None
 
     def listed(
-        self, collection: str, method: str, *, needed: bool = True, **parameters: Any
+        self, collection: str, method: str, *, denied: bool = False, **parameters: Any
     ) -> list[dict[str, Any]]:
-        """All pages of a list.
-
-        Args:
-            collection: Of what.
-            method: As the interface names it.
-            needed: Whether it is an error that nobody lets who signs in look.
-            parameters: Of the method.
-        """
+        """All pages of a list; with `denied`, none where nobody may look."""
         client, pages = self.collection(collection), []
         request = getattr(client, method)(**parameters)
         while request is not None:
             try:
                 answer = self._execute(request, again=True)
             except Refusal as error:
-                if error.status == 403 and not needed:
+                if denied and error.status == 403:
                     return []
                 raise self._explained(error, collection, method) from None
             pages.append(answer)

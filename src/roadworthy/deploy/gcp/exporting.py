@@ -42,10 +42,10 @@ def export(
         beside: A fleet's release; None: there is none yet.
 
     Raises:
-        InputError: There is a database, which is not written for Terraform.
+        InputError: There is a database.
         OutsideError: The wheels of a release cannot be had.
     """
-    if section.database:
+    if section.database is not None:
         raise InputError(
             "Terraform is not written for databases on Google Cloud",
             where=f"[deploy.{naming.deployment}]",

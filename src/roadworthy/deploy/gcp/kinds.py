@@ -31,6 +31,8 @@ KINDS = {
     "databaseInstances": Kind("sqladmin.v1", "instance", "global", "instances", "instances"),
     "secrets": Kind("secretmanager.v1", "name", "project"),
     "serviceAccounts": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPools": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPoolProviders": Kind("iam.v1", "name", "project", "providers"),
     "buckets": Kind("storage.v1", "bucket", "bucket"),
     "objects": Kind("storage.v1", "object", "bucket"),
     "networks": Kind("compute.v1", "network", "global"),
@@ -38,8 +40,6 @@ KINDS = {
     "firewalls": Kind("compute.v1", "firewall", "global"),
     "addresses": Kind("compute.v1", "address", "regional"),
     "instances": Kind("compute.v1", "instance", "zonal"),
-    "workloadIdentityPools": Kind("iam.v1", "name", "project"),
-    "workloadIdentityPoolProviders": Kind("iam.v1", "name", "project", "providers", "providers"),
     "globalAddresses": Kind("compute.v1", "address", "global", "addresses"),
     "securityPolicies": Kind("compute.v1", "securityPolicy", "global"),
     "healthChecks": Kind("compute.v1", "healthCheck", "global"),
@@ -66,8 +66,6 @@ MACHINE = (
 """What a single machine has."""
 REGISTRY = ("databaseInstances", "secrets", "buckets")
 """What a registry has."""
-
-
 POOLS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
 """What stays for 30 days after it was deleted, and can be had back."""
 CI = ("serviceAccounts", *POOLS)

@@ -38,16 +38,16 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         )
     elif part.collection == "instances":
         _mend_machine(account, part.parent.rpartition("/")[2], body, found.there)
+    elif part.collection == "secrets":
+        keep_password(account, found.path)
+    elif part.collection == "databaseInstances" and _settled(account, found.there) in _BROKEN:
+        return
     elif part.collection in POOLS:
         account.change(
             part.collection, "patch", name=found.path, body=dict(body), updateMask=",".join(body)
         )
     elif part.collection == "serviceAccounts" and part.readers:
         let_in(account, part, body["readers"])
-    elif part.collection == "secrets":
-        keep_password(account, found.path)
-    elif part.collection == "databaseInstances" and _settled(account, found.there) in _BROKEN:
-        return
     elif part.collection in _PATCHED:
         _patch(account, part, body, found.there)
 
@@ -79,22 +79,6 @@ def _patch(
     account.change(part.collection, "patch", **named, body=changes)
 
 
-def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
-    """Let these and nobody else use a service account; a new one is not known at once."""
-    for attempt in range(_TRIES):
-        policy = account.get("serviceAccounts", "getIamPolicy", resource=part.path) or {}
-        others = [each for each in policy.get("bindings") or () if each["role"] != USER]
-        bindings = [*others, {"role": USER, "members": list(members)}]
-        changed = {"policy": {**policy, "bindings": bindings}}
-        try:
-            account.change("serviceAccounts", "setIamPolicy", resource=part.path, body=changed)
-            return
-        except InputError as error:
-            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
-                raise
-            account.pause(5)
-
-
 def _settled(account: Account, there: Mapping[str, Any]) -> str:
     """The state of a database, when nothing is at work on it any more."""
     named = {"project": account.project, "instance": there["name"]}
@@ -123,6 +107,30 @@ def keep_password(account: Account, secret: str) -> str:
         "secrets", "addVersion", again=False, parent=secret, body={"payload": {"data": data}}
     )
     return made
+
+
+def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
+    """Let these and nobody else use a service account; a new one is not known at once."""
+    for attempt in range(_TRIES):
+        policy = account.get("serviceAccounts", "getIamPolicy", resource=part.path) or {}
+        others = [each for each in policy.get("bindings") or () if each["role"] != USER]
+        bindings = [*others, {"role": USER, "members": list(members)}]
+        changed = {"policy": {**policy, "bindings": bindings}}
+        try:
+            account.change("serviceAccounts", "setIamPolicy", resource=part.path, body=changed)
+            return
+        except InputError as error:
+            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
+                raise
+            account.pause(5)
+
+
+def make_secret(account: Account, part: Resource, body: Mapping[str, Any]) -> None:
+    """Make a secret, with a password in it."""
+    account.change(
+        "secrets", "create", again=False, parent=part.parent, secretId=part.name, body=dict(body)
+    )
+    keep_password(account, part.path)
 
 
 def allow(account: Account, part: Resource) -> None:

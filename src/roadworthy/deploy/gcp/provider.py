@@ -25,9 +25,17 @@ from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
 from roadworthy.deploy.gcp.kinds import REGISTRY as OF_A_REGISTRY
 from roadworthy.deploy.gcp.listing import marked, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import allow, keep_password, let_in, mend, refuse, tell
-from roadworthy.deploy.gcp.registry import LAST_BACKUP, SECRET, registry_of
-from roadworthy.deploy.gcp.removing import removal_step
+from roadworthy.deploy.gcp.mending import (
+    allow,
+    keep_password,
+    let_in,
+    make_secret,
+    mend,
+    refuse,
+    tell,
+)
+from roadworthy.deploy.gcp.registry import SECRET, registry_of
+from roadworthy.deploy.gcp.removing import asked_with, removal_of
 from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
@@ -159,7 +167,7 @@ class GcpProvider:
         chosen = {one.path for one in found.values()}
         return Found(
             steps=steps, differences=said, machine=self._machine(found),
-            surplus=tuple(self.removal_of(one) for one in things if one.path not in chosen),
+            surplus=tuple(removal_of(one) for one in things if one.path not in chosen),
             model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
             facts={
                 "machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none",
@@ -171,35 +179,30 @@ class GcpProvider:
     def _things(self) -> list[Thing]:
         """Everything that carries the deployment's mark, in the order of removal.
 
-        A machine has an account only for its pipeline, and who may not look sees none.
+        A machine has a registry or a pipeline's account only where one is asked for: elsewhere who
+        may not look sees none.
         """
         return [one for collection in self._looked for one in self._marked(collection)]
 
     @property
     def _looked(self) -> list[str]:
-        looked = (*OF_A_MACHINE, *OF_A_REGISTRY, *CI)
+        looked = (*OF_A_MACHINE, *OF_A_REGISTRY)
         return [
             each for each in reversed(KINDS)
-            if self.section.fleet or each in looked or is_of(each, "compute")
+            if self.section.fleet or each in looked or is_of(each, "compute") or each in CI
         ]  # fmt: skip
 
-    def _needed(self, collection: str) -> bool:
-        """Whether who signs in must be allowed to look: at a registry only where one is wanted."""
-        wanted = self.section.database is not None
-        if collection in CI:
-            return self.section.ci is not None or (
-                self.section.fleet and collection == "serviceAccounts"
-            )
-        return wanted or collection not in OF_A_REGISTRY or (
-            self.section.fleet and collection == "buckets"
-        )  # fmt: skip
+    def _may_be_denied(self, collection: str) -> bool:
+        """Whether who signs in need not be allowed to look: at a registry that nobody wants."""
+        needed = self.section.fleet and collection == "buckets"
+        return self.section.database is None and collection in OF_A_REGISTRY and not needed
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose mark something of this place, or of no place, carries."""
         return tenants(self.account, self.naming, self._looked, self.section)
 
     def _marked(self, collection: str) -> list[Thing]:
-        return marked(self.account, self.naming, collection, needed=self._needed(collection))
+        return marked(self.account, self.naming, collection, denied=self._may_be_denied(collection))
 
     def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
         """Part -> what is there of it, at its place; of doubles the first by name."""
@@ -268,11 +271,7 @@ class GcpProvider:
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's mark."""
-        return tuple(self.removal_of(one) for one in self._things())
-
-    def removal_of(self, one: Thing) -> Step:
-        """The step that takes a thing away."""
-        return removal_step(one)
+        return tuple(removal_of(one) for one in self._things())
 
     def perform(self, step: Step) -> None:
         """Make a part as wanted, or take something away."""
@@ -317,14 +316,11 @@ class GcpProvider:
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
         collection, members = part.collection, body.pop("readers", ())
-        if collection == "secrets":
-            self.account.change(
-                collection, "create", again=False, parent=part.parent, secretId=part.name, body=body
-            )
-            keep_password(self.account, part.path)
-            return
         if collection == "databaseInstances":
             body = body | {"rootPassword": keep_password(self.account, self.parts[SECRET].path)}
+        if collection == "secrets":
+            make_secret(self.account, part, body)
+            return
         if collection in POOLS:
             self._insert_pool(part, body)
         elif KINDS[collection].scope == "project":
@@ -385,5 +381,4 @@ class GcpProvider:
         if found is None or found.get("state") == "DELETED":
             return
         if thing(collection, found).marks.get(DEPLOYMENT) == mine:
-            last = LAST_BACKUP if collection == "databaseInstances" else {}
-            self.account.change(collection, "delete", **named, **last)
+            self.account.change(collection, "delete", **named, **asked_with(collection))

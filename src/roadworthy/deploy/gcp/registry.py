@@ -12,8 +12,6 @@ from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
 
 DATABASE, SECRET = "gcp-database", "gcp-secret"
-LAST_BACKUP: dict[str, Any] = {"enableFinalBackup": True, "finalBackupTtlDays": 365}
-"""What is in a database outlives it, so long."""
 _NAME = "postgres"
 _DAYS = 7
 _PASSWORD = "$(gcloud secrets versions access latest --secret={secret} --project={project})"
