@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
 from roadworthy.project import GcpSection, Project
@@ -27,6 +29,11 @@ def machine_of(machine_type: str) -> str:
     return "aarch64" if _ARM_TYPE.match(machine_type) else "x86_64"
 
 
+def short(naming: Naming) -> str:
+    """A name where names are short, the same for a deployment in a project and no other."""
+    return f"rw-{hashlib.sha256(naming.deployment.encode()).hexdigest()[:8]}"
+
+
 def resources(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     """Every part, in the order in which they are made."""
     network = () if section.subnet else (_network(naming), _subnet(naming, section))
@@ -36,6 +43,7 @@ def resources(naming: Naming, section: GcpSection, project: Project) -> tuple[Re
         _address(naming, section),
         _machine(naming, section),
         *(_alarms(naming, section, project) if section.alarms else ()),
+        *ci_parts(naming, section, short(naming)),
     )
 
 
