@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 
 from roadworthy.deploy.cloud.trust import Trusted, google_condition, trusted
-from roadworthy.deploy.gcp.resource import Naming, Resource, Thing
+from roadworthy.deploy.gcp.resource import Naming, Resource, Thing, by_hand
 from roadworthy.errors import InputError
 from roadworthy.project import GcpSection
 
@@ -52,7 +49,7 @@ def _pool(naming: Naming, parent: str, name: str) -> Resource:
     url = f"https://iam.googleapis.com/v1/{parent}/workloadIdentityPools?workloadIdentityPoolId="
     return Resource(
         id=POOL, what="a pool of identities for the pipeline", parent=parent, name=name, body=body,
-        collection="workloadIdentityPools", command=_by_hand(f"{url}{name}", body),
+        collection="workloadIdentityPools", command=by_hand(f"{url}{name}", body),
     )  # fmt: skip
 
 
@@ -68,7 +65,7 @@ def _provider(naming: Naming, pool: str, whom: Trusted) -> Resource:
     return Resource(
         id=PROVIDER, what=f"whom it is for: {whom.subject} of {whom.issuer} alone", parent=pool,
         name="pipeline", body=body, collection="workloadIdentityPoolProviders", needs=(POOL,),
-        command=_by_hand(url, body),
+        command=by_hand(url, body),
     )  # fmt: skip
 
 
@@ -86,18 +83,12 @@ def _account(naming: Naming, pool: str, name: str, whom: Trusted) -> Resource:
     bound = ["gcloud", "iam", "service-accounts", "add-iam-policy-binding", mail,
              f"--project={naming.project}", "--role=roles/iam.workloadIdentityUser",
              f"--member={member}"]  # fmt: skip
-    made = _by_hand(f"https://iam.googleapis.com/v1/{parent}/serviceAccounts", body)
+    made = by_hand(f"https://iam.googleapis.com/v1/{parent}/serviceAccounts", body)
     return Resource(
         id=ACCOUNT, what=f"an account that the pipeline acts as, and {whom.subject} alone may",
         parent=parent, collection="serviceAccounts", body=body, name=mail, readers=(member,),
         command=f"{made} && {shlex.join(bound)}", needs=(POOL, PROVIDER),
     )  # fmt: skip
-
-
-def _by_hand(url: str, body: dict[str, Any]) -> str:
-    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
-    data = shlex.quote(msgspec.json.encode(body).decode())
-    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
 
 
 def variables(found: Mapping[str, Thing]) -> dict[str, str]:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from roadworthy.deploy.gcp.fleet.wanted import by_hand
 from roadworthy.deploy.gcp.listing import STORE
-from roadworthy.deploy.gcp.resource import Naming, Resource, Thing
+from roadworthy.deploy.gcp.resource import Naming, Resource, Thing, by_hand
 from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,6 +100,13 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     def part(self) -> str:
         """Which part it is."""
         return self.marks.get(PART, "")
+
+
+def by_hand(url: str, body: dict[str, Any]) -> str:
+    """The command line that sends a document."""
+    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
+    data = shlex.quote(msgspec.json.encode(body).decode())
+    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
 
 
 def thing(collection: str, there: dict[str, Any]) -> Thing:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any
 
 import msgspec
 
 from roadworthy.deploy.gcp.ci import ci_parts
-from roadworthy.deploy.gcp.resource import Naming, Resource
+from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
 from roadworthy.deploy.gcp.wanted import alarms, short
 from roadworthy.monitor.alarms import Place
 from roadworthy.project import GcpSection, Project
@@ -82,13 +81,6 @@ def part(
     )  # fmt: skip
     where = url or f"https://compute.googleapis.com/compute/v1/{made.path.rpartition('/')[0]}"
     return msgspec.structs.replace(made, command=by_hand(where, made.body))
-
-
-def by_hand(url: str, body: dict[str, Any]) -> str:
-    """The command line that sends a document."""
-    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
-    data = shlex.quote(msgspec.json.encode(body).decode())
-    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
 
 
 def _network(naming: Naming) -> Resource:
