@@ -185,7 +185,7 @@ def names_of(wanted: GcpSection) -> set[str]:
     parts = all_parts(Naming("proj-1", "prod-terraform", "adult"), wanted, Project()).values()
     found = {
         part.body.get("accountId") or part.path.rpartition("/")[2] for part in parts
-        if part.collection not in ("alertPolicies", "notificationChannels",
+        if part.collection not in ("alertPolicies", "notificationChannels", "dashboards",
                                    "workloadIdentityPoolProviders")
     }  # fmt: skip
     return found - {"roadworthy-prod-terraform-trial"}  # by which apply asks before callers do

@@ -147,6 +147,8 @@ class Google:
             self.calls.append(name)
         if method.api == "monitoring.v3":
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
+        if method.api == "monitoring.v1":
+            return self._dashboards(verb, path.removeprefix("/v1/"), body)
         if method.api == "sqladmin.v1":
             asked = urllib.parse.parse_qs(query)
             return self.registering.database(name, method.named, asked, body)
@@ -311,6 +313,19 @@ class Google:
     def _operation(self, name: str) -> dict[str, Any]:
         self.operations[name]["status"] = "DONE"
         return self.operations[name]
+
+    def _dashboards(self, verb: str, place: str, body: Any) -> dict[str, Any]:
+        if verb == "patch" and body.get("etag") != self._thing(place)["etag"]:
+            raise Refusal(409, "ABORTED", "The etag is not that of the dashboard.")
+        if verb in ("create", "patch"):
+            for tile in body["mosaicLayout"]["tiles"]:
+                for key in ("xPos", "yPos"):
+                    if not tile.get(key, 1):
+                        del tile[key]  # noughts are not given back
+            body = {**body, "etag": uuid.uuid4().hex}
+        made = self._monitoring(verb, place, body)
+        made.pop("enabled", None)
+        return made
 
     def _monitoring(self, verb: str, place: str, body: Any) -> dict[str, Any]:
         if verb == "create":

@@ -19,7 +19,13 @@ class Kind(NamedTuple):
     """
 
     api: Literal[
-        "compute.v1", "monitoring.v3", "iam.v1", "storage.v1", "sqladmin.v1", "secretmanager.v1"
+        "compute.v1",
+        "monitoring.v3",
+        "iam.v1",
+        "storage.v1",
+        "sqladmin.v1",
+        "secretmanager.v1",
+        "monitoring.v1",
     ]
     singular: str
     scope: Scope
@@ -57,11 +63,12 @@ KINDS = {
     ),
     "notificationChannels": Kind("monitoring.v3", "name", "project"),
     "alertPolicies": Kind("monitoring.v3", "name", "project"),
+    "dashboards": Kind("monitoring.v1", "name", "project"),
 }  # fmt: skip
 """Collection -> its kind, in the order in which things are made."""
 MACHINE = (
     "networks", "subnetworks", "firewalls", "addresses", "instances", "notificationChannels",
-    "alertPolicies",
+    "alertPolicies", "dashboards",
 )  # fmt: skip
 """What a single machine has."""
 REGISTRY = ("databaseInstances", "secrets", "buckets")

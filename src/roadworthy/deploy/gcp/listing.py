@@ -125,7 +125,7 @@ def _listed(
 
 def owner_word(collection: str) -> str:
     """The parameter that names the project of a collection."""
-    return "parent" if is_of(collection, "secretmanager") else "name"
+    return "parent" if collection in ("dashboards", "secrets") else "name"
 
 
 def _pools(account: Account, naming: Naming, collection: str) -> Iterator[dict[str, Any]]:

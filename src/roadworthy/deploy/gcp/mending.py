@@ -30,7 +30,10 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         body: Its document, with everything known.
         found: What is there.
     """
-    if is_of(part.collection, "monitoring"):
+    if part.collection == "dashboards":
+        changed = {**body, "name": found.path, "etag": found.there["etag"]}
+        account.change("dashboards", "patch", name=found.path, body=changed)
+    elif is_of(part.collection, "monitoring"):
         account.change(part.collection, "patch", name=found.path, body=dict(body))
     elif part.collection == "firewalls":
         account.change(

@@ -23,7 +23,7 @@ from roadworthy.deploy.gcp.exporting import all_parts, export
 from roadworthy.deploy.gcp.kinds import CI, KINDS, POOLS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
 from roadworthy.deploy.gcp.kinds import REGISTRY as OF_A_REGISTRY
-from roadworthy.deploy.gcp.listing import marked, place_of, tenants
+from roadworthy.deploy.gcp.listing import marked, owner_word, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
 from roadworthy.deploy.gcp.mending import (
     allow,
@@ -324,7 +324,8 @@ class GcpProvider:
         if collection in POOLS:
             self._insert_pool(part, body)
         elif KINDS[collection].scope == "project":
-            self.account.change(collection, "create", again=False, name=part.parent, body=body)
+            owner = {owner_word(collection): part.parent}
+            self.account.change(collection, "create", again=False, body=body, **owner)
             if members:
                 let_in(self.account, part, members)
         elif collection == "buckets":

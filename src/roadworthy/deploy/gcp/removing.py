@@ -6,17 +6,18 @@ import shlex
 from typing import Any
 from urllib.parse import quote
 
-from roadworthy.deploy.gcp.kinds import is_of
+from roadworthy.deploy.gcp.kinds import KINDS, is_of
 from roadworthy.deploy.gcp.listing import place_of
 from roadworthy.deploy.gcp.resource import Thing
 from roadworthy.deploy.plan import Step
 
 _DOORS = {
-    "compute": "compute.googleapis.com/compute/v1",
-    "monitoring": "monitoring.googleapis.com/v3",
-    "iam": "iam.googleapis.com/v1",
-    "secretmanager": "secretmanager.googleapis.com/v1",
-    "sqladmin": "sqladmin.googleapis.com/v1",
+    "compute.v1": "compute.googleapis.com/compute/v1",
+    "monitoring.v1": "monitoring.googleapis.com/v1",
+    "monitoring.v3": "monitoring.googleapis.com/v3",
+    "iam.v1": "iam.googleapis.com/v1",
+    "secretmanager.v1": "secretmanager.googleapis.com/v1",
+    "sqladmin.v1": "sqladmin.googleapis.com/v1",
 }
 _LAST_BACKUP = {"enableFinalBackup": True, "finalBackupTtlDays": 365}
 
@@ -48,5 +49,4 @@ def _address(one: Thing) -> str:
         place = {key: quote(each, safe="") for key, each in named.items()}
         url = f"https://storage.googleapis.com/storage/v1/b/{place['bucket']}"
         return f"{url}/o/{place['object']}" if "object" in place else url
-    door = next(door for api, door in _DOORS.items() if is_of(one.collection, api))
-    return f"https://{door}/{one.path}"
+    return f"https://{_DOORS[KINDS[one.collection].api]}/{one.path}"

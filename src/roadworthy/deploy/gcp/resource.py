@@ -114,7 +114,9 @@ def thing(collection: str, there: dict[str, Any]) -> Thing:
     short = _shortened(there)
     text = str(short.get("description", ""))
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
-    if is_of(collection, "monitoring"):
+    if collection == "dashboards":
+        marks = dict(short.get("labels") or {})
+    elif is_of(collection, "monitoring"):
         marks = dict(short.get("userLabels") or {})
     elif collection in ("buckets", "secrets"):
         marks = dict(short.get("labels") or {})

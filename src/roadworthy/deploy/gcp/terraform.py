@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import Resources, escaped, gathered
 from roadworthy.deploy.gcp.ci import ACCOUNT
@@ -152,6 +154,11 @@ def _channel(part: Resource, naming: Naming) -> Resources:
     return {f"google_monitoring_notification_channel.{_resource(part)}": arguments}
 
 
+def _dashboard(part: Resource, naming: Naming) -> Resources:
+    text = msgspec.json.encode({**part.body, "labels": {}}).decode()
+    return {"google_monitoring_dashboard.dashboard": {"dashboard_json": fill(text, _REFERENCES)}}
+
+
 def _policy(part: Resource, naming: Naming) -> Resources:
     body = part.body
     channels = [
@@ -235,6 +242,7 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "instances": _machine,
     "notificationChannels": _channel,
     "alertPolicies": _policy,
+    "dashboards": _dashboard,
     "serviceAccounts": _account,
     "workloadIdentityPools": _pool,
     "workloadIdentityPoolProviders": _provider,
