@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +35,10 @@ from benchmarks.serve_batches import bodies
 from benchmarks.serve_one_row import FLOOR, Load, free_port, lua, on_core, resident, wait, wrk
 
 BATCH = 1000
-EMPTY, OURS, ARROW = "empty", "ours", "ours, Arrow"
-JSON = "application/json"
+JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+EMPTY, OURS = "empty", "ours"
+OTHERS = {"ours, Arrow": ("Arrow", JSON), "ours, Arrow both ways": ("Arrow", ARROW)}
+"""Our other ways of many rows: how they are sent, and what is accepted for an answer."""
 Loads = dict[tuple[int, str], list[Load]]
 Seconds = dict[str, list[float]]
 
@@ -169,8 +172,10 @@ def ways_to_send(name: str, server: Running, rows: Rows) -> list[tuple[str, Call
     """How many rows are sent to a server: label -> what sends them and says the seconds."""
     if name == EMPTY:
         return []
-    as_json = [(name, lambda: ask(server, rows)[1])]
-    return [*as_json, (ARROW, lambda: ask_arrow(server, rows))] if name == OURS else as_json
+    ways: list[tuple[str, Callable[[], float]]] = [(name, lambda: ask(server, rows)[1])]
+    if name == OURS:
+        ways += [(label, partial(ask_as, server, rows, *how)) for label, how in OTHERS.items()]
+    return ways
 
 
 def processor(pid: int) -> float:
@@ -189,19 +194,19 @@ def processor(pid: int) -> float:
     return seconds
 
 
-def ask_arrow(server: Running, rows: Rows) -> float:
-    """Seconds of the same rows as an Arrow stream."""
-    media, body = bodies(rows)["Arrow"]
-    return post(server.port, server.way.path, body, media)[1]
+def ask_as(server: Running, rows: Rows, form: str, accept: str) -> float:
+    """Seconds of the same rows in another form."""
+    media, body = bodies(rows)[form]
+    return post(server.port, server.way.path, body, media, accept)[1]
 
 
-def post(port: int, path: str, body: bytes, media: str) -> tuple[bytes, float]:
+def post(port: int, path: str, body: bytes, media: str, accept: str = JSON) -> tuple[bytes, float]:
     """The answer on a new connection, and its seconds."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.connect()
     try:
         began = time.perf_counter()
-        connection.request("POST", path, body, {"Content-Type": media})
+        connection.request("POST", path, body, {"Content-Type": media, "Accept": accept})
         answer = connection.getresponse()
         content = answer.read()
         taken = time.perf_counter() - began
@@ -243,7 +248,7 @@ def show(
     cheapest = min((taken for name, taken in spent.items() if _is_peer(name)), default=0.0)
     for name, taken in middles.items():
         line = (
-            f"{name:<12}{1000 * taken:>8.1f} ms, {fastest / taken:>5.1f} x the best peer;"
+            f"{name:<22}{1000 * taken:>8.1f} ms, {fastest / taken:>5.1f} x the best peer;"
             f" {1000 * spent[name]:.1f} ms of processor, {cheapest / spent[name]:.1f} x"
         )
         if name in running:
@@ -254,16 +259,18 @@ def show(
     if (8, OURS) in middle and (8, EMPTY) in middle:
         peers = [one.rate for (at, name), one in middle.items() if at == 8 and _is_peer(name)]
         mine = middle[8, OURS]
-        best = max(peers, default=mine.rate)
+        best, floor = max(peers, default=mine.rate), middle[8, EMPTY]
         print(
-            f"at 8 connections: {mine.rate / middle[8, EMPTY].rate:.2f} x the empty handler"
+            f"at 8 connections: {mine.rate / floor.rate:.2f} x the empty handler"
             f" (claimed {FLOOR[family]}), {mine.rate / best:,.0f} x the best peer,"
             f" p99 is {mine.p99 / mine.p50:.1f} x p50"
+            f" (the empty handler's {floor.p99 / floor.p50:.1f} x;"
+            f" {mine.p99:.2f} and {floor.p99:.2f} ms)"
         )
 
 
 def _is_peer(name: str) -> bool:
-    return name not in (OURS, EMPTY, ARROW)
+    return name not in (OURS, EMPTY, *OTHERS)
 
 
 if __name__ == "__main__":

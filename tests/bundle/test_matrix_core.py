@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from roadworthy.bundle import engine
+from roadworthy.bundle import engine, tree_sums
 from roadworthy.bundle.core.graph import INPUT, OUTPUT, Graph
 from roadworthy.bundle.core.trees import Branch, Leaf, Node
-from roadworthy.bundle.graph_reader import read_graph
+from roadworthy.bundle.graph_reader import read_graph, without_repeats
 from roadworthy.bundle.matrix_core import MatrixCore, compile_matrix_core
+from roadworthy.bundle.scalar import compile_core
 from roadworthy.bundle.tree_sums import TreeSums
 from roadworthy.prepare.columns import encode_columns
 from tests.conftest import Trained
@@ -81,6 +82,61 @@ def test_trees_of_any_shape_add_up_to_what_the_runtime_says(
     assert run is not None
     matrix = random.choice([*NUMBERS, math.nan, *random.normal(size=6)], size=(40, FEATURES))
     np.testing.assert_allclose(run(matrix), by_runtime(model, matrix), rtol=1e-12, atol=1e-12)
+
+
+@QUICK
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["Abs", "Neg", "Sign", "Add", "Sub", "Max", "Less"]),
+            st.integers(0, 99),
+            st.integers(0, 99),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@example(steps=[("Abs", 0, 0), ("Abs", 0, 0)])
+def test_what_a_graph_says_twice_is_computed_once_and_stays_the_same(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    graph = Graph()
+    tensors = [INPUT, graph.constant([[1.0, -2.0, 3.0]]), graph.constant([[1.0, -2.0, 3.0]])]
+    for op, left, right in steps:
+        inputs = [tensors[left % len(tensors)], tensors[right % len(tensors)]]
+        if op == "Less":
+            tensors.append(graph.add("Where", graph.add(op, *inputs), *inputs))
+        else:
+            tensors.append(graph.add(op, *inputs[: 1 if op in ("Abs", "Neg", "Sign") else 2]))
+    if tensors[-1] != INPUT:
+        tensors.append(graph.add("Add", INPUT, tensors[-1]))
+    model = graph.finish(tensors[-1], FEATURES, FEATURES)
+    once = without_repeats(read_graph(model), OUTPUT)
+    written = [(node.op, node.inputs) for node in once.nodes if node.output != OUTPUT]
+    assert len(set(written)) == len(written)
+    assert len(once.constants) <= 1
+    matrix = np.array([[0.0, 1.0, -2.0], [3.5, -1e300, 1e-300]])
+    run = compile_matrix_core(model, INPUT, OUTPUT)
+    one = compile_core(model, INPUT, OUTPUT, FEATURES)
+    assert run is not None
+    assert one is not None
+    wanted = by_runtime(model, matrix)
+    np.testing.assert_allclose(run(matrix), wanted, rtol=1e-12)
+    np.testing.assert_allclose([one(row) for row in matrix.tolist()], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("room", [0, 1 << 12, 1 << 18])
+def test_features_that_share_a_table_add_up_as_each_alone(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    random = np.random.default_rng(3)
+    model = graph_of([3, 9, 40, 31, 2] * 6, 2, random)
+    matrix = random.choice([*NUMBERS, math.nan, *random.normal(size=6)], size=(200, FEATURES))
+    wanted = by_runtime(model, matrix)
+    monkeypatch.setattr(tree_sums, "_JOINED_BYTES", room)
+    run = compile_matrix_core(model, INPUT, OUTPUT)
+    assert run is not None
+    np.testing.assert_allclose(run(matrix), wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_the_same_row_has_the_same_sum_in_whatever_company() -> None:

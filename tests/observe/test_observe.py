@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.bundle.reference import make_reference, noticed_in
-from roadworthy.observe import Counts, Window, WindowStore, read_reference
+from roadworthy.observe import Counts, Window, WindowStore, counting, read_reference
 from roadworthy.observe.counting import RowCounter
 from roadworthy.observe.counts import Packed, sketch_of, unpack
+from roadworthy.observe.layout import GROUPS
 from roadworthy.observe.recording import Recorder
 from roadworthy.observe.reference import learn_reference, read_cells, write_cells
 from roadworthy.prepare.columns import encode_columns
@@ -106,6 +107,25 @@ def test_a_reference_counts_every_cell_of_the_table_once(
     tables = reference.layout.pair_tables(found)
     assert (tables.sum(axis=(1, 2)) == rows).all()
     assert reference.layout.score_table(found).sum() == found[1]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 1000])
+def test_pairs_are_counted_as_one_row_after_the_other(
+    bundles: dict[str, Trained], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundles["binary"].bundle
+    assert bundle.reference is not None
+    layout = bundle.reference.layout
+    counter = RowCounter(bundle.contract, bundle.plan, layout)
+    groups = np.random.default_rng(rows).integers(0, GROUPS, (len(layout.columns), rows))
+    wanted = np.zeros((len(layout.pairs), GROUPS, GROUPS), dtype=np.int64)
+    for table, (first, second) in zip(wanted, layout.pairs, strict=True):
+        np.add.at(table, (groups[first], groups[second]), 1)
+    monkeypatch.setattr(counting, "_ROWS", 128)  # several parts
+    cells = np.zeros(layout.size, dtype=np.int64)
+    counter._count_pairs(groups, cells, counting.go_on)
+    np.testing.assert_array_equal(layout.pair_tables(cells).reshape(wanted.shape), wanted)
+    assert cells.sum() == wanted.sum()
 
 
 def test_levels_are_counted_by_name(bundles: dict[str, Trained]) -> None:

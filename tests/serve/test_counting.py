@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from roadworthy.observe import Counts, WindowStore
+from roadworthy.serve.counting import _stand_back
 from tests.conftest import Server, Trained, serving
 from tests.serve.test_bad_input import ROW
 from tests.serve.test_http import wait_for, workers
@@ -161,3 +165,14 @@ def test_a_version_that_is_swapped_out_is_counted_to_its_end_and_leaves_nothing_
     }
     assert counted[old.version] >= 3
     assert counted[new.version] >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority")
+def test_the_threads_that_count_let_the_one_that_answers_go_first() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    mine = priority()
+    with ThreadPoolExecutor(1, initializer=_stand_back) as threads:
+        assert threads.submit(priority).result(90) == min(19, mine + 5)
+    assert priority() == mine

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -15,8 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roadworthy.bundle import Bundle
+from roadworthy.cells import CellError, NumberFormat
 from roadworthy.serve.bodies import BodyReader
+from roadworthy.serve.columns import ColumnEncoder, ColumnProblems, Encoded, too_long
 from roadworthy.serve.formats import read_body
+from roadworthy.serve.predictions import Predictor
 from roadworthy.serve.problems import RequestProblem
 from tests.conftest import Server, Trained
 from tests.serve.test_bad_input import ROW, check_problem
@@ -157,6 +162,8 @@ REFUSED: dict[str, tuple[str, bytes, int, str]] = {
         STREAM, as_stream(table([{**ROW, "age": float("inf")}])), 422, "finite"),
     "Arrow with numbers for texts": (STREAM, as_stream(table([{**ROW, "sex": 1}])), 422, "text"),
     "Arrow with lists": (STREAM, as_stream(table([{**ROW, "sex": [1, 2]}])), 422, "text"),
+    "Arrow with a name that is no text": (
+        STREAM, as_stream(table(ROWS)).replace(b"sex", b"se\xff"), 400, "UTF-8"),
     "no Parquet": (PARQUET, b"PAR1 or not", 400, "Parquet"),
     "empty Parquet": (PARQUET, b"", 400, "Parquet"),
     "half of Parquet": (PARQUET, as_parquet(table(ROWS))[:900], 400, "Parquet"),
@@ -224,6 +231,86 @@ def test_columns_mean_what_rows_mean(
     by_lines = outcome(reader, LINES, "\n".join(map(json.dumps, rows)).encode())
     np.testing.assert_equal(by_columns, by_rows)
     np.testing.assert_equal(by_lines, by_rows)
+
+
+TEXTS = st.sampled_from(
+    ["", "?", "NA", "nan", "null", "inf", "1e999", "-1e-400", "0", "-0", "+7", "07", "1.", ".5",
+     " 12 ", "1_0", "1,5", "true", '"3"', "[4]", "9007199254740993", "1" * 40, "1" * 120, "\u0663", "12 %", "-% 3", "1.500,5"]
+) | st.floats().map(str) | st.integers(-(2**70), 2**70).map(str)  # fmt: skip
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    cells=st.lists(TEXTS, min_size=1, max_size=8),
+    limit=st.sampled_from([100, 1000]),
+    written=st.sampled_from([NumberFormat(), NumberFormat(unit="%"), NumberFormat(",", ".")]),
+)
+def test_texts_of_numbers_mean_together_what_they_mean_one_by_one(
+    bundles: dict[str, Trained], cells: list[str], limit: int, written: NumberFormat
+) -> None:
+    bundle = bundles["regression"].bundle
+    columns = list(bundle.contract.columns)
+    place = next(place for place, one in enumerate(columns) if one.kind == "number")
+    column = columns[place] = msgspec.structs.replace(columns[place], number_format=written)
+    contract = msgspec.structs.replace(bundle.contract, columns=tuple(columns))
+    encoder = ColumnEncoder(contract, bundle.plan)
+    start = sum(len(encoder.features(before)) for before in range(place))
+    wanted, wrong = [], []
+    for row, cell in enumerate(cells):
+        try:
+            if len(cell) > limit:
+                raise CellError(too_long(limit))
+            value = column.read_text(cell, bundle.contract.blanks)
+            wanted.append(encoder.features(place)[0].fill if value is None else value)
+        except CellError as error:
+            wrong.append((row, str(error)))
+
+    def encode() -> Encoded:
+        return encoder.encode({column.name: tuple(cells)}, len(cells), text=True, limit=limit)
+
+    if wrong:
+        with pytest.raises(ColumnProblems) as refused:
+            encode()
+        assert [(problem.row, problem.reason) for problem in refused.value.problems] == wrong
+    else:
+        np.testing.assert_array_equal(encode().matrix[:, start], wanted)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_key_that_stands_twice_is_found_whatever_else_the_rows_hold(
+    bundles: dict[str, Trained], data: st.DataObject
+) -> None:
+    trained = bundles["binary"]
+    absent = data.draw(st.sampled_from(["error", "blank"]))
+    bundle = Bundle(trained.bundle.path, absent=absent)
+    reader = BodyReader(bundle, 100, 1000)
+    predictor = Predictor(bundle, 100)
+    base = bundle.golden[0].row
+    names = st.sampled_from(sorted(base))
+    texts = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        cells = data.draw(st.dictionaries(names, st.sampled_from([None, "?", "unheard of"])))
+        row = base | {name: cell for name, cell in cells.items() if type(base[name]) is str}
+        row |= {name: None for name in cells if type(base[name]) is not str}
+        if absent == "blank":
+            for name in data.draw(st.sets(names, max_size=2)):
+                row.pop(name)
+        texts.append(json.dumps(row))
+    twice = data.draw(names)
+    cell = data.draw(st.sampled_from([None, base[twice]]))
+    texts[-1] = (
+        f"{{{json.dumps(twice)}: {json.dumps(cell)}, {json.dumps(twice)}: null, " + (texts[-1][1:])
+    )
+    for body, media in ((f"[{','.join(texts)}]", JSON), ("\n".join(texts), LINES)):
+        with pytest.raises(RequestProblem, match="twice"):
+            asyncio.run(read_body(reader, body.encode(), media, 10**7))
+    with pytest.raises(RequestProblem, match="twice"):
+        predictor.one(texts[-1].encode(), "id")
 
 
 @settings(

@@ -36,9 +36,14 @@ class Engine:
         core: The core's ONNX bytes, already verified.
         absent: Whether an absent column is an error or a blank.
 
+    Attributes:
+        slice: Rows that `run_many` should get at once where others wait: a millisecond or a few.
+
     Raises:
         InputError: The core is not a graph that fits the plan.
     """
+
+    slice = 512
 
     def __init__(
         self,
@@ -56,6 +61,8 @@ class Engine:
         self._decode = msgspec.json.Decoder(self.rows.record).decode
         self.run_one = self._fastest(core)
         self._matrix_core = self._vectorised(core)
+        if self._matrix_core is not None:
+            self.slice *= 2  # it is several times as fast
 
     def decode(self, body: bytes) -> Any:
         """The record of one row of JSON; RowsError when it breaks the contract."""

@@ -55,6 +55,31 @@ def read_graph(model: bytes) -> GraphContent:
     return GraphContent(nodes, constants)
 
 
+def without_repeats(graph: GraphContent, wanted: str) -> GraphContent:
+    """The graph with nothing computed twice: members of a blend often prepare numbers alike.
+
+    Args:
+        graph: What was read; damage in it stays.
+        wanted: Name of the output, which is kept.
+    """
+    names: dict[str, str] = {}
+    first: dict[Any, str] = {}
+    constants: dict[str, NDArray[Any]] = {}
+    for name, value in graph.constants.items():
+        names[name] = first.setdefault((value.dtype.str, value.shape, value.tobytes()), name)
+        if names[name] == name:
+            constants[name] = value
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple(names.get(name, name) for name in node.inputs)
+        plain = not node.lists and not node.tensors and node.output != wanted
+        key = (node.op, inputs, tuple(sorted(node.integers.items())))
+        names[node.output] = first.setdefault(key, node.output) if plain else node.output
+        if names[node.output] == node.output:
+            nodes.append(node._replace(inputs=inputs))
+    return GraphContent(tuple(nodes), constants)
+
+
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Field numbers with their values: an int, or bytes."""
     place = 0

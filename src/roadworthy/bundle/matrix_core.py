@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.bundle.graph_reader import GraphNode, read_graph
+from roadworthy.bundle.graph_reader import GraphNode, read_graph, without_repeats
 from roadworthy.bundle.tree_sums import TreeSums
 
 Array = NDArray[Any]
@@ -67,7 +67,7 @@ def compile_matrix_core(core: bytes, given: str, wanted: str) -> MatrixCore | No
     if len(core) > _MAX_BYTES:
         return None
     try:
-        graph = read_graph(core)
+        graph = without_repeats(read_graph(core), wanted)
         steps = [(node.output, node.inputs, _operator(node)) for node in graph.nodes]
     except _UNKNOWN:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph, read_graph
+from roadworthy.bundle.graph_reader import GraphNode, UnreadableGraph, read_graph, without_repeats
 
 _MAX_LINES = 1000
 """About where the runtime becomes the faster one."""
@@ -49,7 +49,7 @@ def compile_core(core: bytes, given: str, wanted: str, width: int) -> ScalarCore
         ArithmeticError, ValueError or IndexError, for which the runtime then has an answer.
     """
     try:
-        return _Writer(core, given, width).finish(wanted)
+        return _Writer(core, given, wanted, width).finish()
     except _UNKNOWN:
         return None
 
@@ -57,8 +57,9 @@ def compile_core(core: bytes, given: str, wanted: str, width: int) -> ScalarCore
 class _Writer:
     """Walks a graph; a cell of a tensor is a constant or the name of a variable."""
 
-    def __init__(self, core: bytes, given: str, width: int) -> None:
-        graph = read_graph(core)
+    def __init__(self, core: bytes, given: str, wanted: str, width: int) -> None:
+        graph = without_repeats(read_graph(core), wanted)
+        self.wanted = wanted
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
             "exp": _exp, "log": _log, "div": _divide, "sign": _sign, "sigmoid": _sigmoid,
@@ -73,10 +74,10 @@ class _Writer:
         for node in graph.nodes:
             self.cells[node.output] = self._node(node)
 
-    def finish(self, wanted: str) -> ScalarCore:
+    def finish(self) -> ScalarCore:
         """The compiled function."""
         unpack = "".join(f"x{place}, " for place in range(self.width))
-        scores = ", ".join(map(_text, self.cells[wanted].reshape(-1)))
+        scores = ", ".join(map(_text, self.cells[self.wanted].reshape(-1)))
         program = [f"def core(row):\n ({unpack}) = row", *self.lines, f" return [{scores}]"]
         exec(compile("\n".join(program), "<core>", "exec"), self.names)
         compiled: ScalarCore = self.names["core"]

@@ -3,8 +3,9 @@
 Every leaf has a bit. A branch forbids the leaves of the side that a row does not take, so that
 of all leaves of a tree only the row's own is left when all branches have had their say. Which
 leaves a feature's branches forbid depends only on where its number lies among their thresholds:
-that is tabulated once, and a row is one look-up a feature, joined by AND. The idea is QuickScorer's
-(Lucchese et al., SIGIR 2015), whose bits are found anew for each row where ours are looked up.
+that is tabulated once, and a row is one look-up a feature, joined by AND; features with few
+thresholds share a table. The idea is QuickScorer's (Lucchese et al., SIGIR 2015), whose bits are
+found anew for each row where ours are looked up.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ _MAX_NODES = 60_000
 _MAX_TARGETS = 10_000
 _MAX_BYTES = 16 << 20
 """Of the tables. Of larger ensembles the runtime's walk is as fast, and needs no more memory."""
+_JOINED_BYTES = 1 << 18
+"""Of a table that several features share."""
 _SLICE = 1 << 16
 """Rows times words that are looked at together: what a processor's cache holds."""
 _LESS_OR_EQUAL, _SUM, _NONE = 0, 1, 0
+_NO_BIT = 1022
+"""The exponent of a double, as it is stored, that is one less than that of the first bit."""
 Words = NDArray[Any]
 
 
@@ -35,6 +40,25 @@ class _Branches(NamedTuple):
     start: NDArray[np.int64]
     middle: NDArray[np.int64]
     end: NDArray[np.int64]
+
+
+class _Table(NamedTuple):
+    """The leaves allowed `[lines, words]` by some features.
+
+    Attributes:
+        features: Each with its thresholds, and how many lines one step between them is.
+        allowed: The leaves.
+    """
+
+    features: list[tuple[int, NDArray[np.float64], int]]
+    allowed: Words
+
+    def lines(self, matrix: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The line of each row."""
+        found: Any = 0
+        for feature, cuts, step in self.features:
+            found = found + step * np.searchsorted(cuts, matrix[:, feature])
+        return np.asarray(found, dtype=np.int64)
 
 
 class TreeSums:
@@ -68,31 +92,36 @@ class TreeSums:
             start=slots[branches.start], middle=slots[branches.middle], end=slots[branches.end]
         )
         self._tables = _tables(moved, _used(slots[: len(leaves)], len(of_word), self._bits))
-        self._offsets = np.arange(len(of_word))[:, None] * (self._bits + 1) - 126
+        self._may_be_empty = bool((ends > self._bits).any())  # a word of a tree that has several
+        self._offsets = np.arange(len(of_word))[:, None] * (self._bits + 1) - _NO_BIT
 
     def __call__(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums `[N, targets]` of the trees for vectors `[N, width]`."""
-        size = max(16, _SLICE // len(self._offsets))
-        parts = [self._some(matrix[at : at + size]) for at in range(0, len(matrix), size)]
-        return np.concatenate(parts)
-
-    def _some(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         if len(matrix) == 1:  # alone a row would be added up in another order
-            return self._some(matrix.repeat(2, axis=0))[:1]
-        left: Words | None = None
-        for feature, cuts, table in self._tables:
-            allowed = table.take(np.searchsorted(cuts, matrix[:, feature]), axis=0)
-            left = allowed if left is None else np.bitwise_and(left, allowed, out=left)
-        assert left is not None
-        # one bit or none is left of a word: as a float it is a power of two, and tells its place
-        powers = np.ascontiguousarray(left.T).astype(np.float32)
-        places = np.maximum(powers.view(np.int32) >> 23, 126)
-        added = self._weights.take(places + self._offsets)
+            return self(matrix.repeat(2, axis=0))[:1]
+        size = max(16, _SLICE // len(self._offsets))
+        lines = [table.lines(matrix) for table in self._tables]
         sums = np.empty((len(matrix), self.targets))
-        for target, words in enumerate(self._targets):  # one tree after the other, as in training
-            own = added if self.targets == 1 else added[words]
-            sums[:, target] = own.sum(axis=0)
+        for start in range(0, len(matrix), size):
+            part = slice(start, start + size)
+            self._add_up([own[part] for own in lines], sums[part])
         return sums
+
+    def _add_up(self, lines: list[NDArray[np.int64]], sums: NDArray[np.float64]) -> None:
+        left: Words = self._tables[0].allowed.take(lines[0], axis=0)
+        for table, own in zip(self._tables[1:], lines[1:], strict=True):
+            np.bitwise_and(left, table.allowed.take(own, axis=0), out=left)
+        # one bit or none is left of a word: as a float it is a power of two, and tells its place
+        powers: Words = left.T.astype(np.float64, order="C")
+        places: Words = powers.view(np.int64)
+        places >>= 52
+        if self._may_be_empty:
+            np.maximum(places, _NO_BIT, out=places)
+        places += self._offsets
+        added = self._weights.take(places)
+        for target, words in enumerate(self._targets):  # one tree after the other, as in training
+            its = added if self.targets == 1 else added[words]
+            sums[:, target] = its.sum(axis=0)
 
 
 def _walk(node: GraphNode) -> tuple[list[int], NDArray[np.int64], _Branches]:
@@ -166,8 +195,8 @@ def _used(slots: NDArray[np.int64], words: int, bits: int) -> Words:
     return used
 
 
-def _tables(branches: _Branches, used: Words) -> list[tuple[int, NDArray[np.float64], Words]]:
-    """For every feature its thresholds, and the leaves allowed between each two of them."""
+def _tables(branches: _Branches, used: Words) -> list[_Table]:
+    """For the features their thresholds, and the leaves allowed between each two of them."""
     features = np.unique(branches.features)
     cuts = [np.unique(branches.thresholds[branches.features == one]) for one in features]
     if sum(len(own) + 3 for own in cuts) * used.nbytes > _MAX_BYTES:
@@ -176,8 +205,25 @@ def _tables(branches: _Branches, used: Words) -> list[tuple[int, NDArray[np.floa
     for feature, own in zip(features.tolist(), cuts, strict=True):
         its = np.flatnonzero(branches.features == feature)
         lines = np.unique(np.append(own, np.inf))  # what lies behind is no number
-        found.append((feature, lines, _table(branches, its, lines, used)))
-    return found
+        found.append(_Table([(feature, lines, 1)], _table(branches, its, lines, used)))
+    return _joined(found)
+
+
+def _joined(tables: list[_Table]) -> list[_Table]:
+    """Tables that together are small as one: the longest first, each where it still fits."""
+    joined: list[_Table] = []
+    for table in sorted(tables, key=lambda one: -len(one.allowed)):
+        count, size = len(table.allowed), table.allowed.nbytes
+        for place, other in enumerate(joined):
+            if len(other.allowed) * size <= _JOINED_BYTES:
+                steps = [(feature, cuts, step * count) for feature, cuts, step in other.features]
+                both = other.allowed[:, None] & table.allowed[None]
+                allowed = both.reshape(-1, both.shape[-1])
+                joined[place] = _Table([*steps, *table.features], allowed)
+                break
+        else:
+            joined.append(table)
+    return joined
 
 
 def _table(

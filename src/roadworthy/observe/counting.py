@@ -20,11 +20,17 @@ from roadworthy.prepare.rows import BLANK, UNSEEN, Note
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Noticed = Mapping[Note, Sequence[int] | NDArray[np.int64]]
+_ROWS = 1 << 14
+"""Rows whose pairs are counted together, to need little memory."""
 _PLACES: dict[str, tuple[str, ...]] = {
     "number": ("number",),
     "boolean": ("boolean",),
     "date": ("days", "year", "yearday", "month"),
 }
+
+
+def go_on() -> None:
+    """No pause."""
 
 
 class RowCounter:
@@ -51,14 +57,26 @@ class RowCounter:
             self._values.append(start if numeric else None)
             self._groups.append(np.array([*bins.groups, GROUPS - 1], dtype=np.int64))
             start += len(its)
+        self._partners: dict[int, tuple[list[int], list[int]]] = {}
+        for place, (first, second) in enumerate(layout.pairs):
+            places, others = self._partners.setdefault(first, ([], []))
+            places.append(place)
+            others.append(second)
 
-    def count(self, matrix: Floats, noticed: Noticed, scores: Floats | None = None) -> Counts:
+    def count(
+        self,
+        matrix: Floats,
+        noticed: Noticed,
+        scores: Floats | None = None,
+        pause: Callable[[], object] = go_on,
+    ) -> Counts:
         """Count rows.
 
         Args:
             matrix: Vectors `[N, width]`, in the order in which they came.
             noticed: Blank and unseen cells, by code and column, with the numbers of their rows.
             scores: Probabilities `[N, K]` or predictions `[N, 1]`; None counts no answers.
+            pause: Called after each tenth of a millisecond or so of work on some thousand rows.
         """
         cells = np.zeros(self.layout.size, dtype=np.int64)
         cells[0] = len(matrix)
@@ -80,17 +98,25 @@ class RowCounter:
                 both = filled[1:] & filled[:-1]
                 cells[block.pairs] = both.sum()
                 cells[block.repeats] = (both & (matrix[1:, value] == matrix[:-1, value])).sum()
-        self._count_pairs(groups, cells)
+            pause()
+        self._count_pairs(groups, cells, pause)
         if scores is not None:
             self.count_scores(scores, cells)
+            pause()
         return Counts(cells, sketch_of(matrix))
 
-    def _count_pairs(self, groups: Codes, cells: Cells) -> None:
-        """Add the tables of pairs; `groups` is `[columns, N]`, a pair's rows lie side by side."""
-        tables = self.layout.pair_tables(cells).reshape(-1, GROUPS**2)
-        tens = GROUPS * groups
-        for table, (first, second) in zip(tables, self.layout.pairs, strict=True):
-            table += np.bincount(tens[first] + groups[second], minlength=GROUPS**2)
+    def _count_pairs(self, groups: Codes, cells: Cells, pause: Callable[[], object]) -> None:
+        """Add the tables of pairs; `groups` is `[columns, N]`, a pair's rows lie side by side.
+
+        A row is a bit: rows of one group and another are counted 64 at once.
+        """
+        tables = self.layout.pair_tables(cells).reshape(-1, GROUPS, GROUPS)
+        for start in range(0, groups.shape[1], _ROWS):
+            bits = _bits(groups[:, start : start + _ROWS])
+            for first, (places, others) in self._partners.items():
+                both = bits[first][:, None] & bits[others][:, None]
+                tables[places] += np.bitwise_count(both).sum(axis=-1, dtype=np.int64)
+                pause()
 
     def count_scores(self, scores: Floats, cells: Cells) -> None:
         """Add answers `[N, K]` or `[N, 1]` to counts."""
@@ -110,6 +136,14 @@ class RowCounter:
         table = layout.score_table(cells)
         found = np.bincount(rows * layout.score_bins + bins, minlength=table.size)
         table[:] += found.reshape(table.shape)
+
+
+def _bits(groups: Codes) -> NDArray[np.uint64]:
+    """The rows of each group as bits `[columns, groups, words]`, for groups `[columns, N]`."""
+    rows = np.packbits(groups[:, None] == np.arange(GROUPS)[:, None], axis=-1)
+    bits = np.zeros((*rows.shape[:2], -(-rows.shape[2] // 8) * 8), dtype=np.uint8)
+    bits[:, :, : rows.shape[2]] = rows
+    return bits.view(np.uint64)
 
 
 def bin_reader(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from roadworthy.contract import Contract
 from roadworthy.observe.buffer import CODES, NOTE, Half, Shape, pack_fill, told_in
-from roadworthy.observe.counting import Noticed, RowCounter
+from roadworthy.observe.counting import Noticed, RowCounter, go_on
 from roadworthy.observe.counts import Counts
 from roadworthy.observe.reference import Reference
 from roadworthy.observe.store import HOUR, Window, WindowStore
@@ -36,6 +36,9 @@ from roadworthy.prepare.rows import Note
 ROWS_FOLDER = ".rows"
 _ROWS = 4096
 _BYTES = 8 << 20
+_PAUSE = 0.0005
+"""Seconds for requests between two steps of counting: whoever shares a core with it waits no more
+than a step, and not for all of it."""
 _pack_note = struct.Struct("<IHH").pack_into
 
 
@@ -87,6 +90,7 @@ class Recorder:
         self._scores = len(contract.target.classes) or 1
         self._places = {name: place for place, name in enumerate(contract.names)}
         self._lock = threading.Lock()
+        self._urgent = threading.Event()
         self._extra = np.zeros(self.layout.size, dtype=np.int64)
         self._handed: NDArray[np.int64] | None = None
         self._windows: dict[int, Counts] = {}
@@ -218,6 +222,7 @@ class Recorder:
 
     def close(self) -> None:
         """Count everything, and remove the buffer."""
+        self._urgent.set()
         for _ in range(2):
             self.swap()
             self.drain()
@@ -243,7 +248,9 @@ class Recorder:
     def _make_room(self) -> None:
         self.swap()
         if self._at:  # the other half still waits: count it now
+            self._urgent.set()
             self.drain()
+            self._urgent.clear()
             self.swap()
         if self.on_full is not None:
             self.on_full()
@@ -253,7 +260,7 @@ class Recorder:
         if half is not None:
             rows, noticed = half.content()
             _, _, self._counted, hour = half.header()
-            self._put(self._count(rows, noticed), hour)
+            self._put(self._count(rows, noticed, self._pause), hour)
         if handed is not None:
             self._put(Counts(handed, Counts.empty(0).sketch), _hour())
         self._write_all()
@@ -263,9 +270,18 @@ class Recorder:
         if handed is not None:
             self._handed = None
 
-    def _count(self, rows: NDArray[np.float64], noticed: Noticed) -> Counts:
+    def _count(
+        self,
+        rows: NDArray[np.float64],
+        noticed: Noticed,
+        pause: Callable[[], object] = go_on,
+    ) -> Counts:
         vectors, scores = rows[:, : self._vector], rows[:, self._vector :]
-        return self._counter.count(np.ascontiguousarray(vectors), noticed, scores)
+        return self._counter.count(np.ascontiguousarray(vectors), noticed, scores, pause)
+
+    def _pause(self) -> None:
+        """Let requests pass, unless one waits for what is being counted."""
+        self._urgent.wait(_PAUSE)
 
     def _put(self, counts: Counts, hour: int) -> None:
         """Add counts to the window of an hour."""

@@ -21,13 +21,14 @@ from roadworthy.errors import InputError
 from roadworthy.project import ServeSection
 from roadworthy.serve.about import contract_of, metadata, summary
 from roadworthy.serve.access_log import AccessLog
+from roadworthy.serve.arrow_answers import encode_arrow, wants_arrow
 from roadworthy.serve.callers import InFlight
 from roadworthy.serve.columns import Encoded
 from roadworthy.serve.counting import Counting
 from roadworthy.serve.decompress import decompress
 from roadworthy.serve.dialects import DIALECTS, dialect_routes
 from roadworthy.serve.feedback import FeedbackLog
-from roadworthy.serve.formats import read_body
+from roadworthy.serve.formats import STREAM_TYPE, read_body
 from roadworthy.serve.guard import Guard
 from roadworthy.serve.login import is_own_page, kept, login_page, read_form, wants_page
 from roadworthy.serve.messages import JSON, Answer, Request, Response
@@ -265,7 +266,7 @@ class App:
         predictor = model.choose(request, version)
         headers = request.head.headers
         plain = headers.get("content-type") == JSON and "content-encoding" not in headers
-        if plain and model.shadow is None:
+        if plain and model.shadow is None and not wants_arrow(headers.get("accept")):
             content = predictor.one(request.body, request.id)
             if content is not None:
                 return Response(200, content, JSON, (("x-request-id", request.id),))
@@ -288,8 +289,11 @@ class App:
                 return (await read_body(other.reader, body, media, other.max_body)).encoded
 
             self._start(model.compare(again, batch, perf_counter() - start))
-        content = predictor.encode(batch, request.id, single=single)
-        return Response(200, content, JSON, (("x-request-id", request.id),))
+        about = (("x-request-id", request.id),)
+        if wants_arrow(headers.get("accept")):
+            content = await encode_arrow(predictor, batch, request.id)
+            return Response(200, content, STREAM_TYPE, about)
+        return Response(200, predictor.encode(batch, request.id, single=single), JSON, about)
 
     def _compare(
         self, model: Model, contract: Contract, encoded: Encoded, batch: Batch, seconds: float

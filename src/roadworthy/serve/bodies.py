@@ -185,6 +185,16 @@ class BodyReader:
                 413, f"{rows} rows are more than {self.max_rows}: send them in several requests"
             )
 
+    def quotes_of(self, record: Any) -> int:
+        """Quotation marks of the JSON of a row that holds each key once.
+
+        -1 where nobody knows: a column that is absent has none, and is as blank as one that is not.
+        """
+        if self.absent != "error":
+            return -1
+        kinds = list(map(type, msgspec.structs.astuple(record)))
+        return 2 * (len(self.contract.columns) + kinds.count(str))
+
     def check_texts(self, record: Any) -> None:
         """Refuse a cell that is too long."""
         for place, column in enumerate(self.contract.columns):
@@ -220,16 +230,21 @@ class BodyReader:
         encode = self.rows.encode
         vectors: list[tuple[float, ...]] = []
         noticed: dict[Note, list[int]] = {}
+        quotes = self.quotes * len(records)
         for start in range(0, len(records), SLICE):
             for record in records[start : start + SLICE]:
                 vector, notes = encode(record)
+                if notes:
+                    quotes += self.quotes_of(record) - self.quotes
                 for note in notes or ():
                     noticed.setdefault(note, []).append(len(vectors))
                     if note[0] == UNSEEN:
                         self.check_texts(record)
                 vectors.append(vector)
             await asyncio.sleep(0)
-        if noticed or sum(text.count(b'"') for text in texts) != self.quotes * len(records):
+        if (noticed and self.absent != "error") or sum(
+            text.count(b'"') for text in texts
+        ) != quotes:
             for text in texts:
                 check_keys(text)
         inputs = Inputs(records, size=sum(map(len, texts)))
@@ -275,9 +290,9 @@ def parse_json(body: bytes, refusal: Exception | None = None) -> Any:
 def check_keys(body: bytes) -> None:
     """Refuse a key that stands twice in one object, which decoders take for its last value.
 
-    The quotation marks of a row in which every column is there, known and not blank are counted
-    beforehand: two a column and two a text cell. A repeated key only adds to them, so that the
-    short way looks at the body in full only where there are more, or where it noticed something.
+    The quotation marks of a row in which every column is there are known: two a column and two a
+    text cell. A repeated key only adds to them, so that the short way looks at the body in full
+    only where there are more, or where columns may be absent and something was noticed.
     """
     try:
         # numbers stay texts: an unused column may hold one that Python would not read

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.cells import CellError
+from roadworthy.cells import CellError, NumberFormat
 from roadworthy.contract import Column, Contract
 from roadworthy.errors import Problem
 from roadworthy.prepare.plan import Feature, FeaturePlan, date_part
@@ -22,6 +23,7 @@ MAX_PROBLEMS = 50
 _KINDS = {"number": "number", "category": "category", "boolean": "boolean", "date": "date"}
 _NOTES = (None, BLANK, UNSEEN, RANGE)
 _NUMBERS = {int, float, type(None)}
+_read_numbers = msgspec.json.Decoder(list[float | None]).decode
 _ALIKE = (_NUMBERS, {str, type(None)}, {bool, type(None)})
 """Types among which equal cells mean the same; True and 1 do not."""
 
@@ -89,6 +91,9 @@ class ColumnEncoder:
                 raise ValueError("a level that becomes several numbers")
         self._width = plan.width
         self._codes = [its[0].table() for its in self._features]
+        self._known = [self._known_levels(place) for place in range(len(self._features))]
+        self._parses = [self._is_plain(place) for place in range(len(self._features))]
+        self._longest = max((len(level) for known in self._known for level in known), default=0)
 
     def encode(
         self, table: Mapping[str, Cells], rows: int, *, text: bool = False, limit: int = 2**31
@@ -105,13 +110,14 @@ class ColumnEncoder:
             ColumnProblems: Cells break the contract.
         """
         matrix = np.empty((rows, self._width))
+        levels = self._known if limit >= self._longest else [{}] * len(self._known)
         noticed: dict[Note, Sequence[int]] = {}
         problems: list[Problem] = []
         start = 0
         for place, column in enumerate(self.contract.columns):
             end = start + len(self._features[place])
             cells = table.get(column.name, Coded([None], np.zeros(rows, np.int64)))
-            reader = _Reader(self, place, text, limit, noticed, problems)
+            reader = _Reader(self, place, levels[place], text, limit, noticed, problems)
             matrix[:, start:end] = reader.column(cells)
             start = end
         if problems:
@@ -127,6 +133,28 @@ class ColumnEncoder:
     def codes(self, place: int) -> dict[str, float]:
         """The codes of a category's levels."""
         return self._codes[place]
+
+    def parses(self, place: int) -> bool:
+        """Whether a column's numbers are written as JSON has them, and nothing else is one."""
+        return self._parses[place]
+
+    def _is_plain(self, place: int) -> bool:
+        column, blanks = self.contract.columns[place], self.contract.blanks
+        plain = column.kind == "number" and column.number_format == NumberFormat()
+        return plain and "" in blanks and not any(map(_is_number, blanks))
+
+    def _known_levels(self, place: int) -> dict[str, float]:
+        """What each text becomes that is a level as it stands: there is nothing to notice in it."""
+        column = self.contract.columns[place]
+        if column.kind != "category":
+            return {}
+        codes, unseen = self._codes[place], self._features[place][0].unseen
+        blanks = self.contract.blanks
+        return {
+            level: codes.get(level, unseen)
+            for level in column.categories
+            if column.read_text(level, blanks) == level == column.read_value(level, blanks)
+        }
 
 
 class ColumnProblems(Exception):  # noqa: N818 (it becomes a problem document)
@@ -149,6 +177,7 @@ class _Reader:
         self,
         encoder: ColumnEncoder,
         place: int,
+        known: Mapping[str, float],
         text: bool,
         limit: int,
         noticed: dict[Note, Sequence[int]],
@@ -158,7 +187,9 @@ class _Reader:
         self.blanks = encoder.contract.blanks
         self.features = encoder.features(place)
         self.codes = encoder.codes(place)
+        self.parses = encoder.parses(place)
         self.place = place
+        self.known = known
         self.text = text
         self.limit = limit
         self.noticed = noticed
@@ -177,9 +208,45 @@ class _Reader:
                 return self._numbers(np.array(cells, dtype=np.float64))
             except OverflowError:
                 pass  # an integer beyond float64: the slow way says which
+        elif self.known:
+            codes = self._levels(cells)
+            if codes is not None:
+                return codes
+        elif self.text and self.parses and (numbers := self._parsed(cells)) is not None:
+            return self._numbers(numbers)
         return self._coded(_code(cells))
 
+    def _levels(self, cells: Sequence[Any]) -> NDArray[np.float64] | None:
+        """The codes `[N, 1]` of cells that are known levels; None when one is not."""
+        try:
+            codes = list(map(self.known.get, cells))
+        except TypeError:  # a cell that is no text, nor anything that a dict can look for
+            return None
+        return None if None in codes else np.array(codes, dtype=np.float64)[:, None]
+
+    def _parsed(self, cells: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Texts as numbers where JSON writes them so, an empty one as NaN; else None."""
+        text = ",".join(cells)
+        if "n" in text or (len(text) > self.limit and max(map(len, cells)) > self.limit):
+            return None
+        if "" in cells:
+            text = ",".join([cell or "null" for cell in cells])
+        try:
+            numbers = _read_numbers(f"[{text}]")
+        except msgspec.MsgspecError:
+            return None
+        return np.array(numbers, dtype=np.float64) if len(numbers) == len(cells) else None
+
     def _numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        low, high = self.column_of.minimum, self.column_of.maximum
+        if (
+            low is not None
+            and high is not None
+            and len(values)
+            and low <= np.minimum.reduce(values)  # which is NaN where a blank is
+            and np.maximum.reduce(values) <= high
+        ):
+            return values[:, None]
         blank = np.isnan(values)
         if blank.any():
             if self.column_of.on_blank == "error":
@@ -188,7 +255,6 @@ class _Reader:
             values = np.where(blank, self.features[0].fill, values)
         if np.isinf(values).any():
             self._problem("is not a finite number", np.flatnonzero(np.isinf(values)))
-        low, high = self.column_of.minimum, self.column_of.maximum
         if low is not None and high is not None:
             self._notice(RANGE, ~blank & ~((values >= low) & (values <= high)))
         return values[:, None]
@@ -199,6 +265,9 @@ class _Reader:
         noted = np.zeros(len(cells.cells), dtype=np.int8)
         wrong: dict[int, str] = {}
         for code, cell in enumerate(cells.cells):
+            if type(cell) is str and (level := self.known.get(cell)) is not None:
+                table[code] = level
+                continue
             try:
                 noted[code] = _NOTES.index(self._cell(cell, table[code]))
             except CellError as error:
@@ -209,7 +278,7 @@ class _Reader:
         if noted.any():
             for number in range(1, len(_NOTES)):
                 self._notice(str(_NOTES[number]), noted[cells.codes] == number)
-        return table[cells.codes]
+        return table.take(cells.codes, axis=0)
 
     def _cell(self, cell: Any, into: NDArray[np.float64]) -> str | None:
         """Write the features of one cell; returns what is to be noticed of it."""
@@ -244,6 +313,13 @@ class _Reader:
         room = MAX_PROBLEMS - len(self.problems)
         name = self.column_of.name
         self.problems += [Problem(reason, name, int(row)) for row in rows[: max(0, room)]]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
 
 
 def _code(cells: Sequence[Any]) -> Coded:

@@ -9,9 +9,11 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roadworthy.errors import Problem
 from roadworthy.serve.bodies import SLICE, BodyReader, Rows, refuse
@@ -24,9 +26,16 @@ LINES_TYPES = (
     "application/x-ndjson", "application/ndjson", "application/jsonlines", "application/jsonl",
     "application/x-jsonlines",
 )  # fmt: skip
-ARROW_TYPES = ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file")
+STREAM_TYPE = "application/vnd.apache.arrow.stream"
+ARROW_TYPES = (STREAM_TYPE, "application/vnd.apache.arrow.file")
 PARQUET_TYPES = ("application/vnd.apache.parquet", "application/x-parquet")
 _FILE_MARK = b"ARROW1"
+_NUMBERS = {
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    "halffloat": "float16", "float": "float32", "double": "float64",
+}  # fmt: skip
+"""Arrow's names of the types of numbers, and NumPy's."""
+_TEXTS = ("string", "large_string")
 _MAX_UNPACKED = 8
 """Times the largest body that a Parquet file may unpack to."""
 
@@ -69,15 +78,32 @@ async def read_body(reader: BodyReader, body: bytes, media: str | None, limit: i
                 415,
                 "this server has no Arrow library: send JSON or CSV, or install roadworthy[arrow]",
             )
-        if "pyarrow.parquet" not in sys.modules:  # a second's work: others are answered meanwhile
-            await asyncio.to_thread(importlib.import_module, "pyarrow.parquet")
-        read = _arrow if essence in ARROW_TYPES else _parquet
-        return Rows(await reader.table(read(reader, body, limit)), single=False)
+        if essence in ARROW_TYPES:
+            await load_arrow("pyarrow.compute")
+            return Rows(await reader.table(_arrow(reader, body)), single=False)
+        await load_arrow("pyarrow.parquet")
+        return Rows(await reader.table(_parquet(reader, body, limit)), single=False)
     raise RequestProblem(
         415,
         "send Content-Type: application/json in UTF-8; also taken are text/csv, "
         f"{LINES_TYPES[0]}, {ARROW_TYPES[0]} and {PARQUET_TYPES[0]}",
     )
+
+
+async def load_arrow(module: str) -> None:
+    """Load a module of pyarrow in a thread: that takes a while, and others are answered meanwhile.
+
+    Arrow then takes its memory from the system, which gets it back: its own pools keep it.
+    """
+    if module not in sys.modules:
+        await asyncio.to_thread(_import_arrow, module)
+
+
+def _import_arrow(module: str) -> None:
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    importlib.import_module(module)
 
 
 async def read_csv(reader: BodyReader, body: bytes, *, header: bool = True) -> Encoded:
@@ -103,27 +129,22 @@ async def read_csv(reader: BodyReader, body: bytes, *, header: bool = True) -> E
     try:
         if header:
             names = [name.strip() for name in next(lines, [])]
-        for line in lines:
-            if not line:
-                continue
-            if len(line) != len(names):
-                what = f"has {len(line)} cells, expected {len(names)}"
-                refuse([Problem(what, None, len(rows))])
-            rows.append(line)
-            if len(rows) > reader.max_rows:
-                break
-            if len(rows) % SLICE == 0:
-                await asyncio.sleep(0)
+        while len(rows) <= reader.max_rows and (part := list(islice(lines, SLICE))):
+            rows += filter(None, part)  # an empty line is no row
+            await asyncio.sleep(0)
     except csv.Error as error:
         raise RequestProblem(400, f"the body is not well-formed CSV: {error}") from None
     if len(set(names)) < len(names):
         raise RequestProblem(400, "a column stands twice in the header: send each once")
     reader.check_count(len(rows))
+    if set(map(len, rows)) != {len(names)}:
+        row, line = next((row, line) for row, line in enumerate(rows) if len(line) != len(names))
+        refuse([Problem(f"has {len(line)} cells, expected {len(names)}", None, row)])
     columns = zip(*rows, strict=True)
     return await reader.table(dict(zip(names, columns, strict=True)), text=True)
 
 
-def _arrow(reader: BodyReader, body: bytes, _: int) -> dict[str, Cells]:
+def _arrow(reader: BodyReader, body: bytes) -> dict[str, Cells]:
     """Columns of an Arrow IPC stream or file."""
     import pyarrow as pa
 
@@ -141,12 +162,11 @@ def _arrow(reader: BodyReader, body: bytes, _: int) -> dict[str, Cells]:
             rows += batch.num_rows
             if rows > reader.max_rows:
                 reader.check_count(rows)
-        if not batches:
-            reader.check_count(0)
-        table = pa.Table.from_batches(batches)
+        reader.check_count(rows)
+        batch = batches[0] if len(batches) == 1 else _one_batch(pa.Table.from_batches(batches))
     except (pa.ArrowException, OSError, struct.error, IndexError, EOFError) as error:
         raise RequestProblem(400, f"the body is not Arrow IPC: {type(error).__name__}") from None
-    return _columns(reader, table)
+    return _columns(reader, batch)
 
 
 def _batches(content: Any) -> Iterator[Any]:
@@ -199,40 +219,51 @@ def _parquet(reader: BodyReader, body: bytes, limit: int) -> dict[str, Cells]:
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         if sum(group.total_byte_size for group in groups) > _MAX_UNPACKED * limit:
             raise RequestProblem(413, "the Parquet file unpacks to too much: send fewer rows")
+        texts = [field.name for field in file.schema_arrow if str(field.type) in _TEXTS]
+        levels = [name for name in texts if _kinds(reader).get(name) == "category"]
+        if levels:  # Parquet has most texts as codes already
+            file = pq.ParquetFile(pa.BufferReader(body), metadata=about, read_dictionary=levels)
         wanted = [name for name in file.schema_arrow.names if name in reader.contract.names]
         table = file.read(columns=wanted, use_threads=False)
         table.validate(full=True)
-    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        batch = _one_batch(table)
+    except (pa.ArrowException, OSError, EOFError, ValueError, KeyError) as error:
         raise RequestProblem(400, f"the body is not Parquet: {type(error).__name__}") from None
-    return _columns(reader, table)
+    return _columns(reader, batch)
 
 
-def _columns(reader: BodyReader, table: Any) -> dict[str, Cells]:
-    """An Arrow table's columns in the forms that encode fast."""
+def _columns(reader: BodyReader, batch: Any) -> dict[str, Cells]:
+    """An Arrow record batch's columns in the forms that encode fast.
+
+    Buffers are looked at in place. What would make pyarrow import pandas, which it does for most
+    conversions where pandas is installed, is left alone: that alone holds 40 MB.
+    """
     import pyarrow as pa
 
-    kinds = {column.name: column.kind for column in reader.contract.columns}
-    if len(set(table.column_names)) < table.num_columns:
+    kinds = _kinds(reader)
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError:
+        raise RequestProblem(400, "the name of a column is not UTF-8 text") from None
+    if len(set(names)) < len(names):
         raise RequestProblem(400, "a column stands twice: send each once")
     columns: dict[str, Cells] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for place, name in enumerate(names):
+        column = batch.column(place)
         kind = column.type
         try:
             if name not in kinds:
                 columns[name] = np.zeros(len(column))  # it is not looked at
-            elif kinds[name] == "number" and (
-                pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            ):
-                is_double = kind == pa.float64()
-                numbers = column if is_double else column.cast(pa.float64(), safe=False)
-                columns[name] = numbers.to_numpy()
+            elif kinds[name] == "number" and str(kind) in _NUMBERS:
+                columns[name] = _numbers(column)
             elif pa.types.is_dictionary(kind):
                 columns[name] = _coded(column)
-            elif str(kind) in ("string", "large_string", "string_view"):
-                columns[name] = _coded(column if kind == pa.string() else column.cast(pa.string()))
+            elif str(kind) in _TEXTS:
+                columns[name] = _coded(column.dictionary_encode())
+            elif str(kind) == "string_view":
+                columns[name] = _coded(column.cast(pa.string()).dictionary_encode())
             elif pa.types.is_timestamp(kind):
-                zone = kind.tz
-                columns[name] = column.cast(pa.timestamp("us", zone), safe=False).to_pylist()
+                columns[name] = column.cast(pa.timestamp("us", kind.tz), safe=False).to_pylist()
             else:
                 columns[name] = column.to_pylist()
         except (pa.ArrowException, ValueError, OverflowError):
@@ -240,15 +271,43 @@ def _columns(reader: BodyReader, table: Any) -> dict[str, Cells]:
     return columns
 
 
-def _coded(column: Any) -> Coded:
-    array = column.combine_chunks()
-    coded = array if hasattr(array, "dictionary") else array.dictionary_encode()
-    cells = [*coded.dictionary.to_pylist(), None]
-    indices = coded.indices
+def _kinds(reader: BodyReader) -> dict[str, str]:
+    return {column.name: column.kind for column in reader.contract.columns}
+
+
+def _numbers(array: Any) -> NDArray[np.float64]:
+    """An array of numbers, NaN where it is null; a view where it can be."""
+    numbers = _values(array).astype(np.float64, copy=False)
+    return np.where(_is_valid(array), numbers, np.nan) if array.null_count else numbers
+
+
+def _coded(array: Any) -> Coded:
+    """A dictionary array."""
+    cells = array.dictionary.to_pylist()
+    indices = array.indices
+    codes = _values(indices).astype(np.int64)
     if indices.null_count:
-        indices = indices.fill_null(len(cells) - 1)
-    codes = indices.to_numpy(zero_copy_only=False)
-    return Coded(cells, codes.astype(np.int64))
+        codes = np.where(_is_valid(indices), codes, len(cells))
+        cells.append(None)
+    return Coded(cells, codes)
+
+
+def _values(array: Any) -> NDArray[Any]:
+    """The numbers of an array as they lie in its buffer; what stands at a null means nothing."""
+    start, end = array.offset, array.offset + len(array)
+    return np.frombuffer(array.buffers()[1], _NUMBERS[str(array.type)], end)[start:]
+
+
+def _is_valid(array: Any) -> NDArray[np.bool_]:
+    """Which cells of an array with nulls are none."""
+    start, end = array.offset, array.offset + len(array)
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    return np.unpackbits(bits, count=end, bitorder="little")[start:].view(np.bool_)
+
+
+def _one_batch(table: Any) -> Any:
+    """A table that has rows as one record batch."""
+    return table.combine_chunks().to_batches()[0]
 
 
 def _is_compressed(metadata: memoryview) -> bool:

@@ -6,7 +6,13 @@ from typing import Any
 
 from roadworthy.bundle import Bundle
 from roadworthy.project import ServeSection
-from roadworthy.serve.formats import ARROW_TYPES, CSV_TYPES, LINES_TYPES, PARQUET_TYPES
+from roadworthy.serve.formats import (
+    ARROW_TYPES,
+    CSV_TYPES,
+    LINES_TYPES,
+    PARQUET_TYPES,
+    STREAM_TYPE,
+)
 from roadworthy.serve.openapi_dialects import dialect_paths, refusals
 
 
@@ -152,7 +158,10 @@ def _predict(bundle: Bundle, options: ServeSection) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The prediction.",
-                "content": {"application/json": {"schema": {"oneOf": [one, many]}}},
+                "content": {
+                    "application/json": {"schema": {"oneOf": [one, many]}},
+                    STREAM_TYPE: {},
+                },
             },
             **refusals(400, 401, 403, 408, 411, 413, 415, 422, 429, 503),
         },

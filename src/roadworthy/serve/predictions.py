@@ -25,7 +25,7 @@ from roadworthy.contract import Target
 from roadworthy.errors import RowsError
 from roadworthy.observe.recording import Recorder
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
-from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
+from roadworthy.serve.bodies import SHORT_WAY_FAILS, BodyReader, check_keys
 from roadworthy.serve.columns import Encoded, Inputs
 from roadworthy.serve.problems import RequestProblem
 
@@ -181,7 +181,7 @@ class Predictor:
                 reader.check_texts(record)
         except (*SHORT_WAY_FAILS, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if notes or body.count(b'"') != reader.quotes:
+        if body.count(b'"') != (reader.quotes_of(record) if notes else reader.quotes):
             check_keys(body)
         try:
             scores = self.engine.run_one(vector)
@@ -230,7 +230,7 @@ class Predictor:
     def _run(self, matrix: NDArray[np.float64], start: int) -> NDArray[np.float64]:
         """Scores of one slice; RequestProblem for rows that scikit-learn itself refuses."""
         try:
-            return self.engine.run_many(matrix[start : start + SLICE])
+            return self.engine.run_many(matrix[start : start + self.engine.slice])
         except RowsError as error:
             problems = [each._replace(row=start + (each.row or 0)) for each in error.problems]
             raise RequestProblem(422, "the model has no answer to these rows", problems) from None
@@ -249,7 +249,7 @@ class Predictor:
         began = perf_counter()
         matrix = encoded.matrix
         parts = []
-        for start in range(0, len(matrix), SLICE):
+        for start in range(0, len(matrix), self.engine.slice):
             parts.append(self._run(matrix, start))
             await asyncio.sleep(0)
         scores = np.concatenate(parts).reshape(len(matrix), -1)
@@ -285,12 +285,9 @@ class Predictor:
     def answers(self, batch: Batch) -> Iterator[Answer | AnswerWithInterval]:
         """The native answer to each row."""
         if not self._classes:
-            for scores in batch.scores.tolist():
-                yield self._form(*self._answer(scores))
-            return
-        classes, make = self._classes, self._probabilities
-        for code, row in zip(batch.codes.tolist(), batch.scores.tolist(), strict=True):
-            yield Answer(classes[code], make(*row))
+            return (self._form(*self._answer(scores)) for scores in batch.scores.tolist())
+        shares = map(self._probabilities, *batch.scores.T.tolist())
+        return map(Answer, self.predictions(batch), shares)
 
     def plain_answer(self, scores: Sequence[float]) -> dict[str, Any]:
         """The answer to one row's scores as plain data."""

@@ -133,7 +133,8 @@ class AwsProvider:
 
     def _account(self) -> dict[str, str]:
         """What some names hold."""
-        if not self.section.fleet and self.section.access == "ssh" and not self.section.ci:
+        wanted = self.section
+        if not (wanted.fleet or wanted.access == "ssm" or wanted.ci or wanted.alarms):
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -312,6 +313,13 @@ class AwsProvider:
             elif each.operation == "DescribeAvailabilityZones":
                 zones = sorted(one["ZoneName"] for one in answer["AvailabilityZones"])
                 found |= {f"zone.{number}": name for number, name in enumerate(zones, 1)}
+            elif each.operation == "GetDashboard":
+                if answer.get("DashboardBody"):
+                    raise InputError(
+                        f"the dashboard {answer['DashboardName']} was not made by Roadworthy",
+                        where=self.place,
+                        fix="choose another name for the deployment",
+                    )
             else:
                 found |= self._image(answer["Images"])
         return found

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from roadworthy.deploy.aws.fleet.terraform import FLEET_KINDS
 from roadworthy.deploy.aws.part import Part
 from roadworthy.deploy.aws.terraform_words import filled, image, label, reference, snake, word
@@ -170,6 +172,15 @@ def _alarm(part: Part, made: dict[str, Any]) -> Resources:
     return {f"aws_cloudwatch_metric_alarm.{name}": arguments}
 
 
+def _dashboard(part: Part, made: dict[str, Any]) -> Resources:
+    document = msgspec.json.decode(made["DashboardBody"])
+    # the text holds the marks by which apply and destroy know theirs
+    shown = [each for each in document["widgets"] if each["type"] != "text"]
+    body = msgspec.json.encode({**document, "widgets": shown}).decode()
+    arguments = {"dashboard_name": made["DashboardName"], "dashboard_body": body}
+    return {"aws_cloudwatch_dashboard.dashboard": arguments}
+
+
 def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
     return {each["Name"]: each["Value"] for each in metric["Dimensions"]}
 
@@ -226,6 +237,7 @@ _KINDS: dict[str, Callable[[Part, dict[str, Any]], Resources]] = {
     "address": _address,
     "topic": _topic,
     "alarm": _alarm,
+    "dashboard": _dashboard,
     "role": _role,
     "ci role": _role,
     "profile": _profile,

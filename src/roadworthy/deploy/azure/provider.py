@@ -265,7 +265,8 @@ class AzureProvider:
         order = list(VERSIONS)
         found = [
             each for each in self._inside()
-            if self._is_ours(each) and each["tags"].get(PART) and each["type"].lower() in order
+            if (each.get("tags") or {}).get(PART) and self._is_ours(each)
+            and each["type"].lower() in order
         ]  # fmt: skip
         if any(each["tags"][PART] == ci.CI for each in found):
             found += self._untagged_things()

@@ -44,7 +44,11 @@ def differs(part: Resource, there: Mapping[str, Any], known: Mapping[str, str]) 
     if part.collection == "instanceTemplates":
         return []  # nobody can change one, and its name holds a digest of it
     if part.collection == "serviceAccounts":
-        return ["it is disabled"] if there.get("disabled") else []
+        given = there.get("readers", ())
+        wanted = fill(list(part.readers), known)
+        said = [f"{each} may not use it" for each in wanted if each not in given]
+        said += [f"{each} may use it, too" for each in given if each not in wanted]
+        return said + (["it is disabled"] if there.get("disabled") else [])
     if part.collection == "buckets":
         given = there.get("readers", ())
         lacking = [f"{each} may not read it" for each in part.readers if each not in given]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.comparing import outside, told
-from roadworthy.deploy.gcp.kinds import KINDS, is_of
-from roadworthy.deploy.gcp.listing import READER, readers
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS, is_of
+from roadworthy.deploy.gcp.listing import READER, USER, readers
 from roadworthy.deploy.gcp.resource import Resource, Thing
 from roadworthy.errors import InputError
 
@@ -30,7 +30,10 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         body: Its document, with everything known.
         found: What is there.
     """
-    if is_of(part.collection, "monitoring"):
+    if part.collection == "dashboards":
+        changed = {**body, "name": found.path, "etag": found.there["etag"]}
+        account.change("dashboards", "patch", name=found.path, body=changed)
+    elif is_of(part.collection, "monitoring"):
         account.change(part.collection, "patch", name=found.path, body=dict(body))
     elif part.collection == "firewalls":
         account.change(
@@ -42,6 +45,12 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         keep_password(account, found.path)
     elif part.collection == "databaseInstances" and _settled(account, found.there) in _BROKEN:
         return
+    elif part.collection in POOLS:
+        account.change(
+            part.collection, "patch", name=found.path, body=dict(body), updateMask=",".join(body)
+        )
+    elif part.collection == "serviceAccounts" and part.readers:
+        let_in(account, part, body["readers"])
     elif part.collection in _PATCHED:
         _patch(account, part, body, found.there)
 
@@ -101,6 +110,30 @@ def keep_password(account: Account, secret: str) -> str:
         "secrets", "addVersion", again=False, parent=secret, body={"payload": {"data": data}}
     )
     return made
+
+
+def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
+    """Let these and nobody else use a service account; a new one is not known at once."""
+    for attempt in range(_TRIES):
+        policy = account.get("serviceAccounts", "getIamPolicy", resource=part.path) or {}
+        others = [each for each in policy.get("bindings") or () if each["role"] != USER]
+        bindings = [*others, {"role": USER, "members": list(members)}]
+        changed = {"policy": {**policy, "bindings": bindings}}
+        try:
+            account.change("serviceAccounts", "setIamPolicy", resource=part.path, body=changed)
+            return
+        except InputError as error:
+            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
+                raise
+            account.pause(5)
+
+
+def make_secret(account: Account, part: Resource, body: Mapping[str, Any]) -> None:
+    """Make a secret, with a password in it."""
+    account.change(
+        "secrets", "create", again=False, parent=part.parent, secretId=part.name, body=dict(body)
+    )
+    keep_password(account, part.path)
 
 
 def allow(account: Account, part: Resource) -> None:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from roadworthy.deploy.gcp.fleet.wanted import by_hand, short
 from roadworthy.deploy.gcp.listing import STORE
-from roadworthy.deploy.gcp.resource import Naming, Resource, Thing
+from roadworthy.deploy.gcp.resource import Naming, Resource, Thing, by_hand
+from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
 
 DATABASE, SECRET = "gcp-database", "gcp-secret"
-LAST_BACKUP: dict[str, Any] = {"enableFinalBackup": True, "finalBackupTtlDays": 365}
-"""What is in a database outlives it, so long."""
 _NAME = "postgres"
 _DAYS = 7
 _PASSWORD = "$(gcloud secrets versions access latest --secret={secret} --project={project})"

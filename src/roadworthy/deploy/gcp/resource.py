@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         needs: Ids of parts that come before.
         price: What it costs.
         name: Its name, where the document has none.
-        readers: Who may read what is in a bucket.
+        readers: Who may read what is in a bucket, or use an account.
     """
 
     id: str
@@ -101,12 +102,21 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
         return self.marks.get(PART, "")
 
 
+def by_hand(url: str, body: dict[str, Any]) -> str:
+    """The command line that sends a document."""
+    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
+    data = shlex.quote(msgspec.json.encode(body).decode())
+    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
+
+
 def thing(collection: str, there: dict[str, Any]) -> Thing:
     """What Google says of something, with its marks."""
     short = _shortened(there)
     text = str(short.get("description", ""))
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
-    if is_of(collection, "monitoring"):
+    if collection == "dashboards":
+        marks = dict(short.get("labels") or {})
+    elif is_of(collection, "monitoring"):
         marks = dict(short.get("userLabels") or {})
     elif collection in ("buckets", "secrets"):
         marks = dict(short.get("labels") or {})
