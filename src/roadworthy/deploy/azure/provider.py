@@ -16,14 +16,7 @@ from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.azure.states import failed, power_of
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
 from roadworthy.deploy.azure.terraform import document
-from roadworthy.deploy.azure.wanted import (
-    ADDRESS,
-    GROUP,
-    MACHINE,
-    disk_of,
-    machine_of,
-    resources,
-)  # fmt: skip
+from roadworthy.deploy.azure.wanted import ADDRESS, GROUP, MACHINE, disk_of, machine_of, resources
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.filling import fill
@@ -45,7 +38,7 @@ _Kind = TypeVar("_Kind", bound="AzureProvider")
 def open_azure(
     project: Project, name: str, section: AzureSection, model: str | None
 ) -> AzureProvider:
-    """The provider for a deployment of one machine; raises as `open_as`."""
+    """The provider of one machine; raises as `open_as`."""
     return open_as(AzureProvider, project, name, section, model)
 
 
@@ -183,7 +176,7 @@ class AzureProvider:
 
     def _meet(self) -> None:
         """See who signs in: who makes a database is who looks after it."""
-        asked = self.section.database is not None or self.section.fleet
+        asked = self.section.database or self.section.fleet
         if asked and f"{registry.WHO}.id" not in self._known:
             told = self.account.signed_in()
             self._known |= {f"{registry.WHO}.{key}": each for key, each in told.items()}
