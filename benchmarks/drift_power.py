@@ -22,6 +22,7 @@ import polars as pl
 from benchmarks.drift_cases import (
     NOTHING,
     Change,
+    Rows,
     World,
     contract_of,
     day_effects,
@@ -136,30 +137,42 @@ def tells(reference: Sample, new: Sample, contract: Contract, seed: int) -> bool
     return told is not None and told.p_value < LEVEL
 
 
-def days(seed: int, rows: int, daily: float, weekly: float) -> tuple[int, bool, bool]:
-    """One model: false episodes of a quarter, and whether shifts of 0.2 and 0.4 sigma are found."""
+def season(seed: int, rows: int, daily: float, weekly: float) -> dict[str, list[Rows]]:
+    """One model's days: those of the reference, a quiet quarter, and days that are shifted."""
     world = World(seed)
     effects = day_effects(world.random, REFERENCE_DAYS + QUARTER, daily, weekly)
-    parts = [world.rows(rows, effects=effects[day]) for day in range(REFERENCE_DAYS)]
-    times = np.repeat((FIRST_DAY - REFERENCE_DAYS + np.arange(REFERENCE_DAYS)) * 86_400e6, rows)
-    reference, counter = reference_of(world, joined(parts), times)
+    made = {"reference": [world.rows(rows, effects=effects[day]) for day in range(REFERENCE_DAYS)]}
+    for name, served, shift in (("quiet", QUARTER, 0.0), ("weak", 7, 0.2), ("strong", 1, 0.4)):
+        change = Change(shift=shift)
+        made[name] = [
+            world.rows(rows, change, effects[REFERENCE_DAYS + day]) for day in range(served)
+        ]
+    return made
 
-    def alarms(served: int, shift: float) -> np.ndarray:
+
+def episodes_in(alarms: np.ndarray) -> int:
+    """Runs of days with an alarm."""
+    return int((np.diff(np.r_[0, alarms.astype(int)]) == 1).sum())
+
+
+def days(made: dict[str, list[Rows]]) -> tuple[int, bool, bool]:
+    """One model: false episodes of a quarter, and whether shifts of 0.2 and 0.4 sigma are found."""
+    base = made["reference"]
+    rows = len(base[0].codes)
+    times = np.repeat((FIRST_DAY - REFERENCE_DAYS + np.arange(REFERENCE_DAYS)) * 86_400e6, rows)
+    reference, counter = reference_of(World(0), joined(base), times)
+
+    def alarms(name: str, column: str | None) -> np.ndarray:
         """Alarms of days of serving, of the shifted column alone where one is shifted."""
-        seen = []
-        for day in range(served):
-            its = world.rows(rows, Change(shift=shift), effects[REFERENCE_DAYS + day])
-            matrix, noticed, scores = encoded(its)
-            seen.append(counter.count(matrix, noticed, scores))
+        seen = [counter.count(*encoded(its)) for its in made[name]]
         past = history(reference, seen)
         found = judge(past, learn_days=28, false_alarms=OPTIONS.false_alarms)
         assert found is not None
-        mine = [not shift or one.subject == "number0" for one in found.measured.measures]
+        mine = [column in (None, one.subject) for one in found.measured.measures]
         return np.asarray(found.verdict.alarms[found.first :][:, mine].any(axis=1))
 
-    quiet = alarms(QUARTER, 0.0).astype(int)
-    episodes = int((np.diff(np.r_[0, quiet]) == 1).sum())
-    return episodes, bool(alarms(7, 0.2).any()), bool(alarms(1, 0.4).any())
+    weak, strong = alarms("weak", "number0").any(), alarms("strong", "number0").any()
+    return episodes_in(alarms("quiet", None)), bool(weak), bool(strong)
 
 
 def day_structured(repeats: int) -> None:
@@ -170,7 +183,9 @@ def day_structured(repeats: int) -> None:
         ("2,000 rows a day, .03 + weekly .05", 2000, 0.03, 0.05),
         ("100 rows a day, .06 + weekly .10", 100, 0.06, 0.10),
     ):
-        found = np.array([days(seed, rows, daily, weekly) for seed in range(repeats)], float)
+        found = np.array(
+            [days(season(seed, rows, daily, weekly)) for seed in range(repeats)], float
+        )
         episodes, weak, strong = found.mean(axis=0)
         print(
             f"  {name:<36} {episodes:5.2f} episodes;  0.2 sigma within 7 days {weak:6.1%};  "
@@ -268,11 +283,35 @@ def peers(repeats: int) -> None:
             print(f"  {peer:<12} {';  '.join(parts)}", flush=True)
 
 
+def day_peers(models: int) -> None:
+    """The peers' defaults on days of 2,000 rows that differ from each other, ours beside them."""
+    print("\nThe same days of 2,000 rows, .06 + weekly .10, each day a window", flush=True)
+    found: dict[str, list[tuple[int, bool, bool]]] = {}
+    for seed in range(models):
+        made = season(seed, 2000, 0.06, 0.10)
+        found.setdefault("roadworthy", []).append(days(made))
+        windows = [rows for name in ("quiet", "weak", "strong") for rows in made[name]]
+        with tempfile.TemporaryDirectory() as folder:
+            write_windows(Path(folder), joined(made["reference"]), windows)
+            answers = ask_peers(Path(folder))
+        for peer, flagged in answers.items():
+            quiet = np.array([bool(columns) for columns in flagged[:QUARTER]])
+            shifted = ["number0" in columns for columns in flagged[QUARTER:]]
+            found.setdefault(peer, []).append((episodes_in(quiet), any(shifted[:7]), shifted[7]))
+    for peer, seen in found.items():
+        episodes, weak, strong = np.array(seen, float).mean(axis=0)
+        print(
+            f"  {peer:<12} {episodes:5.2f} episodes;  0.2 sigma within 7 days {weak:6.1%};  "
+            f"0.4 sigma within a day {strong:6.1%}  of {len(seen)}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--only", choices=["rows", "domain", "days", "costs", "peers"])
+    parser.add_argument("--only", choices=["rows", "domain", "days", "costs", "peers", "day-peers"])
     wanted = parser.parse_args()
     os.nice(5)
     if wanted.only in (None, "costs"):
@@ -285,6 +324,8 @@ def main() -> None:
         day_structured(wanted.repeats)
     if wanted.peers or wanted.only == "peers":
         peers(min(wanted.repeats, 20))
+    if wanted.peers or wanted.only == "day-peers":
+        day_peers(min(wanted.repeats, 10))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ hold none of the caller's data.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from datetime import UTC, datetime
@@ -44,10 +45,12 @@ class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         decimal: The decimal mark, `.` or `,`.
         thousands: The mark between thousands, or an empty string.
+        unit: What stands before or behind them, as `€` or `%`; a number without it is the same.
     """
 
     decimal: str = "."
     thousands: str = ""
+    unit: str = ""
 
 
 NUMBER_SHAPES = {
@@ -55,6 +58,22 @@ NUMBER_SHAPES = {
     ".": r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?",
 }
 """What numbers look like, by their mark between thousands: 1,5 is no 15 where commas part them."""
+
+
+_UNIT = re.compile(r"%|[$¢£¤¥\u09f2\u09f3\u0e3f\u20a0-\u20c0]|\b(?:EUR|USD|GBP|CHF|JPY|CNY|INR)\b")
+
+
+def found_unit(text: str) -> str:
+    """The percent sign or currency in a text; empty when there is none."""
+    found = _UNIT.search(text)
+    return found[0] if found else ""
+
+
+@functools.cache
+def unit_pattern(unit: str) -> str:
+    """A pattern whose groups are the sign and the digits of a number with or without its unit."""
+    named, space = re.escape(unit), f"[{WHITE_SPACE}]*"
+    return f"^([+-]?){space}(?:{named})?{space}(.*?){space}(?:{named})?$"
 
 
 def canonical_text(value: float) -> str:
@@ -78,6 +97,8 @@ def parse_number(text: str, written: NumberFormat) -> float:
         CellError: The text is not a number in this format, or beyond float64.
     """
     plain = text.strip(WHITE_SPACE)
+    if written.unit and (found := re.match(unit_pattern(written.unit), plain)):
+        plain = found[1] + found[2]
     if (shape := NUMBER_SHAPES.get(written.thousands)) is not None:
         if re.fullmatch(shape, plain) is None:
             like = "1.234,5" if written.decimal == "," else "1,234.5"

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
+import boto3
 import pytest
 
 from tests.registry.conftest import answers, free_port
@@ -115,7 +116,10 @@ class Aws:
         if fault in _ERRORS:
             _send(request, *_error(fault, operation, request))
             return
-        status, headers, content = self._forward(request, body)
+        if operation == "AddClientIDToOpenIDConnectProvider":
+            status, headers, content = self._add_audience(body)
+        else:
+            status, headers, content = self._forward(request, body)
         if fault == "unlisted":
             content = f"<{operation}Response><vpcSet/></{operation}Response>".encode()
         if fault == "cut after":
@@ -128,6 +132,21 @@ class Aws:
                 f"<output>{shown}</output></GetConsoleOutputResponse>"
             ).encode()
         _send(request, status, headers, content)
+
+    def _add_audience(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """What moto does not have: one more audience of a provider, as often as one likes."""
+        form = {key: each[0] for key, each in urllib.parse.parse_qs(body.decode()).items()}
+        iam = boto3.client("iam", "us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}")
+        named = {"OpenIDConnectProviderArn": form["OpenIDConnectProviderArn"]}
+        there = iam.get_open_id_connect_provider(**named)
+        if form["ClientID"] not in there["ClientIDList"]:
+            iam.delete_open_id_connect_provider(**named)
+            iam.create_open_id_connect_provider(
+                Url=f"https://{there['Url']}", Tags=there["Tags"],
+                ClientIDList=[*there["ClientIDList"], form["ClientID"]],
+            )  # fmt: skip
+        answer = "<AddClientIDToOpenIDConnectProviderResponse/>"
+        return 200, {"Content-Type": "text/xml"}, answer.encode()
 
     def _forward(
         self, request: BaseHTTPRequestHandler, body: bytes

@@ -218,7 +218,7 @@ def test_destroy_takes_only_what_carries_the_tag(aws: Aws, identity: str) -> Non
     apply(provider(section(identity), other))
     foreign = client().create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     others = tagged(other)
-    assert len(destroy(provider(section(identity)))) == 11
+    assert len(destroy(provider(section(identity)))) == 12
     assert tagged() == []
     assert tagged(other) == others
     assert client().describe_vpcs(VpcIds=[foreign])["Vpcs"]
@@ -372,6 +372,48 @@ def test_steps_are_plain_data_with_a_command_line_and_a_price(identity: str, aws
     assert all(step.price is None for step in provider(elsewhere).steps())
 
 
+def test_a_dashboard_shows_the_machine_and_its_alarms_and_is_compared_changed_and_removed(
+    aws: Aws, identity: str
+) -> None:
+    wanted = section(identity)
+    apply(provider(wanted))
+    name = f"roadworthy-{current.name}"
+    (body,) = [client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]]
+    document = json.loads(body)
+    assert "${" not in body
+    (shown,) = [each for each in document["widgets"] if each["type"] == "alarm"]
+    arns = {each["AlarmArn"] for each in client("cloudwatch").describe_alarms(
+        AlarmNamePrefix=f"{name}/")["MetricAlarms"]}  # fmt: skip
+    assert set(shown["properties"]["alarms"]) == arns
+    machine = ["AWS/EC2", "CPUUtilization", "InstanceId", the_instance()["InstanceId"]]
+    assert any(machine == each[:4] for widget in document["widgets"]
+               for each in widget["properties"].get("metrics", ()))  # fmt: skip
+    assert {each["properties"]["region"] for each in document["widgets"]
+            if each["type"] == "metric"} == {REGION}  # fmt: skip
+    places = [(each["x"], each["y"]) for each in document["widgets"]]
+    assert len(set(places)) == len(places)
+    document["widgets"].pop(0)
+    client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=json.dumps(document))
+    assert provider(wanted).observe().differences == {"aws-dashboard": "it shows something else"}
+    assert [step.id for step in apply(provider(wanted))] == ["aws-dashboard"]
+    assert apply(provider(wanted)) == []
+    destroy(provider(wanted))
+    listed = client("cloudwatch").list_dashboards(DashboardNamePrefix=name)["DashboardEntries"]
+    assert listed == []
+
+
+def test_a_dashboard_of_somebody_else_is_left_alone(aws: Aws, identity: str) -> None:
+    name = f"roadworthy-{current.name}"
+    for theirs in ('{"widgets": []}', '{"widgets": [{"type": "text", "properties": {}}]}', "[1]"):
+        client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=theirs)
+        destroy(provider(section(identity)))
+        kept = client("cloudwatch").get_dashboard(DashboardName=name)
+        assert kept["DashboardBody"] == theirs
+        with pytest.raises(InputError, match="was not made by Roadworthy") as caught:
+            apply(provider(section(identity)))
+        assert "another name" in str(caught.value.fix)
+
+
 def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mended(
     aws: Aws, identity: str
 ) -> None:
@@ -395,7 +437,7 @@ def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mende
     assert [step.id for step in apply(provider(wanted))] == ["aws-alarm-cpu"]
     assert apply(provider(wanted)) == []
     removed = apply(provider(section(identity, alarms=False)))
-    assert [step.change for step in removed] == ["delete"] * 3
+    assert [step.change for step in removed] == ["delete"] * 4
     assert client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"] == []
     assert topic not in str(client("sns").list_topics())
 

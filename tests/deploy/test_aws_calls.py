@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.call import Call, fill
+from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.errors import InputError
 from tests.deploy.aws_server import point_to
 

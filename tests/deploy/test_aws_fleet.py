@@ -31,7 +31,7 @@ from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
-from roadworthy.project import AwsSection, Instances, Project
+from roadworthy.project import AwsSection, Ci, Instances, Project
 from tests.conftest import Server, Trained, serving
 from tests.deploy.aws_balancer import AwsBalancer
 from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
@@ -188,6 +188,34 @@ def test_a_fleet_is_made_swapped_under_load_rolled_back_and_destroyed(
     # tags at creation, and what the group's service asks for with the caller's own permissions;
     # the others mend what this run did not break, or belong to what failed
     assert fleet - asked - UNSEEN == set()
+
+
+def test_the_role_of_a_pipeline_may_do_all_that_a_swap_and_a_rollback_do(
+    aws: Aws, balancer: AwsBalancer, house: Path, versions: list[Trained],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ci = Ci(system="gitlab", repository="acme/churn", branch="main")
+    wanted = project(house, balancer, secrets=("SERVER_TOKEN",), database="db.t4g.micro",
+                     database_from=("192.0.2.0/24",), ci=ci)  # fmt: skip
+    name = balancer.deployment
+    deploying.apply(wanted, name, path(versions[0]))
+    asked = noted(monkeypatch)
+    swap = deploying.apply(wanted, name, path(versions[1]))
+    assert not {"aws-ci", "aws-role", "aws-network"} & {each.id for each in swap.changes}
+    said = deploying.status(wanted, name).details
+    assert said["AWS_ROLE_ARN"].endswith(f":role/roadworthy-{name}-{REGION}-ci")
+    deploying.rollback(wanted, name)
+    list(deploying.logs(wanted, name))
+    policy = client(aws, "iam").get_role_policy(
+        RoleName=f"roadworthy-{name}-{REGION}-ci", PolicyName="deploy"
+    )["PolicyDocument"]
+    may = {action for each in policy["Statement"] for action in each["Action"]}
+    # which other roles use the provider is only asked where it may be known
+    assert asked - may <= {"sts:GetCallerIdentity", "iam:ListRoles"}
+    assert "ec2:CreateLaunchTemplate" in asked
+    deploying.destroy(wanted, name)
+    assert tagged(aws, name) == []
+    assert client(aws, "iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
 
 
 def wanted_elsewhere(wanted: Project) -> Project:

@@ -33,7 +33,7 @@ from roadworthy.deploy.aws.fleet import fetching
 from roadworthy.deploy.aws.fleet.releases import FleetRelease, make
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.cloud_init import LIMIT
-from roadworthy.deploy.opening import _wanted
+from roadworthy.deploy.opening import wanted_of
 from roadworthy.project import AwsSection, Instances
 from tests.conftest import Trained
 from tests.deploy.aws_server import aws_server, point_to
@@ -118,7 +118,7 @@ def release_of(folder: Path, trained: Trained, account: Account) -> Iterator[Fle
     section = AwsSection(region=REGION, instances=Instances(), secrets=("SERVER_TOKEN",))
     project = registry_project(folder)
     project = msgspec.structs.replace(project, deploy={"prod": section})
-    with _wanted(project, "prod", section, trained.bundle) as wanted:
+    with wanted_of(project, "prod", section, trained.bundle) as wanted:
         assert wanted is not None
         yield make(Naming("prod", "adult"), section, project, wanted, account.id,
                    cache() / "deploy", folder)  # fmt: skip

@@ -10,6 +10,7 @@ from roadworthy.errors import ProjectError
 from roadworthy.project import (
     AwsSection,
     AzureSection,
+    Ci,
     Deployment,
     GcpSection,
     Instances,
@@ -71,6 +72,8 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (AZURE, 'user = "admin"', "user"),
         (AZURE, 'subnet = "machines"', "subnet"),
         (AZURE, "disk_gb = 20", "disk_gb"),
+        (AZURE, 'database = "B1ms"\ndatabase_from = ["192.0.2.0/24"]', "database"),
+        (AZURE, 'database = "Standard_B1ms"', "database_from"),
         (AZURE, 'encryption_at_host = "yes"', "encryption_at_host"),
         (AZURE, 'instance_type = "t3.small"', "instance_type"),
         (GCP, 'project = "P"', "project"),
@@ -80,6 +83,10 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (GCP, 'subnet = "machines"', "subnet"),
         (GCP, 'service_account = "me"', "service_account"),
         (GCP, "disk_gb = 9", "disk_gb"),
+        (GCP, 'database = "db.t4g.micro"\ndatabase_from = ["192.0.2.0/24"]', "database"),
+        (GCP, 'database = "db-g1-small"', "database_from"),
+        (GCP, 'database_from = ["192.0.2.0/24"]', "database_from"),
+        (GCP, 'database = "db-g1-small"\ndatabase_from = ["here"]', "database_from"),
         (GCP, 'region = "europe-west1"', "region"),
     ],
 )
@@ -97,3 +104,57 @@ def test_a_place_that_cannot_be_one_is_refused(
 ) -> None:
     with pytest.raises(ProjectError, match="like"):
         section_of(tmp_path, base.replace(good, bad))
+
+
+def ci_of(folder: Path, text: str) -> Ci | None:
+    section = section_of(folder, f"{AZURE}ci = {{{text}}}\n")
+    assert isinstance(section, AzureSection)
+    return section.ci
+
+
+def test_whom_a_cloud_lets_deploy_is_named_in_one_line(tmp_path: Path) -> None:
+    github = ci_of(
+        tmp_path, 'system = "github", repository = "acme/churn", environment = "production"'
+    )
+    assert github == Ci(system="github", repository="acme/churn", environment="production")
+    gitlab = ci_of(tmp_path, 'system = "gitlab", repository = "acme/models/churn", branch = "main"')
+    assert gitlab is not None
+    assert gitlab.branch == "main"
+    assert ci_of(
+        tmp_path,
+        'system = "jenkins", repository = "https://ci.example/job/churn/", '
+        'issuer = "https://ci.example"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("system", "rest", "key"),
+    [
+        ("github", 'repository = "acme/*", branch = "main"', "ci.repository"),
+        ("github", 'repository = "acme/churn", branch = "*"', "ci.branch"),
+        ("github", 'repository = "acme/churn", environment = "prod?"', "ci.environment"),
+        ("github", 'repository = "acme", branch = "main"', "ci.repository"),
+        ("github", 'repository = "a/b/c", branch = "main"', "ci.repository"),
+        ("github", 'repository = "acme/churn"', "ci.environment"),
+        ("github", 'repository = "a/b", branch = "main", environment = "p"', "ci.environment"),
+        ("github", 'repository = "a/b", branch = "m", issuer = "https://x.example"', "ci.issuer"),
+        ("github", 'repository = "a/b:ref", branch = "main"', "ci.repository"),
+        ("github", 'repository = "a/b", environment = "a:b"', "ci.environment"),
+        ("gitlab", 'repository = "a/b", environment = "production"', "ci.environment"),
+        ("gitlab", 'repository = "a/b"', "ci.branch"),
+        ("gitlab", 'repository = "a/b", branch = "m", issuer = "http://x.example"', "ci.issuer"),
+        ("jenkins", 'repository = "a/b", issuer = "https://x.example"', "ci.repository"),
+        ("jenkins", 'repository = "https://x.example/job/a/"', "ci.issuer"),
+        ("jenkins", 'repository = "https://x.example/job/*/", issuer = "https://x.example"',
+         "ci.repository"),
+        ("travis", 'repository = "a/b"', "ci"),
+        ("github", 'repository = "a/b", branch = "main", audience = "x"', "ci"),
+    ],
+)  # fmt: skip
+def test_whom_a_cloud_would_let_in_besides_is_refused(
+    tmp_path: Path, system: str, rest: str, key: str
+) -> None:
+    with pytest.raises(ProjectError, match=f"deploy.*{key}") as caught:
+        ci_of(tmp_path, f'system = "{system}", {rest}')
+    if "*" in rest or "?" in rest:
+        assert "a pattern (* or ?) would let jobs of others in" in str(caught.value.fix)

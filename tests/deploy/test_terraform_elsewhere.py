@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roadworthy.deploy.cloud.terraform import write_terraform
-from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import AzureSection, CloudSection, GcpSection, Instances, Project
+from roadworthy.deploy.deploying import export_terraform
+from roadworthy.deploy.gcp.exporting import all_parts
+from roadworthy.deploy.gcp.resource import Naming
+from roadworthy.deploy.runtime import Platform, Runtime
+from roadworthy.errors import OutsideError
+from roadworthy.project import AzureSection, Ci, CloudSection, GcpSection, Instances, Project
+from tests.conftest import Trained
 from tests.deploy.terraform.checking import faults, schema
+from tests.registry.conftest import registry_project
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+CI = Ci(system="github", repository="acme/churn", environment="production")
 NETWORKS = ("192.0.2.0/24", "198.51.100.7/32")
 
 
@@ -50,10 +59,12 @@ def written(wanted: CloudSection, folder: Path, project: Project | None = None) 
 
 
 def test_a_machine_of_azure_is_written_for_terraform(identity: str, tmp_path: Path) -> None:
-    document = written(azure(identity, notify=("ops@example.org",)), tmp_path)
+    document = written(azure(identity, notify=("ops@example.org",), ci=CI), tmp_path)
     assert faults(document) == []
     made = document["resource"]
     assert set(made) == set(schema("azurerm"))
+    (trust,) = made["azurerm_federated_identity_credential"].values()
+    assert trust["subject"] == "repo:acme/churn:environment:production"
     assert document["provider"]["azurerm"] == {"features": {}, "subscription_id": SUBSCRIPTION}
     rules = made["azurerm_network_security_rule"].values()
     assert {(each["destination_port_range"], each["source_address_prefix"]) for each in rules} == {
@@ -75,7 +86,7 @@ def test_a_machine_of_google_is_written_for_terraform(identity: str, tmp_path: P
     document = written(wanted, tmp_path)
     assert faults(document) == []
     made = document["resource"]
-    assert set(made) == set(schema("google"))
+    assert "google_compute_instance" in made
     assert {name: each["allow"] for name, each in made["google_compute_firewall"].items()} == {
         "ssh": [{"protocol": "tcp", "ports": ["22"]}],
         "callers": [{"protocol": "tcp", "ports": ["80", "443"]}],
@@ -159,10 +170,89 @@ def test_who_is_not_signed_in_is_told_so_by_the_first_call(
         provider.observe()
 
 
-def test_a_fleet_is_not_written_and_says_so(identity: str, tmp_path: Path) -> None:
-    fleet = gcp(identity, instances=Instances())
-    with pytest.raises(InputError, match="not written for fleets"):
-        written(fleet, tmp_path)
+def names(document: dict[str, Any]) -> set[str]:
+    """Every name that Terraform gives to something."""
+    keys = ("name", "account_id", "workload_identity_pool_id")
+    return {
+        each[key] for kind, resources in document["resource"].items()
+        for each in resources.values() for key in keys
+        if key in each and not each[key].startswith("${") and "monitoring" not in kind
+    }  # fmt: skip
+
+
+def names_of(wanted: GcpSection) -> set[str]:
+    """Every name that apply gives to something of a deployment called as Terraform's."""
+    parts = all_parts(Naming("proj-1", "prod-terraform", "adult"), wanted, Project()).values()
+    found = {
+        part.body.get("accountId") or part.path.rpartition("/")[2] for part in parts
+        if part.collection not in ("alertPolicies", "notificationChannels", "dashboards",
+                                   "workloadIdentityPoolProviders")
+    }  # fmt: skip
+    return found - {"roadworthy-prod-terraform-trial"}  # by which apply asks before callers do
+
+
+@pytest.mark.parametrize("certificate", [None, "projects/proj-1/global/sslCertificates/api"])
+def test_what_a_fleet_of_google_stands_on_has_the_names_that_apply_gives(
+    certificate: str | None, tmp_path: Path
+) -> None:
+    wanted = GcpSection(zone="europe-west1-b", project="proj-1", instances=Instances(), ci=CI,
+                        certificate=certificate, notify=("ops@example.org",))  # fmt: skip
+    document = written(wanted, tmp_path)
+    assert faults(document) == []
+    assert names(document) == names_of(wanted)
+    made = document["resource"]
+    assert "google_compute_region_instance_group_manager" not in made
+    (reader,) = made["google_storage_bucket_iam_member"].values()
+    assert reader["member"] == "serviceAccount:${google_service_account.machines.email}"
+    assert reader["role"] == "roles/storage.objectViewer"
+    (door,) = made["google_compute_global_forwarding_rule"].values()
+    assert door["port_range"] == ("443-443" if certificate else "80-80")
+    (trust,) = made["google_iam_workload_identity_pool_provider"].values()
+    assert trust["attribute_condition"] == (
+        "assertion.sub == 'repo:acme/churn:environment:production'"
+    )
+    (user,) = made["google_service_account_iam_member"].values()
+    assert user["role"] == "roles/iam.workloadIdentityUser"
+    assert user["member"].endswith("/subject/repo:acme/churn:environment:production")
+    errors = made["google_monitoring_alert_policy"]["gcp_alarm_errors"]["conditions"][0]
+    assert errors["condition_threshold"]["denominator_aggregations"]
+
+
+def test_a_fleet_of_google_comes_with_the_release_that_its_machines_serve(
+    tmp_path: Path, versions: list[Trained], identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadworthy.deploy.gcp.fleet.releases.gather", _nothing)
+    wanted = GcpSection(zone="europe-west1-b", project="proj-1", instances=Instances(), ci=CI,
+                        certificate="projects/proj-1/global/sslCertificates/api")  # fmt: skip
+    project = registry_project(tmp_path / "registry")
+    project = msgspec.structs.replace(project, deploy={"prod": wanted})
+    file = export_terraform(project, "prod", str(versions[0].bundle.path), tmp_path / "out")
+    document = json.loads(file.read_text())
+    assert faults(document) == []
+    plain = written(msgspec.structs.replace(wanted, certificate=None), tmp_path / "plain")
+    machine = written(gcp(identity, notify=("ops@example.org",)), tmp_path / "machine")
+    used = {kind for each in (document, plain, machine) for kind in each["resource"]}
+    assert used == set(schema("google"))
+    made, out = document["resource"], tmp_path / "out"
+    digest = hashlib.sha256((out / "release.tar").read_bytes()).hexdigest()
+    stored = made["google_storage_bucket_object"]["release"]
+    assert stored["name"].endswith(f"/{digest}.tar")
+    script = (out / "startup-script").read_text()
+    bucket = made["google_storage_bucket"]["releases"]["name"]
+    assert f"gs://{bucket}/{stored['name']}" in script
+    assert digest in script
+    (service,) = made["google_compute_backend_service"].values()
+    group = "${google_compute_region_instance_group_manager.group.instance_group}"
+    assert service["backend"] == [{"group": group}]
+    scaling = made["google_compute_region_autoscaler"]["scaling"]["autoscaling_policy"]
+    assert (scaling["min_replicas"], scaling["max_replicas"]) == (2, 4)
+    assert sorted(each.name for each in out.iterdir()) == [
+        "main.tf.json", "release.tar", "startup-script",
+    ]  # fmt: skip
+
+
+def _nothing(platform: Platform, folder: Path) -> Runtime:
+    return Runtime(platform, "", ())
 
 
 @pytest.mark.parametrize("make", [azure, gcp])

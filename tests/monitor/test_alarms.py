@@ -363,7 +363,12 @@ def test_azure_takes_every_alert() -> None:
 
 
 def test_google_takes_every_policy() -> None:
-    (policies,) = rendered("google").values()
+    files = rendered("google")
+    policies = files["google-policies.json"]
+    tiles = files["google-dashboard.json"]["mosaicLayout"]["tiles"]
+    assert [each["widget"]["title"] for each in tiles] == [
+        each["conditions"][0]["displayName"] for each in policies
+    ]
     assert len(policies) == len(NAMES)
     for policy in policies:
         message = monitoring_v3.AlertPolicy()._pb

@@ -85,6 +85,16 @@ def test_labels_of_a_clock_that_is_ahead_are_told_of_and_make_nothing_old_enough
     assert quality(found).delay_days == pytest.approx(1 / 24)
 
 
+def test_predictions_of_a_clock_that_is_ahead_are_told_of() -> None:
+    found = outcomes(BINARY, 400, 9)
+    newest = float(found.predictions.times.max())
+    assert label_findings(found, now=newest) == []
+    (told,) = label_findings(found, now=newest - 7 * DAY)
+    assert (told.kind, told.subject) == ("store", "rows")
+    assert told.evidence["latest_seconds"] == pytest.approx(7 * DAY)
+    assert told.evidence["rows"] == (found.predictions.times > newest - 7 * DAY + 60).sum()
+
+
 def test_predictions_of_a_clock_that_is_ahead_make_no_others_old_enough() -> None:
     made = outcomes(BINARY, 400, 1)
     times = made.predictions.times + time.time() - made.predictions.times.max()

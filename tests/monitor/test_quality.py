@@ -63,6 +63,17 @@ def test_probabilities_that_claim_too_much_are_found_and_good_ones_are_not() -> 
     assert calibration(outcomes(NUMBER, 2000, 9).scored()) is None
 
 
+@pytest.mark.parametrize("target", [BINARY, THREE], ids=lambda target: target.task)
+def test_calibration_is_told_over_time_and_too_bold_a_model_lies_above_nought(target) -> None:
+    gaps = [
+        entry.metrics["calibration_gap"] for entry in quality(outcomes(target, 8000, 8)).periods
+    ]
+    assert all(gap.low < 0.01 and gap.high > -0.01 for gap in gaps)
+    assert len(gaps) == 4
+    bold = quality(outcomes(THREE, 8000, 9, overconfident=2.5))
+    assert all(entry.metrics["calibration_gap"].low > 0.02 for entry in bold.periods)
+
+
 def test_no_labels_no_rows_and_one_class_only_are_no_faults() -> None:
     some = outcomes(BINARY, 300, 10)
     none = Outcomes(some.predictions, np.full(300, np.nan), np.full(300, np.nan))

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roadworthy.bundle import Bundle
-from roadworthy.cells import CellError
+from roadworthy.cells import CellError, NumberFormat
 from roadworthy.serve.bodies import BodyReader
 from roadworthy.serve.columns import ColumnEncoder, ColumnProblems, Encoded, too_long
 from roadworthy.serve.formats import read_body
@@ -234,22 +235,27 @@ def test_columns_mean_what_rows_mean(
 
 TEXTS = st.sampled_from(
     ["", "?", "NA", "nan", "null", "inf", "1e999", "-1e-400", "0", "-0", "+7", "07", "1.", ".5",
-     " 12 ", "1_0", "1,5", "true", '"3"', "[4]", "9007199254740993", "1" * 40, "1" * 120, "\u0663"]
+     " 12 ", "1_0", "1,5", "true", '"3"', "[4]", "9007199254740993", "1" * 40, "1" * 120, "\u0663", "12 %", "-% 3", "1.500,5"]
 ) | st.floats().map(str) | st.integers(-(2**70), 2**70).map(str)  # fmt: skip
 
 
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(cells=st.lists(TEXTS, min_size=1, max_size=8), limit=st.sampled_from([100, 1000]))
+@given(
+    cells=st.lists(TEXTS, min_size=1, max_size=8),
+    limit=st.sampled_from([100, 1000]),
+    written=st.sampled_from([NumberFormat(), NumberFormat(unit="%"), NumberFormat(",", ".")]),
+)
 def test_texts_of_numbers_mean_together_what_they_mean_one_by_one(
-    bundles: dict[str, Trained], cells: list[str], limit: int
+    bundles: dict[str, Trained], cells: list[str], limit: int, written: NumberFormat
 ) -> None:
     bundle = bundles["regression"].bundle
-    place, column = next(
-        (place, one) for place, one in enumerate(bundle.contract.columns) if one.kind == "number"
-    )
-    encoder = ColumnEncoder(bundle.contract, bundle.plan)
+    columns = list(bundle.contract.columns)
+    place = next(place for place, one in enumerate(columns) if one.kind == "number")
+    column = columns[place] = msgspec.structs.replace(columns[place], number_format=written)
+    contract = msgspec.structs.replace(bundle.contract, columns=tuple(columns))
+    encoder = ColumnEncoder(contract, bundle.plan)
     start = sum(len(encoder.features(before)) for before in range(place))
     wanted, wrong = [], []
     for row, cell in enumerate(cells):

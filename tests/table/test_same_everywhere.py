@@ -8,18 +8,25 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roadworthy.cells import CellError, NumberFormat, parse_number
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, DataSection, Project
 from roadworthy.table import Table, read_table
 from roadworthy.table.conform import conform
+from roadworthy.table.kinds import cast_number
 from roadworthy.table.sources import read_frame
 
 DASH = "\u2013"
 CELLS = {
     "decimal commas": (["1,5", "1.234,5", "-7", "12"], ";"),
     "thousands": (['"1,234.5"', '"12"', '"-1,000"', '"3.25"'], ","),
+    "euros": (["1.234,50 €", "-5 €", "0,99\u00a0€", "12 €"], ";"),
+    "dollars": (['"$1,234.50"', "-$5", "$ 0.99", "+$12"], ","),
+    "percents": (["12.5 %", "0%", "-3.25%", ""], ","),
+    "codes of currencies": (["CHF 12.50", "CHF 3", "CHF -1.5", "CHF 7"], ","),
     "flags as floats": (["0.0", "1.0", "", "1.0"], ","),
     "flags": (["yes", "No", "YES", "no"], ","),
     "signs": (["+1", "-2", "3", "1e3"], ","),
@@ -91,6 +98,47 @@ def test_a_number_written_otherwise_is_refused_and_not_read_as_ten_times_as_much
 ) -> None:
     with pytest.raises(CellError, match="written like"):
         parse_number(text, written)
+
+
+@pytest.mark.parametrize("name", ["euros", "dollars", "percents", "codes of currencies"])
+def test_a_unit_is_taken_off_and_a_file_may_leave_it_out(tmp_path: Path, name: str) -> None:
+    cells, delimiter = CELLS[name]
+    table = read_table(write(tmp_path, cells, delimiter), "y")
+    column = {c.name: c for c in table.contract.columns}["v"]
+    assert column.kind == "number"
+    unit = column.number_format.unit
+    assert unit in cells[0]
+    bare = [cell.strip('"').replace(unit, "").strip() for cell in cells]
+    read = [column.read_text(cell.strip('"'), ("",)) for cell in cells]
+    assert [column.read_text(cell, ("",)) for cell in bare] == read
+    assert read[1] == [-5.0, -5.0, 0.0, 3.0][list(CELLS).index(name) - 2]
+
+
+@pytest.mark.parametrize(
+    "cells", [["12 %", "0.12"], ["5 €", "5 $"], ["10% off", "5% off"], ["1 € 2", "3 €"]]
+)
+def test_what_is_no_number_with_one_unit_stays_text(tmp_path: Path, cells: list[str]) -> None:
+    table = read_table(write(tmp_path, cells, ","), "y")
+    assert table.frame["v"].dtype == pl.String
+
+
+@given(
+    number=st.decimals(-(10**9), 10**9, places=2),
+    unit=st.sampled_from(["%", "€", "$", "CHF", "₹"]),
+    form=st.sampled_from(["{n}{u}", "{n} {u}", "{u}{n}", "{u} {n}", "{n}\u202f{u}"]),
+    marks=st.sampled_from([(".", ""), (".", ","), (",", ".")]),
+)
+def test_numbers_with_units_are_read_alike_one_by_one_and_in_columns(
+    number: Decimal, unit: str, form: str, marks: tuple[str, str]
+) -> None:
+    decimal, thousands = marks
+    digits = f"{number:,.2f}".translate({ord(","): thousands, ord("."): decimal})
+    text = form.format(n=digits, u=unit)
+    written = NumberFormat(decimal, thousands, unit)
+    assert parse_number(text, written) == float(number)
+    cast = cast_number(pl.Series([text]), written)
+    assert cast is not None
+    assert cast[0] == float(number)
 
 
 def options(**said: object) -> Project:

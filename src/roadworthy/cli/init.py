@@ -343,6 +343,7 @@ target = {target}
 # disk_gb = 20
 # alarms = true              # the cloud watches the machine
 # notify = ["ops@example.org"]
+# ci = {{system = "github", repository = "OWNER/NAME", environment = "production"}}  # may deploy
 # profile = "prod"           # of the AWS configuration
 # image = "ami-0123456789abcdef0"  # else the newest Debian 12
 # user = "admin"             # as the image has it
@@ -360,6 +361,8 @@ target = {target}
 # subscription = "00000000-0000-0000-0000-000000000000"  # or AZURE_SUBSCRIPTION_ID
 # size = "Standard_B2s"
 # encryption_at_host = false # temporary disks too
+# database = "Standard_B1ms" # PostgreSQL and a storage account for [registry]
+# database_from = ["203.0.113.0/24"]
 
 # [deploy.google]            # pip install 'roadworthy[gcp]'
 # target = "gcp"
@@ -367,6 +370,8 @@ target = {target}
 # project = "my-project"     # else that of the credentials
 # machine_type = "e2-small"
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
+# database = "db-custom-1-3840"  # PostgreSQL and a bucket for [registry]
+# database_from = ["203.0.113.0/24"]
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
 # certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 

@@ -62,7 +62,7 @@ def pipeline(
     wanted = load_project(project, destination)
     folder = Path(project).parent if project else Path()
     if trust is not None:
-        from roadworthy.pipeline.trust import trust_document
+        from roadworthy.deploy.cloud.trust import trust_document
 
         if repository is None:
             raise InputError("whom to trust is not said", fix="--repository OWNER/NAME")

@@ -13,18 +13,19 @@ from typing import Any
 from roadworthy.acceptance import resolve
 from roadworthy.bundle import Bundle
 from roadworthy.deploy._base import Status, Target, Tenant
+from roadworthy.deploy.cloud.terraform import write_terraform
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.executor import Kind, Record, run
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.journal import Journal, State
 from roadworthy.deploy.kubernetes.exporting import export_files
-from roadworthy.deploy.opening import open_host, open_target
+from roadworthy.deploy.opening import cache_of, open_host, open_target, wanted_of
 from roadworthy.deploy.orphans import as_tenant, find_orphans
 from roadworthy.deploy.plan import Plan, Step
 from roadworthy.deploy.records import Records, open_records
 from roadworthy.deploy.wanted import check_name, in_file
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import Deployment, KubernetesSection, Project, SshSection
+from roadworthy.project import CloudSection, Deployment, KubernetesSection, Project, SshSection
 from roadworthy.registry.opening import user_folder
 
 Watch = Callable[[Step, State], None]
@@ -248,6 +249,30 @@ def export(
         "folder": str(folder),
         "files": [release.name],
     }
+
+
+def export_terraform(project: Project, name: str, model: str | None, out: str | Path) -> Path:
+    """Write what a cloud's target makes for Terraform, with the release of a fleet.
+
+    Args:
+        project: The project.
+        name: The deployment.
+        model: What a fleet's machines are to serve, as in `plan`.
+        out: Folder to write.
+
+    Returns:
+        The document.
+
+    Raises:
+        InputError: It is no cloud's deployment, or there is no such model.
+        OutsideError: The folder cannot be written, or wheels cannot be had.
+    """
+    section = section_of(project, name)
+    fleet = isinstance(section, CloudSection) and section.fleet
+    bundle = _bundle(project, section, model) if fleet else None
+    with wanted_of(project, name, section, bundle) as wanted:
+        release = (wanted, cache_of(project)) if wanted is not None else None
+        return write_terraform(project, name, section, Path(out), release)
 
 
 def section_of(project: Project, name: str) -> Deployment:

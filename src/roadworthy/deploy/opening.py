@@ -48,8 +48,8 @@ def open_target(
     """
     if isinstance(section, CloudSection) and section.fleet:
         with (
-            _wanted(project, name, section, bundle) as wanted,
-            open_fleet(project, name, section, wanted, _cache(project)) as fleet,
+            wanted_of(project, name, section, bundle) as wanted,
+            open_fleet(project, name, section, wanted, cache_of(project)) as fleet,
         ):
             yield fleet
     elif isinstance(section, CloudSection):
@@ -70,8 +70,8 @@ def open_host(
     project: Project, name: str, section: SshSection, bundle: Bundle | None
 ) -> Iterator[SshTarget]:
     """A host that SSH reaches; the arguments are those of `open_target`."""
-    with _wanted(project, name, section, bundle) as wanted:
-        target = SshTarget(name, section, project, _cache(project), wanted)
+    with wanted_of(project, name, section, bundle) as wanted:
+        target = SshTarget(name, section, project, cache_of(project), wanted)
         try:
             yield target
         finally:
@@ -84,14 +84,14 @@ def open_cloud(
 ) -> Iterator[CloudTarget]:
     """A machine in a cloud; the arguments are those of `open_target`."""
     with (
-        _wanted(project, name, section, bundle) as wanted,
+        wanted_of(project, name, section, bundle) as wanted,
         tempfile.TemporaryDirectory(prefix="roadworthy-") as folder,
     ):
         model = wanted.release.model if wanted is not None else None
 
         def on(machine: Machine) -> SshTarget:
             host = as_host(section, machine, Path(folder))
-            return SshTarget(name, host, project, _cache(project), wanted)
+            return SshTarget(name, host, project, cache_of(project), wanted)
 
         target = CloudTarget(name, open_provider(project, name, section, model), on, model)
         try:
@@ -101,9 +101,10 @@ def open_cloud(
 
 
 @contextlib.contextmanager
-def _wanted(
+def wanted_of(
     project: Project, name: str, section: DeploySection, bundle: Bundle | None
 ) -> Iterator[Wanted | None]:
+    """What a bundle is with a section's settings; None for none; raises as `open_target`."""
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
         if bundle is None:
             yield None
@@ -115,7 +116,8 @@ def _wanted(
         yield Wanted(release, bundle, check_certificate(section), check_authority(section))
 
 
-def _cache(project: Project) -> Path:
+def cache_of(project: Project) -> Path:
+    """Where wheels are kept."""
     if project.registry.cache:
         return Path(project.registry.cache)
     return user_folder("XDG_CACHE_HOME", ".cache")

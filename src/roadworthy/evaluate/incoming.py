@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.cells import FALSE_WORDS, TRUE_WORDS, CellError, canonical_text, parse_number
+from roadworthy.cells import (
+    FALSE_WORDS,
+    TRUE_WORDS,
+    CellError,
+    NumberFormat,
+    canonical_text,
+    found_unit,
+    parse_number,
+)
 from roadworthy.contract import Column, Contract, Target
 from roadworthy.errors import RowsError
 from roadworthy.project import DataSection, Project
@@ -265,9 +273,10 @@ def _number_reader(series: pl.Series, contract: Contract) -> Callable[[Any], flo
                 count += 1
         return count
 
-    from roadworthy.cells import NumberFormat
-
     candidates = [NumberFormat(), *dict.fromkeys(formats)]
+    if texts and (unit := found_unit(texts[0])):  # the contract keeps no format of the target
+        marks = [("", "."), (".", ","), (",", ".")]
+        candidates += [NumberFormat(decimal, mark, unit) for mark, decimal in marks]
     written = min(candidates, key=failures)
 
     def read(cell: Any) -> float:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from roadworthy.bundle import Bundle
 from roadworthy.evaluate import Estimate, Scored, Slice
-from roadworthy.evaluate.metrics import calibration_bins
+from roadworthy.evaluate.metrics import calibration_bins, mean_interval
 from roadworthy.evaluate.resample import Floats
 from roadworthy.evaluate.slices import measures, slice_report
 from roadworthy.evaluate.stability import Gap, compare_parts
@@ -46,7 +46,8 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
         labelled: Those whose label is known.
         mature: Whether all of them are old enough for their labels.
         metrics: Metric -> estimate with its interval; `calibration_gap` is the mean probability of
-            the positive class less its share, `bias` the mean prediction less the mean truth.
+            the positive class less its share, of more than two classes that of the most probable
+            one less how often it came true; `bias` the mean prediction less the mean truth.
     """
 
     start: str
@@ -164,7 +165,11 @@ def holdout_metrics(bundle: Bundle) -> dict[str, Estimate]:
 def _measure(scored: Scored) -> dict[str, Estimate]:
     if not len(scored):
         return {}
-    return measures(scored, np.ones(len(scored), dtype=bool))
+    found = measures(scored, np.ones(len(scored), dtype=bool))
+    if not scored.regression and "calibration_gap" not in found:
+        right = scored.scores.argmax(axis=1) == scored.codes
+        found["calibration_gap"] = mean_interval(scored.scores.max(axis=1) - right)
+    return found
 
 
 def _period_starts(times: Floats, period: PeriodLength) -> list[datetime]:

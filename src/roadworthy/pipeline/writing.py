@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roadworthy.errors import InputError, OutsideError
+from roadworthy.pipeline.clouds import with_clouds
 from roadworthy.pipeline.parts import Difference, State, merge
 from roadworthy.pipeline.rules import Finding
 from roadworthy.pipeline.systems import System
@@ -73,9 +74,11 @@ def check(project: Project, system: System, folder: Path = Path()) -> Checked:
         folder: The folder of the project file, the root of the repository.
 
     Raises:
-        InputError: A mark in a file stands without its partner, or a file is no text.
+        InputError: A mark in a file stands without its partner, or a file is no text; a cloud lets
+            in jobs that the pipeline does not have.
         OutsideError: A file cannot be read.
     """
+    project = with_clouds(project, system.name)
     changes: list[Change] = []
     findings: list[Finding] = []
     for plan in system.plan(project):
@@ -101,9 +104,11 @@ def write(project: Project, system: System, folder: Path = Path()) -> tuple[Chan
         What differed. Those that `is_written` are settled now.
 
     Raises:
-        InputError: A mark in a file stands without its partner, or a file is no text.
+        InputError: A mark in a file stands without its partner, or a file is no text; a cloud lets
+            in jobs that the pipeline does not have.
         OutsideError: A file cannot be read or written.
     """
+    project = with_clouds(project, system.name)
     changes: list[Change] = []
     texts: dict[Path, str] = {}
     for plan in system.plan(project):

@@ -12,6 +12,7 @@ from roadworthy.project.decision import DecisionOptions
 from roadworthy.project.deploy import DeploySection, SshSection
 from roadworthy.project.deploy_aws import AwsSection
 from roadworthy.project.deploy_azure import AzureSection
+from roadworthy.project.deploy_ci import Ci
 from roadworthy.project.deploy_cloud import CloudSection, Instances
 from roadworthy.project.deploy_docker import DockerSection
 from roadworthy.project.deploy_gcp import GcpSection
@@ -36,6 +37,7 @@ __all__ = [
     "AzureSection",
     "BehaviourSection",
     "CloudName",
+    "Ci",
     "CloudSection",
     "ColumnOptions",
     "ColumnPreparation",

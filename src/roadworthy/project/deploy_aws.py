@@ -6,12 +6,11 @@ import re
 from typing import Literal
 
 from roadworthy.project._range import Range
-from roadworthy.project.deploy_cloud import CloudSection, Instances, is_network
+from roadworthy.project.deploy_cloud import CloudSection, Instances
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]{36}")
-_DATABASE = re.compile(r"db\.[a-z0-9-]+\.[a-z0-9]+")
 _SUBNET = re.compile(r"subnet-[0-9a-f]{8,17}")
 
 
@@ -32,9 +31,6 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         instances: How many machines a fleet has; None: there is one machine, and no fleet.
         subnets: Public subnets of your own for a fleet, in at least two zones.
         certificate: ARN of a certificate of Certificate Manager, for a fleet's load balancer.
-        database: Class of a PostgreSQL database beside a fleet, like `db.t4g.micro`, which comes
-            with a bucket, for `[registry]`; None: there is none.
-        database_from: Networks that may reach it.
     """
 
     identity: str = ""
@@ -50,13 +46,16 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
     instances: Instances | None = None
     subnets: tuple[str, ...] = ()
     certificate: str | None = None
-    database: str | None = None
-    database_from: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         """The cloud and the region."""
         return f"aws {self.region}"
+
+    @property
+    def database_form(self) -> tuple[str, str]:
+        """How classes of databases are named: a pattern, and one of them."""
+        return r"db\.[a-z0-9-]+\.[a-z0-9]+", "db.t4g.micro"
 
     @property
     def fleet(self) -> bool:
@@ -86,18 +85,8 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
             Range(user, "user", "the name of a user"),
             Range(subnet, "subnet", "the id of a subnet, subnet-…"),
             *self._fleet_ranges(),
-            *self._database_ranges(),
-        ]
-
-    def _database_ranges(self) -> list[Range]:
-        kind = self.database is None or bool(_DATABASE.fullmatch(self.database))
-        networks = all(map(is_network, self.database_from))
-        return [
-            Range(kind, "database", "like db.t4g.micro"),
             Range(self.fleet or self.database is None, "database", "given with instances"),
-            Range(networks and bool(self.database_from) == bool(self.database), "database_from",
-                  "IPv4 networks like 203.0.113.0/24, given with database"),
-        ]  # fmt: skip
+        ]
 
     def _fleet_ranges(self) -> list[Range]:
         size = self.instances or Instances()

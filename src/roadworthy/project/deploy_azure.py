@@ -54,6 +54,11 @@ class AzureSection(
         """The cloud and the region."""
         return f"azure {self.region}"
 
+    @property
+    def database_form(self) -> tuple[str, str]:
+        """How classes of databases are named: a pattern, and one of them."""
+        return r"Standard_[BDE]\d+[a-z]*(_v\d+)?", "Standard_B1ms"
+
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         subscription = self.subscription is None or bool(re.fullmatch(_GUID, self.subscription))

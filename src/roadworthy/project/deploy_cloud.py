@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import msgspec
 
 from roadworthy.project._range import Range
 from roadworthy.project.deploy import MAIL, DeploySection
+from roadworthy.project.deploy_ci import Ci
 
 
 class Instances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +40,10 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         upgrades: Whether the machine installs security updates by itself.
         alarms: Whether the cloud watches the machine and rings.
         notify: E-mail addresses that alarms are sent to.
+        database: Class of a PostgreSQL database beside it, as its cloud names classes, which comes
+            with a bucket, for `[registry]`; None: there is none.
+        database_from: Networks that may reach it.
+        ci: The jobs of a CI system that may deploy by tokens of theirs; None: none.
     """
 
     identity: str
@@ -47,6 +53,14 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     upgrades: bool = True
     alarms: bool = True
     notify: tuple[str, ...] = ()
+    database: str | None = None
+    database_from: tuple[str, ...] = ()
+    ci: Ci | None = None
+
+    @property
+    def database_form(self) -> tuple[str, str]:
+        """How classes of databases are named: a pattern, and one of them."""
+        raise NotImplementedError
 
     @property
     def fleet(self) -> bool:
@@ -72,7 +86,19 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
             Range(allowed, "allow_from", networks),
             Range(8 <= self.disk_gb <= 16384, "disk_gb", "between 8 and 16384"),
             Range(mails, "notify", "e-mail addresses"),
+            *self._database_ranges(),
+            *(self.ci.ranges() if self.ci else ()),
         ]
+
+    def _database_ranges(self) -> list[Range]:
+        pattern, example = self.database_form
+        known = self.database is None or bool(re.fullmatch(pattern, self.database))
+        networks = all(map(is_network, self.database_from))
+        return [
+            Range(known, "database", f"like {example}"),
+            Range(networks and bool(self.database_from) == bool(self.database), "database_from",
+                  "IPv4 networks like 203.0.113.0/24, given with database"),
+        ]  # fmt: skip
 
 
 def is_network(text: str) -> bool:

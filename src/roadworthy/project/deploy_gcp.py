@@ -57,6 +57,11 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"gcp {self.region if self.fleet else self.zone}"
 
     @property
+    def database_form(self) -> tuple[str, str]:
+        """How classes of databases are named: a pattern, and one of them."""
+        return r"db-(f1-micro|g1-small|custom-\d+-\d+|n1-[a-z]+-\d+)", "db-custom-1-3840"
+
+    @property
     def fleet(self) -> bool:
         """Whether it is a fleet."""
         return self.instances is not None

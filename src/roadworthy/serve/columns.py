@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.cells import CellError
+from roadworthy.cells import CellError, NumberFormat
 from roadworthy.contract import Column, Contract
 from roadworthy.errors import Problem
 from roadworthy.prepare.plan import Feature, FeaturePlan, date_part
@@ -140,7 +140,7 @@ class ColumnEncoder:
 
     def _is_plain(self, place: int) -> bool:
         column, blanks = self.contract.columns[place], self.contract.blanks
-        plain = column.kind == "number" and not column.number_format.thousands
+        plain = column.kind == "number" and column.number_format == NumberFormat()
         return plain and "" in blanks and not any(map(_is_number, blanks))
 
     def _known_levels(self, place: int) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Infer a column's kind and bring its cells into that kind's type.
 
-Text becomes numbers (decimal comma, thousands), booleans (yes/no, true/false, 0/1), dates
-(ISO and the usual day-month orders) or stays text. Nothing is guessed in silence: every column
-gets a reason that the summary shows.
+Text becomes numbers (decimal comma, thousands, a currency or percent sign), booleans (yes/no,
+true/false, 0/1), dates (ISO and the usual day-month orders) or stays text. Nothing is guessed in
+silence: every column gets a reason that the summary shows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import msgspec
 import polars as pl
 
 from roadworthy.cells import (
@@ -21,7 +22,9 @@ from roadworthy.cells import (
     CellError,
     NumberFormat,
     canonical_text,
+    found_unit,
     parse_date,
+    unit_pattern,
 )
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, Kind
@@ -142,7 +145,8 @@ def _from_number(series: pl.Series, written: NumberFormat) -> Typed:
             return Typed(number.cast(pl.Boolean), "boolean", "integer", "only 0 and 1", written)
         if reason := _identifier_numbers(number):
             return Typed(number, "identifier", dtype, reason, written)
-    marks = "" if written == NumberFormat() else f", decimal mark {written.decimal!r}"
+    marks = f", decimal mark {written.decimal!r}" if written.thousands else ""
+    marks += f", written with {written.unit!r}" if written.unit else ""
     lost = f", {infinite:,} infinite or NaN cells count as blank" if infinite else ""
     return Typed(number, "number", dtype, f"{dtype}s{marks}{lost}", written)
 
@@ -215,8 +219,14 @@ def _numbers(
     head = values.head(2000)
     if _has_codes(values):
         return None
-    orders = (NumberFormat(",", "."), NumberFormat(".", ","))
-    for written in orders if semicolons else orders[::-1]:
+    orders = [NumberFormat(",", "."), NumberFormat(".", ",")]
+    formats = orders if semicolons else orders[::-1]
+    if unit := found_unit(str(values[0])):
+        if not bool(values.str.contains(unit, literal=True).all()):
+            return None  # 12 % and 0.12 in one column are two things
+        formats = [NumberFormat(unit=unit), *formats]
+        formats = [msgspec.structs.replace(each, unit=unit) for each in formats]
+    for written in formats:
         for part in (head, series):
             cast = cast_number(part, written)
             if cast is None:
@@ -234,7 +244,9 @@ def _has_codes(values: pl.Series) -> bool:
 
 def cast_number(series: pl.Series, written: NumberFormat) -> pl.Series | None:
     """Texts as numbers; None when one is not written so."""
-    if written != NumberFormat():
+    if written.unit:
+        series = series.str.replace(unit_pattern(written.unit), "${1}${2}")
+    if written.thousands:
         shape = f"^(?:{NUMBER_SHAPES[written.thousands]})$"
         if not bool(series.drop_nulls().str.contains(shape).all()):
             return None

@@ -20,14 +20,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.deploy.azure import registering
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
 Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota"]
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 _GROUP = re.compile(r"/subscriptions/[^/]+/resourcegroups/[^/]+", re.IGNORECASE)
+_ROLE = (
+    rf"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/"
+    r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
+)
 _TAGS = "/providers/microsoft.resources/tags/default"
-_SLOW = ("microsoft.network/", "microsoft.compute/", "microsoft.resources/")
+_UNLISTED = ("/federatedidentitycredentials", "/roleassignments", *registering.UNLISTED)
+_SLOW = ("microsoft.network/", "microsoft.compute/", "microsoft.resources/",
+         "microsoft.dbforpostgresql/")  # fmt: skip
 _ERRORS = {
     "fault": (500, "InternalServerError", "Encountered an internal server error."),
     "throttled": (429, "TooManyRequests", "The request was throttled."),
@@ -56,6 +63,7 @@ class Arm:
         calls: Method and path of what changed something, in order.
         fail: Called with method and path; says what is to go wrong.
         console: What the console of every machine shows.
+        blobs: `/blobs/ACCOUNT/CONTAINER` -> names of what is in it.
         listed_late: What lists of every group still show, although it is gone.
     """
 
@@ -66,6 +74,7 @@ class Arm:
         self.refused: list[str] = []
         self.fail: Callable[[str, str], Fault | None] = lambda method, path: None
         self.console = ""
+        self.blobs: dict[str, list[str]] = {}
         self.listed_late: list[dict[str, Any]] = []
         self.guard = threading.Lock()
         door = self
@@ -134,6 +143,8 @@ class Arm:
             if not self.console:
                 raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
             return 200, self.console, {}
+        if path.startswith("/blobs/"):
+            return 200, registering.blobs(self.blobs, path, asked.headers, query), {}
         if path.startswith("/operations/"):
             return self._operation(path)
         if not (asked.headers.get("Authorization") or "").startswith("Bearer "):
@@ -171,10 +182,17 @@ class Arm:
             raise Refusal(404, "ResourceGroupNotFound", f"{group[0]} could not be found.")
         if key.endswith("/resources") and method == "GET":
             return 200, {"value": self._inside(group[0]) + self.listed_late}, {}
+        if key.endswith(("/federatedidentitycredentials", *registering.LISTED)) and method == "GET":
+            inside = [each for at, each in self.things.items() if at.startswith(f"{key}/")]
+            return 200, {"value": inside}, {}
         if key.endswith(_TAGS):
             return self._tags(key.removesuffix(_TAGS), body)
         if method == "PUT":
             return self._put(path, query["api-version"], body)
+        if method == "PATCH" and key in self.things:
+            if wrong := registering.changed(self.things[key], query["api-version"], body):
+                raise Refusal(*wrong)
+            return 202, None, self._begin(None)
         action = key.rpartition("/")[2]
         if method == "POST":
             return self._act(key.rpartition("/")[0], action)
@@ -197,7 +215,8 @@ class Arm:
     def _inside(self, group: str) -> list[dict[str, Any]]:
         return [
             {name: thing.get(name) for name in ("id", "name", "type", "location", "tags")}
-            for key, thing in self.things.items() if key.startswith(f"{group}/")
+            for key, thing in self.things.items()
+            if key.startswith(f"{group}/") and not key.rpartition("/")[0].endswith(_UNLISTED)
         ]  # fmt: skip
 
     def _tags(self, key: str, body: Any) -> tuple[int, Any, dict[str, str]]:
@@ -221,6 +240,9 @@ class Arm:
         kind = "Microsoft.Resources/resourceGroups" if is_group else _kind(path)
         if found := faults(kind, version, body):
             raise Refusal(400, *found)
+        self._check_trust(path, kind, body)
+        if wrong := registering.wrong(self.things, path, kind, body):
+            raise Refusal(*wrong)
         for each in references(body):
             if not self._is_there(each.lower()):
                 raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")
@@ -230,8 +252,15 @@ class Arm:
         properties = {**body.get("properties", {}), "provisioningState": "Succeeded"}
         if kind == "Microsoft.Network/publicIPAddresses":
             properties["ipAddress"] = "203.0.113.10"
+        if kind == "Microsoft.ManagedIdentity/userAssignedIdentities":
+            known = before["properties"] if before else {}
+            properties |= {
+                word: known.get(word) or str(uuid.uuid4())
+                for word in ("clientId", "principalId", "tenantId")
+            }
         if kind == "Microsoft.Compute/virtualMachines":
             properties["power"] = before["properties"]["power"] if before else "running"
+        properties = registering.shown(path, kind, properties, self.url)
         made = {**body, "id": path, "name": name, "type": kind, "properties": properties}
         self.things[key] = json.loads(json.dumps(made))
         if kind == "Microsoft.Compute/virtualMachines":
@@ -240,10 +269,32 @@ class Arm:
         slow = kind.lower().startswith(_SLOW) and not is_group
         return status, self._shown(key, {}), self._begin(None) if slow else {}
 
+    def _check_trust(self, path: str, kind: str, body: Any) -> None:
+        """What pipelines are trusted by: inside an identity, and rights of one."""
+        if kind.endswith("/federatedIdentityCredentials"):
+            if path.lower().rsplit("/", 2)[0] not in self.things:
+                raise Refusal(404, "ParentResourceNotFound", "The identity was not found.")
+            told = body["properties"]
+            if not told["issuer"].startswith("https://") or len(told["audiences"]) != 1:
+                raise Refusal(400, "BadRequest", "an issuer and one audience are required")
+        if kind == "Microsoft.Authorization/roleAssignments":
+            told = body["properties"]
+            known = [each["properties"].get("principalId") for each in self.things.values()]
+            person = told["principalId"] == registering.OWNER and told["principalType"] == "User"
+            machine = told["principalId"] in known and told["principalType"] == "ServicePrincipal"
+            if not (person or machine):
+                raise Refusal(400, "PrincipalNotFound", f"Principal {told['principalId']}")
+            uuid.UUID(path.rpartition("/")[2])
+            if not re.fullmatch(_ROLE, told["roleDefinitionId"]):
+                raise Refusal(400, "RoleDefinitionDoesNotExist", told["roleDefinitionId"])
+
     def _check_change(self, before: dict[str, Any] | None, body: Any) -> None:
         if before is None:
             return
-        if before["location"].lower() != body["location"].lower():
+        same = body.get("properties", {}).items() <= before["properties"].items()
+        if before["type"] == "Microsoft.Authorization/roleAssignments" and not same:
+            raise Refusal(409, "RoleAssignmentUpdateNotPermitted", "It is not permitted to update.")
+        if before.get("location", "").lower() != body.get("location", "").lower():
             raise Refusal(409, "InvalidResourceLocation", "The resource is in another location.")
         old, new = (each.get("properties", {}).get("osProfile") for each in (before, body))
         if old != new:
@@ -263,7 +314,9 @@ class Arm:
         if action == "retrievebootdiagnosticsdata":
             return 200, {"serialConsoleLogBlobUri": f"{self.url}/console?sig=secret"}, {}
         assert action == "start", action
-        self.things[key]["properties"]["power"] = "running"
+        database = self.things[key]["type"].lower() == registering.SERVERS
+        told = {"state": "Ready"} if database else {"power": "running"}
+        self.things[key]["properties"] |= told
         return 202, None, self._begin(None)
 
     def _delete(self, key: str) -> tuple[int, Any, dict[str, str]]:
@@ -277,7 +330,8 @@ class Arm:
                 raise Refusal(409, "InUse", f"Resource {key} is in use by {other}.")
         kind = self.things[key]["type"].lower()
         if not kind.startswith(_SLOW):
-            del self.things[key]
+            for each in [at for at in self.things if at == key or at.startswith(f"{key}/")]:
+                del self.things[each]
             return 200, None, {}
         if kind == "microsoft.compute/virtualmachines":
             own = [

@@ -1,9 +1,10 @@
 """Rules for bodies of Azure requests, drawn from the models of Microsoft's own libraries.
 
 `rules.json` beside this file is what `python -m tests.deploy.azure.rules` wrote where these were
-installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0 and azure-mgmt-monitor 7.0.0,
-copyright Microsoft Corporation, MIT licence. Only what deployments use was followed; a property
-that is not described is refused.
+installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0, azure-mgmt-monitor 7.0.0,
+azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1 and
+azure-mgmt-postgresqlflexibleservers 1.0.0, copyright Microsoft Corporation, MIT licence. Only what
+deployments use was followed; a property that is not described is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 FILE = Path(__file__).with_name("rules.json")
 _SCALARS = {"str", "int", "bool", "float", "iso-8601", "duration", "object"}
+_SERVERS = "Microsoft.DBforPostgreSQL/flexibleServers"
+_ACCOUNTS = "Microsoft.Storage/storageAccounts"
+_IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _ROOTS = {
     "Microsoft.Compute/virtualMachines@2024-11-01": "compute.v2024_11_01 VirtualMachine",
     "Microsoft.Network/virtualNetworks@2024-05-01": "network VirtualNetwork",
@@ -24,6 +28,18 @@ _ROOTS = {
     "Microsoft.Network/networkInterfaces@2024-05-01": "network NetworkInterface",
     "Microsoft.Insights/metricAlerts@2018-03-01": "monitor MetricAlertResource",
     "Microsoft.Insights/actionGroups@2023-01-01": "monitor ActionGroupResource",
+    f"{_IDENTITIES}@2023-01-31": "msi Identity",
+    f"{_IDENTITIES}/federatedIdentityCredentials@2023-01-31": "msi FederatedIdentityCredential",
+    "Microsoft.Authorization/roleAssignments@2022-04-01": "authorization.v2022_04_01 "
+    "RoleAssignmentCreateParameters",
+    f"{_SERVERS}@2024-08-01": "postgresqlflexibleservers Server",
+    f"{_SERVERS}/databases@2024-08-01": "postgresqlflexibleservers Database",
+    f"{_SERVERS}/firewallRules@2024-08-01": "postgresqlflexibleservers FirewallRule",
+    f"{_SERVERS}/administrators@2024-08-01": "postgresqlflexibleservers "
+    "ActiveDirectoryAdministratorAdd",
+    f"{_SERVERS}/change@2024-08-01": "postgresqlflexibleservers ServerForUpdate",
+    f"{_ACCOUNTS}@2024-01-01": "storage.v2024_01_01 StorageAccountCreateParameters",
+    f"{_ACCOUNTS}/blobServices/containers@2024-01-01": "storage.v2024_01_01 BlobContainer",
 }
 _FOLLOWED = {
     "VirtualMachine", "HardwareProfile", "StorageProfile", "ImageReference", "OSDisk",
@@ -34,7 +50,10 @@ _FOLLOWED = {
     "PublicIPAddress", "PublicIPAddressSku", "NetworkInterface",
     "NetworkInterfaceIPConfiguration", "SubResource", "MetricAlertResource",
     "MetricAlertCriteria", "MetricAlertSingleResourceMultipleMetricCriteria", "MetricCriteria",
-    "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver",
+    "MetricDimension", "MetricAlertAction", "ActionGroupResource", "EmailReceiver", "Identity",
+    "FederatedIdentityCredential", "RoleAssignmentCreateParameters", "Server", "ServerForUpdate",
+    "Database", "FirewallRule", "ActiveDirectoryAdministratorAdd", "AuthConfig", "Sku", "Storage",
+    "Backup", "Network", "StorageAccountCreateParameters", "BlobContainer",
 }  # fmt: skip
 
 

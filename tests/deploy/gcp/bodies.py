@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_APIS = ("compute.v1", "monitoring.v3", "iam.v1", "storage.v1")
+_APIS = ("compute.v1", "monitoring.v3", "iam.v1", "storage.v1", "sqladmin.v1",
+         "secretmanager.v1", "monitoring.v1")  # fmt: skip
 _COMMON = {"alt", "key", "prettyPrint", "fields", "quotaUser", "userIp", "$.xgafv", "callback",
            "access_token", "oauth_token", "uploadType", "upload_protocol"}  # fmt: skip
 _METADATA = 262_144

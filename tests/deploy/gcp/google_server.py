@@ -20,7 +20,9 @@ from typing import Any, Literal
 
 from tests.deploy.gcp.bodies import Method, faults, find
 from tests.deploy.gcp.grouping import Grouping
+from tests.deploy.gcp.registering import Registering
 from tests.deploy.gcp.storing import Refusal, Storing
+from tests.deploy.gcp.trusting import Trusting
 
 Fault = Literal["cut before", "cut after", "fault", "throttled", "denied", "quota", "disabled"]
 PROJECT = "proj-1"
@@ -68,6 +70,8 @@ class Google:
         self.fail: Callable[[str, str, Any], Fault | None] = lambda method, path, body: None
         self.guard = threading.Lock()
         self.storing, self.grouping = Storing(self.things), Grouping(self.things)
+        self.registering = Registering(self.things)
+        self.trusting = Trusting(self.things, PROJECT)
         door = self
 
         class Door(BaseHTTPRequestHandler):
@@ -143,8 +147,16 @@ class Google:
             self.calls.append(name)
         if method.api == "monitoring.v3":
             return self._monitoring(verb, path.removeprefix("/v3/"), body)
+        if method.api == "monitoring.v1":
+            return self._dashboards(verb, path.removeprefix("/v1/"), body)
+        if method.api == "sqladmin.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.database(name, method.named, asked, body)
+        if method.api == "secretmanager.v1":
+            asked = urllib.parse.parse_qs(query)
+            return self.registering.secret(verb, path.removeprefix("/v1/"), asked, body)
         if method.api == "iam.v1":
-            return self.storing.account(verb, path.removeprefix("/v1/"), body)
+            return self._signing_in(verb, path.removeprefix("/v1/"), query, body)
         if method.api == "storage.v1":
             named = {key: urllib.parse.unquote(each) for key, each in method.named.items()}
             return self.storing.storage(name, named, body)
@@ -170,6 +182,14 @@ class Google:
             self.grouping.patch(place, self._thing(place), self._whole(body))
             return self._begin(place, verb)
         return self._act(place.rpartition("/")[0], verb, body, asked)
+
+    def _signing_in(self, verb: str, place: str, query: str, body: Any) -> dict[str, Any]:
+        if "/workloadIdentityPools" in place:
+            return self.trusting.answer(verb, place, urllib.parse.parse_qs(query), body)
+        if verb.endswith("IamPolicy"):
+            return self.trusting.policy(self._thing(place.partition(":")[0]), verb, body)
+        told = self.storing.account(verb, place, body)
+        return {key: value for key, value in told.items() if key != "policy"}
 
     def _thing(self, place: str) -> dict[str, Any]:
         if place not in self.things:
@@ -226,7 +246,7 @@ class Google:
         collection = place.rpartition("/")[2]
         found = [
             (path.rpartition(f"/{collection}/")[0], each) for path, each in self.things.items()
-            if f"/{collection}/" in path
+            if f"/{collection}/" in path and path.count("/") > 3  # databases are of no zone
         ]  # fmt: skip
         if verb == "list":
             return {"items": [each for owner, each in found if place.startswith(f"{owner}/")]}
@@ -293,6 +313,19 @@ class Google:
     def _operation(self, name: str) -> dict[str, Any]:
         self.operations[name]["status"] = "DONE"
         return self.operations[name]
+
+    def _dashboards(self, verb: str, place: str, body: Any) -> dict[str, Any]:
+        if verb == "patch" and body.get("etag") != self._thing(place)["etag"]:
+            raise Refusal(409, "ABORTED", "The etag is not that of the dashboard.")
+        if verb in ("create", "patch"):
+            for tile in body["mosaicLayout"]["tiles"]:
+                for key in ("xPos", "yPos"):
+                    if not tile.get(key, 1):
+                        del tile[key]  # noughts are not given back
+            body = {**body, "etag": uuid.uuid4().hex}
+        made = self._monitoring(verb, place, body)
+        made.pop("enabled", None)
+        return made
 
     def _monitoring(self, verb: str, place: str, body: Any) -> dict[str, Any]:
         if verb == "create":

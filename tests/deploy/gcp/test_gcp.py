@@ -27,7 +27,7 @@ from tests.deploy.gcp.google_server import PROJECT, Fault, Google, google_server
 MACHINE = f"projects/{PROJECT}/zones/europe-west1-b/instances/roadworthy-prod"
 FIREWALL = f"projects/{PROJECT}/global/firewalls/roadworthy-prod-ssh"
 PARTS = ["gcp-network", "gcp-subnet", "gcp-firewall-ssh", "gcp-firewall", "gcp-address",
-         "gcp-machine", "gcp-alarm-cpu"]  # fmt: skip
+         "gcp-machine", "gcp-alarm-cpu", "gcp-dashboard"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,29 @@ def test_another_type_is_taken_by_the_same_machine(google: Google, identity: str
     assert (google.things[MACHINE]["id"], google.things[MACHINE]["status"]) == (number, "RUNNING")
 
 
+def test_a_dashboard_shows_what_alarms_look_at_and_is_compared_changed_and_removed(
+    google: Google, identity: str
+) -> None:
+    apply(provider(google, section(identity)))
+    (path,) = [each for each in google.things if "/dashboards/" in each]
+    tiles = google.things[path]["mosaicLayout"]["tiles"]
+    places = [(each.get("xPos", 0), each.get("yPos", 0)) for each in tiles]
+    assert len(set(places)) == len(tiles) == 13
+    assert google.things[MACHINE]["id"] in str(tiles)  # the machine's own measures
+    queries = [each["widget"]["xyChart"]["dataSets"][0]["timeSeriesQuery"] for each in tiles]
+    assert all(len(each) == 1 for each in queries)
+    tiles.pop()
+    found = provider(google, section(identity)).observe()
+    assert found.differences == {"gcp-dashboard": "mosaicLayout.tiles: 12 in place of 13"}
+    assert apply(provider(google, section(identity))) == ["gcp-dashboard"]
+    assert apply(provider(google, section(identity))) == []
+    assert len(google.things[path]["mosaicLayout"]["tiles"]) == 13
+    quiet = provider(google, section(identity, alarms=False))
+    assert f"gcp-{path}" in {each.id for each in quiet.observe().surplus}
+    apply(quiet)
+    assert path not in google.things
+
+
 def test_what_cannot_be_changed_in_place_is_said(google: Google, identity: str) -> None:
     apply(provider(google, section(identity)))
     google.things[MACHINE]["shieldedInstanceConfig"]["enableVtpm"] = False
@@ -201,7 +224,7 @@ def test_a_machine_in_another_zone_and_alarms_that_are_no_longer_asked_for_are_r
     apply(provider(google, section(identity, notify=("ops@example.org",))))
     moved = provider(google, section(identity, zone="europe-west1-c", alarms=False))
     surplus = {step.document["collection"] for step in moved.observe().surplus}
-    assert surplus == {"instances", "alertPolicies", "notificationChannels"}
+    assert surplus == {"instances", "alertPolicies", "dashboards", "notificationChannels"}
 
 
 def test_every_deployment_of_the_project_is_listed_with_its_parts(

@@ -435,7 +435,7 @@ def test_alarms_go_by_what_the_balancer_counts(
     quiet = project(house, balancer, alarms=False)
     assert {each.document["collection"] for each in deploying.apply(
         quiet, "prod", path(versions[0])).changes} == {
-            "alertPolicies", "notificationChannels"}  # fmt: skip
+            "alertPolicies", "dashboards", "notificationChannels"}  # fmt: skip
 
 
 def test_the_log_of_the_machines_is_read_from_their_consoles(

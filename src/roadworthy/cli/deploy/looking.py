@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -109,14 +108,12 @@ def export(
 
     Example: `roadworthy deploy export adult@champion --to prod --release-url https://store.example`
     """
-    from roadworthy.deploy.cloud.terraform import write_terraform
     from roadworthy.deploy.deploying import export as write
-    from roadworthy.deploy.deploying import section_of
+    from roadworthy.deploy.deploying import export_terraform
 
     wanted = load_project(project, destination)
     if form == "terraform":
-        name = deployment_of(wanted, to)
-        file = write_terraform(wanted, name, section_of(wanted, name), Path(out))
+        file = export_terraform(wanted, deployment_of(wanted, to), model, out)
         if json:
             print_json({"file": str(file)})
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 from botocore import xform_name
 
-_KNOWN = re.compile(r"\$\{([a-z0-9.-]+)\}")
+from roadworthy.deploy.cloud.filling import fill
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +47,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 def call(service: str, operation: str, met: tuple[str, ...] = (), /, **parameters: Any) -> Call:
     """A call."""
     return Call(service=service, operation=operation, parameters=parameters, met=met)
-
-
-def fill(value: Any, known: Mapping[str, str]) -> Any:
-    """A document in which `${NAME}` is replaced by what is known under that name."""
-    if isinstance(value, str):
-        return _KNOWN.sub(lambda found: known[found[1]], value)
-    if isinstance(value, list):
-        return [fill(each, known) for each in value]
-    if isinstance(value, dict):
-        return {key: fill(each, known) for key, each in value.items()}
-    return value
 
 
 def tags(found: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:

@@ -11,20 +11,23 @@ from typing import Any
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.aws.account import Account, CutOffError
 from roadworthy.deploy.aws.call import Call, tags
+from roadworthy.deploy.aws.ci import CI_KINDS, CI_MARK, variables
+from roadworthy.deploy.aws.exporting import export
 from roadworthy.deploy.aws.fleet.kinds import FLEET
-from roadworthy.deploy.aws.fleet.registry import REGISTRY, registry_parts
+from roadworthy.deploy.aws.fleet.registry import REGISTRY
 from roadworthy.deploy.aws.fleet.standing import STANDING
-from roadworthy.deploy.aws.fleet.wanted import OUTER, fleet_parts
+from roadworthy.deploy.aws.fleet.wanted import OUTER
 from roadworthy.deploy.aws.kind import Kind, Thing
 from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
+from roadworthy.deploy.aws.parts import all_parts
 from roadworthy.deploy.aws.role import machine_of
-from roadworthy.deploy.aws.terraform import document
-from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE, machine_parts
-from roadworthy.deploy.aws.watching import WATCHING, watching_parts
+from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE
+from roadworthy.deploy.aws.watching import WATCHING
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AwsSection, Project
@@ -32,7 +35,7 @@ from roadworthy.project import AwsSection, Project
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
 _FLEET = FLEET | REGISTRY
-KINDS = WATCHING | _FLEET | EC2
+KINDS = CI_KINDS | WATCHING | _FLEET | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -53,7 +56,7 @@ class AwsProvider:
     Args:
         naming: Its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -66,12 +69,8 @@ class AwsProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        if section.fleet:
-            wanted = fleet_parts(naming, section) + registry_parts(naming, section)
-        else:
-            wanted = machine_parts(naming, section)
-        wanted += watching_parts(naming, section, project)
-        self.parts = {part.id: part for part in wanted}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.seen: list[tuple[str, Thing]] = []
         self._known: dict[str, str] = {}
 
@@ -79,6 +78,11 @@ class AwsProvider:
     def known(self) -> dict[str, str]:
         """Part -> what AWS calls it, as it was last seen or made; and the account."""
         return self._known
+
+    @property
+    def ci(self) -> dict[str, str]:
+        """What the pipeline's environment must hold, as it was last seen."""
+        return variables({each.part: each.there for _, each in self.seen}, self.section.region)
 
     def close(self) -> None:
         """End connections."""
@@ -92,14 +96,9 @@ class AwsProvider:
         """A step a part."""
         return tuple(part.step(self.account.region) for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform; InputError where they are not written for it."""
-        if self.section.fleet:
-            raise InputError(
-                "a fleet is not written for Terraform", where=f"deploy.{self.naming.deployment}",
-                fix="leave instances out to write one machine, or use deploy apply",
-            )  # fmt: skip
-        return document(self.parts, self.account.region)
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the instance's type."""
@@ -129,12 +128,13 @@ class AwsProvider:
         return Found(
             steps=steps, surplus=surplus, differences=differences, machine=self._machine(things),
             model=next((each.model for _, each in things), ""),
-            facts={"instance": self._state(things)},
+            facts={"instance": self._state(things), **self.ci},
         )  # fmt: skip
 
     def _account(self) -> dict[str, str]:
         """What some names hold."""
-        if not self.section.fleet and self.section.access == "ssh":
+        wanted = self.section
+        if not (wanted.fleet or wanted.access == "ssm" or wanted.ci or wanted.alarms):
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -149,6 +149,8 @@ class AwsProvider:
         elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
                                                  for _, each in found):  # fmt: skip
             found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
+        if self.section.ci or any(CI_MARK in each.tags for _, each in found):
+            found += self._found(CI_KINDS)
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)
         return sorted(found, key=lambda one: (order[one[0]], one[1].id not in used, one[1].id))
 
@@ -311,6 +313,13 @@ class AwsProvider:
             elif each.operation == "DescribeAvailabilityZones":
                 zones = sorted(one["ZoneName"] for one in answer["AvailabilityZones"])
                 found |= {f"zone.{number}": name for number, name in enumerate(zones, 1)}
+            elif each.operation == "GetDashboard":
+                if answer.get("DashboardBody"):
+                    raise InputError(
+                        f"the dashboard {answer['DashboardName']} was not made by Roadworthy",
+                        where=self.place,
+                        fix="choose another name for the deployment",
+                    )
             else:
                 found |= self._image(answer["Images"])
         return found

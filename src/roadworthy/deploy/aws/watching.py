@@ -1,7 +1,8 @@
-"""Alarms of CloudWatch on the instance, and the topic of SNS that tells people."""
+"""Alarms of CloudWatch, the topic of SNS that tells people, and the dashboard."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,10 +15,10 @@ from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import INSTANCE
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
-from roadworthy.monitor.alarms.cloudwatch import BALANCED
+from roadworthy.monitor.alarms.cloudwatch import BALANCED, dashboard
 from roadworthy.project import AwsSection, Project
 
-TOPIC = "aws-topic"
+TOPIC, DASHBOARD = "aws-topic", "aws-dashboard"
 _MACHINE = "aws-alarm-machine"
 _GONE = ("NotFound", "NotFoundException", "ResourceNotFoundException", "ResourceNotFound")
 
@@ -38,16 +39,38 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
         ),
     )
     if section.fleet:
-        return topic, *_fleet_alarms(naming, project)
+        alarms = _fleet_alarms(naming, project)
+        place = Place(naming.model, balancer=f"${{{BALANCER}.suffix}}")
+        return topic, *alarms, _dashboard(naming, section, alarms, place)
     place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}")
     on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name == "cpu")
     rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
     documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
-    return (
-        topic,
+    alarms = [
         _alarm(naming, _MACHINE, _machine(), "the machine fails its checks, or is off"),
         *(_alarm(naming, "aws-alarm-cpu", each, "processors are busy") for each in documents),
-    )
+    ]
+    return topic, *alarms, _dashboard(naming, section, alarms, place)
+
+
+def _dashboard(naming: Naming, section: AwsSection, alarms: Sequence[Part], place: Place) -> Part:
+    """A dashboard has no tags that older libraries know, so it carries them as a text."""
+    names = [str(each.make.parameters["AlarmName"]) for each in alarms]
+    document = dashboard(names, place)
+    marks = " ".join(f"{each['Key']}={each['Value']}" for each in naming.tags(DASHBOARD))
+    below = max(each["y"] + each["height"] for each in document["widgets"])
+    document["widgets"].append(
+        {"type": "text", "x": 0, "y": below, "width": 24, "height": 2,
+         "properties": {"markdown": marks}}
+    )  # fmt: skip
+    body = msgspec.json.encode(document).decode().replace("arn:aws:", "arn:${partition}:")
+    body = body.replace("${AWS_REGION}", section.region).replace("${AWS_ACCOUNT}", "${account}")
+    return Part(
+        id=DASHBOARD, kind="dashboard", what="a dashboard of requests, errors, seconds and alarms",
+        look=(call("cloudwatch", "GetDashboard", _GONE, DashboardName=naming.name),),
+        make=call("cloudwatch", "PutDashboard", DashboardName=naming.name, DashboardBody=body),
+        needs=tuple(each.id for each in alarms),
+    )  # fmt: skip
 
 
 def _fleet_alarms(naming: Naming, project: Project) -> list[Part]:
@@ -110,12 +133,38 @@ def _alarm_differs(there: There, part: Part, known: Known) -> str:
 
 
 def _filled(part: Part, known: Known) -> Call:
-    """The alarm; what it is about may not be there any more."""
+    """The call; what it is about may not be there any more."""
     return part.make.filled({TOPIC: "", INSTANCE: "", f"{BALANCER}.suffix": "", **known})
 
 
-def _mend_alarm(there: There, part: Part, known: Known) -> list[Call]:
+def _put_again(there: There, part: Part, known: Known) -> list[Call]:
     return [_filled(part, known)]
+
+
+def _find_dashboards(account: Account, deployment: str) -> list[Thing]:
+    name = Naming(deployment, "").name
+    answer = account.call(call("cloudwatch", "GetDashboard", _GONE, DashboardName=name))
+    try:
+        document = msgspec.json.decode(answer.get("DashboardBody") or "{}")
+        texts = [each["properties"]["markdown"] for each in document.get("widgets", ())
+                 if each.get("type") == "text"]  # fmt: skip
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
+        return []  # it is somebody else's
+    words = [each.partition("=") for text in texts for each in text.split()]
+    marks = {key: value for key, _, value in words}
+    if marks.get(DEPLOYMENT) != deployment:
+        return []
+    return [Thing(id=name, there={"DashboardName": name, "document": document}, tags=marks)]
+
+
+def _dashboard_differs(there: There, part: Part, known: Known) -> str:
+    wanted = msgspec.json.decode(_filled(part, known).parameters["DashboardBody"])
+    return "" if there["document"] == wanted else "it shows something else"
+
+
+def _remove_dashboard(there: There) -> list[Call]:
+    return [call("cloudwatch", "DeleteDashboards", _GONE,
+                 DashboardNames=[there["DashboardName"]])]  # fmt: skip
 
 
 def _remove_alarm(there: There) -> list[Call]:
@@ -145,7 +194,8 @@ def _remove_topic(there: There) -> list[Call]:
 
 
 WATCHING = {
-    "alarm": Kind(_find_alarms, _remove_alarm, _alarm_differs, _mend_alarm),
+    "dashboard": Kind(_find_dashboards, _remove_dashboard, _dashboard_differs, _put_again),
+    "alarm": Kind(_find_alarms, _remove_alarm, _alarm_differs, _put_again),
     "topic": Kind(_find_topic, _remove_topic, _topic_differs),
 }
 """Kind -> how it is looked after, in the order in which they are taken away."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -24,6 +26,7 @@ from roadworthy.errors import OutsideError
 
 ENDPOINT = "https://management.azure.com"
 _TRIES = 5
+_STORAGE = "https://storage.azure.com/.default"
 
 
 class Account:
@@ -48,6 +51,7 @@ class Account:
         self.place = place
         self.endpoint = endpoint
         self._pause = pause
+        self._credential = credential
         retries = {"retry_total": _TRIES, "retry_backoff_factor": pause / 5}
         self._client: Any = ARMPipelineClient(
             endpoint,
@@ -100,6 +104,56 @@ class Account:
             if method == "DELETE" and error.status_code == 404:
                 return None
             raise self._explained(error, method, path) from None
+
+    def signed_in(self) -> dict[str, str]:
+        """Who signs in, as its token says: `id`, `name`, `type`, `tenant`.
+
+        Raises:
+            OutsideError: Nobody does, or the token does not say who.
+        """
+        try:
+            token = self._credential.get_token(f"{self.endpoint}/.default").token
+            part = token.split(".")[1]
+            told = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+            person = told.get("upn") or told.get("unique_name") or told.get("preferred_username")
+            return {
+                "id": str(told["oid"]), "tenant": str(told["tid"]),
+                "name": str(person or told["appid"]),
+                "type": "User" if person else "ServicePrincipal",
+            }  # fmt: skip
+        except AzureError as error:
+            raise explain(error, "signing in", self.place) from None
+        except (IndexError, KeyError, ValueError, AttributeError):
+            raise OutsideError(
+                "Azure's token does not say who signs in, who is to look after the database",
+                where=self.place,
+                fix="sign in with az login",
+            ) from None
+
+    def has_blobs(self, url: str) -> bool:
+        """Whether there is anything in a container of blobs.
+
+        Raises:
+            OutsideError: Nobody lets who signs in look.
+        """
+        query = {"restype": "container", "comp": "list", "maxresults": "1"}
+        try:
+            token = self._credential.get_token(_STORAGE).token
+            headers = {"Authorization": f"Bearer {token}", "x-ms-version": "2021-12-02"}
+            request = HttpRequest("GET", url, params=query, headers=headers)
+            response = self._plain.send_request(request)
+            if response.status_code == 404:
+                return False
+            response.raise_for_status()
+        except AzureError as error:
+            if getattr(error, "status_code", None) != 403:
+                raise explain(error, "the models", self.place) from None
+            raise OutsideError(
+                "nobody lets who signs in see whether the store is empty",
+                where=f"{self.place}, {url}",
+                fix="give it the role Storage Blob Data Reader there, then run the same again",
+            ) from None
+        return b"<Blob>" in response.content
 
     def fetch(self, url: str) -> str:
         """The text at a signed address; empty: there is none yet."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from roadworthy.deploy._base import Tenant
+from roadworthy.deploy.azure import ci, registry
 from roadworthy.deploy.azure.account import ENDPOINT, Account
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
@@ -24,7 +25,9 @@ from roadworthy.deploy.azure.wanted import (
 )  # fmt: skip
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AzureSection, Project
@@ -32,7 +35,7 @@ from roadworthy.project import AzureSection, Project
 HOST_KEY = "roadworthy-host-key"
 """The tag by which a machine's host key is kept."""
 _LIST_VERSION = "2021-04-01"
-_SETTLED = {"Succeeded", "Failed", "Canceled"}
+_SETTLED = {"Succeeded", "Failed", "Canceled", "Ready", "Stopped", "Disabled", "Inaccessible"}
 _PATIENCE = 600.0
 _PAUSE = 5.0
 
@@ -78,6 +81,7 @@ class AzureProvider:
         self.account = account
         self.place = section.place
         self.parts = {part.id: part for part in resources(naming, section, project)}
+        self._known: dict[str, str] = {}
 
     def close(self) -> None:
         """End connections."""
@@ -103,8 +107,18 @@ class AzureProvider:
         """A step a part."""
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform."""
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
+        """The same parts for Terraform.
+
+        Raises:
+            InputError: There is a database.
+        """
+        if self.section.database is not None:
+            raise InputError(
+                "Terraform is not written for databases on Azure",
+                where=f"[deploy.{self.naming.deployment}]",
+                fix="leave database out, or deploy by deploy apply",
+            )
         return document(self.parts, self.naming)
 
     def image(self) -> Machine:
@@ -122,6 +136,8 @@ class AzureProvider:
         for part in list(self.parts.values())[1:]:
             if (found := self._there(part)) is not None and self._is_ours(found):
                 there[part.id] = found
+        self._learn(there)
+        self._meet()
         for name, found in there.items():
             other = self._differs(self.parts[name], found)
             steps[name] = not other
@@ -129,11 +145,31 @@ class AzureProvider:
                 said[name] = ", ".join(other)
         paths = {part.path.lower() for part in self.parts.values()}
         surplus = [each for each in self._things() if each["id"].lower() not in paths]
+        if registry.DATABASE in there:
+            surplus += registry.too_much(self.account, self.parts)
         return Found(
             steps=steps, differences=said, surplus=tuple(map(self._removal, surplus)),
             machine=self._machine(there), model=str(group["tags"].get(MODEL, "")),
-            facts={"machine": _state(there.get(MACHINE))},
+            facts={
+                "machine": _state(there.get(MACHINE)),
+                **ci.variables(self.naming.subscription, there),
+            },
+            registry=registry.registry_of(there),
         )  # fmt: skip
+
+    def _learn(self, there: dict[str, dict[str, Any]]) -> None:
+        principal = (there.get(ci.CI, {}).get("properties") or {}).get("principalId")
+        self._known[ci.PRINCIPAL] = str(principal or "")
+
+    def _meet(self) -> None:
+        """See who signs in: who makes a database is who looks after it."""
+        if self.section.database is not None and f"{registry.WHO}.id" not in self._known:
+            told = self.account.signed_in()
+            self._known |= {f"{registry.WHO}.{key}": each for key, each in told.items()}
+
+    def _body(self, part: Resource) -> dict[str, Any]:
+        filled: dict[str, Any] = fill(part.body, self._known)
+        return filled
 
     def _group(self) -> dict[str, Any] | None:
         """The resource group.
@@ -152,20 +188,30 @@ class AzureProvider:
         return group
 
     def _is_ours(self, found: dict[str, Any]) -> bool:
+        path = str(found["id"])
+        if ci.is_ours(path, self.naming) or registry.is_ours(path, self.naming):
+            return True  # it has no tags, and its place is nobody else's
         return (found.get("tags") or {}).get(DEPLOYMENT) == self.naming.deployment
 
     def _there(self, part: Resource) -> dict[str, Any] | None:
         more = {"$expand": "instanceView"} if part.id == MACHINE else {}
+        if part.id == registry.ADMIN:
+            return registry.there(self.account, part)
         return self.account.get(part.path, part.version, **more)
 
     def _differs(self, part: Resource, found: dict[str, Any]) -> list[str]:
-        said = differences({k: v for k, v in part.body.items() if k != "tags"}, found)
+        said = differences(self._compared(part, found), found)
         state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
         if state != "Succeeded":
             said.append(f"it is {state}")
         if part.id == MACHINE and _state(found) != "running":
             said.append(f"it is {_state(found)}")
+        if part.id == registry.DATABASE and found["properties"].get("state") != "Ready":
+            said.append(f"it is {found['properties'].get('state')}")
         return said
+
+    def _compared(self, part: Resource, found: dict[str, Any]) -> dict[str, Any]:
+        return _without_tags(registry.compared(part, self._body(part), found))
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose tag a resource group of the region carries."""
@@ -197,9 +243,20 @@ class AzureProvider:
         order = list(VERSIONS)
         found = [
             each for each in self._inside()
-            if self._is_ours(each) and each["tags"].get(PART) and each["type"].lower() in order
+            if (each.get("tags") or {}).get(PART) and self._is_ours(each)
+            and each["type"].lower() in order
         ]  # fmt: skip
+        if any(each["tags"][PART] == ci.CI for each in found):
+            found += self._untagged_things()
         return sorted(found, key=lambda each: (-order.index(each["type"].lower()), each["id"]))
+
+    def _untagged_things(self) -> list[dict[str, Any]]:
+        """What the pipeline may, and whom its identity trusts: in no list of the group."""
+        found = [
+            self.account.get(path, VERSIONS[ci.RIGHTS]) for path in ci.right_paths(self.naming)
+        ]
+        trusts = self.account.listed(ci.trust_path(self.naming), VERSIONS[ci.TRUSTS])
+        return [each for each in found if each is not None] + trusts
 
     def _machine(self, there: dict[str, dict[str, Any]]) -> Machine | None:
         address = there.get(ADDRESS, {}).get("properties", {}).get("ipAddress")
@@ -240,7 +297,7 @@ class AzureProvider:
         url = f"{ENDPOINT}{thing['id']}?api-version={version}"
         return Step(
             id=f"azure-{kind}-{thing['name']}",
-            what=f"remove {thing['name']} of {thing['type']}",
+            what=f"remove {thing['name']} of {thing['type']}{_kept(thing)}",
             change="delete",
             document={"path": thing["id"], "version": version},
             command=f"az rest --method delete --url '{url}'",
@@ -261,10 +318,20 @@ class AzureProvider:
                 where=f"{self.place}, {part.path}",
                 fix="choose another name for the deployment",
             )
-        if found is None or differences(_without_tags(part.body), found) or _failed(found):
-            tags = {**((found or {}).get("tags") or {}), **part.body["tags"]}
-            self.account.change("PUT", part.path, part.version, {**part.body, "tags": tags})
+        self._meet()
+        body = self._body(part)
+        if part.id == registry.DATABASE and found is not None:
+            registry.mend(self.account, part, body, found)
+        elif found is None or differences(self._compared(part, found), found) or _failed(found):
+            if "tags" in body:
+                body["tags"] = {**((found or {}).get("tags") or {}), **body["tags"]}
+            elif part.kind.lower() == ci.RIGHTS and found is not None:  # it cannot be changed
+                self.account.change("DELETE", part.path, part.version)
+            path = fill(part.path, self._known)
+            self.account.change("PUT", path, part.version, body)
             found = self._settled(part)
+        if part.id == ci.CI and found is not None:
+            self._learn({ci.CI: found})
         if part.id == MACHINE and _state(found) != "running":
             self.account.change("POST", f"{part.path}/start", part.version)
 
@@ -272,7 +339,8 @@ class AzureProvider:
         """What is there, when nothing is at work on it any more."""
         end = time.monotonic() + _PATIENCE
         while (found := self._there(part)) is not None:
-            state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
+            told = found.get("properties") or {}
+            state = told.get("provisioningState") or told.get("state", "Succeeded")
             if state in _SETTLED:
                 break
             if time.monotonic() > end:
@@ -294,6 +362,8 @@ class AzureProvider:
             mine = self.naming.tags(GROUP).keys() & found["tags"].keys()
             remove_tags(self.account, path, {key: found["tags"][key] for key in mine})
             return
+        if path.lower() == registry.store_of(self.naming).lower():
+            registry.check_empty(self.account, found, self.place)
         self.account.change("DELETE", path, version)
 
     def _foreign(self, thing: dict[str, Any]) -> bool:
@@ -302,6 +372,11 @@ class AzureProvider:
             return False
         version = VERSIONS.get(thing["type"].lower())
         return version is None or self.account.get(thing["id"], version) is not None
+
+
+def _kept(thing: dict[str, Any]) -> str:
+    whole = thing["type"].lower() == "microsoft.dbforpostgresql/flexibleservers"
+    return "; Azure keeps its backups for five days" if whole else ""
 
 
 def _without_tags(body: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,12 @@ from roadworthy.deploy.plan import Price, Step
 
 VERSIONS = {
     "microsoft.resources/resourcegroups": "2022-09-01",
+    "microsoft.dbforpostgresql/flexibleservers": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/databases": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/administrators": "2024-08-01",
+    "microsoft.dbforpostgresql/flexibleservers/firewallrules": "2024-08-01",
+    "microsoft.storage/storageaccounts": "2024-01-01",
+    "microsoft.storage/storageaccounts/blobservices/containers": "2024-01-01",
     "microsoft.network/virtualnetworks": "2024-05-01",
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",
@@ -19,6 +25,9 @@ VERSIONS = {
     "microsoft.compute/virtualmachines": "2024-11-01",
     "microsoft.insights/actiongroups": "2023-01-01",
     "microsoft.insights/metricalerts": "2018-03-01",
+    "microsoft.managedidentity/userassignedidentities": "2023-01-31",
+    "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": "2023-01-31",
+    "microsoft.authorization/roleassignments": "2022-04-01",
 }
 """Kind, in lower case -> version of its interface; in the order in which they are made."""
 
@@ -57,7 +66,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         what: What it is, in words.
         path: Where Azure has it.
         kind: Its type, like `Microsoft.Network/virtualNetworks`.
-        body: The document that makes it, tags included.
+        body: The document that makes it, with tags where its kind has any; `${…}` stands for
+            what Azure makes up.
         needs: Ids of parts that come before.
         price: What it costs.
     """

@@ -17,6 +17,7 @@ _PLACES = {
     "networkinterfaces": "azurerm_network_interface.interface",
     "virtualmachines": "azurerm_linux_virtual_machine.machine",
     "actiongroups": "azurerm_monitor_action_group.notices",
+    "userassignedidentities": "azurerm_user_assigned_identity.ci",
 }
 """Last word of a kind -> the resource."""
 
@@ -32,9 +33,14 @@ def document(parts: Mapping[str, Resource], naming: Naming) -> dict[str, Any]:
     for part in parts.values():
         found |= _KINDS[part.kind.rpartition("/")[2].lower()](part, naming)
     provider = {"azurerm": {"features": {}, "subscription_id": naming.subscription}}
-    return gathered(found, "azurerm", "hashicorp/azurerm", ">= 4.0", provider) | {
-        "output": {"address": {"value": "${azurerm_public_ip.address.ip_address}"}}
-    }
+    outputs = {"address": {"value": "${azurerm_public_ip.address.ip_address}"}}
+    # a credential names its identity by another argument before
+    version = ">= 4.0"
+    if "azurerm_user_assigned_identity.ci" in found:
+        outputs["client"] = {"value": "${azurerm_user_assigned_identity.ci.client_id}"}
+        version = ">= 5.0"
+    document = gathered(found, "azurerm", "hashicorp/azurerm", version, provider)
+    return document | {"output": outputs}
 
 
 def _reference(path: str, naming: Naming) -> str:
@@ -215,6 +221,33 @@ def _alarm(part: Resource, naming: Naming) -> Resources:
     return {f"azurerm_monitor_metric_alert.{name}": arguments}
 
 
+def _identity(part: Resource, naming: Naming) -> Resources:
+    return {"azurerm_user_assigned_identity.ci": _named(part)}
+
+
+def _trust(part: Resource, naming: Naming) -> Resources:
+    told = part.body["properties"]
+    arguments = {
+        "name": part.path.rpartition("/")[2],
+        "user_assigned_identity_id": "${azurerm_user_assigned_identity.ci.id}",
+        "issuer": told["issuer"],
+        "subject": told["subject"],
+        "audience": told["audiences"],
+    }
+    return {"azurerm_federated_identity_credential.ci": arguments}
+
+
+def _right(part: Resource, naming: Naming) -> Resources:
+    told = part.body["properties"]
+    arguments = {
+        "scope": "${azurerm_resource_group.group.id}",
+        "role_definition_id": told["roleDefinitionId"],
+        "principal_id": "${azurerm_user_assigned_identity.ci.principal_id}",
+        "principal_type": told["principalType"],
+    }
+    return {f"azurerm_role_assignment.{_word(part.id.rpartition('-')[2])}": arguments}
+
+
 def _word(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
@@ -228,4 +261,7 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "virtualmachines": _machine,
     "actiongroups": _notices,
     "metricalerts": _alarm,
+    "userassignedidentities": _identity,
+    "federatedidentitycredentials": _trust,
+    "roleassignments": _right,
 }

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.azure.ci import ci_resources
+from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
@@ -36,6 +38,8 @@ def resources(naming: Naming, section: AzureSection, project: Project) -> tuple[
         _interface(naming, section),
         _machine(naming, section),
         *(_alarms(naming, section, project) if section.alarms else ()),
+        *ci_resources(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP),
     )
 
 

@@ -54,6 +54,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         machine: The machine, when it is there.
         facts: What else is to be said of it: the state of the machine, for instance.
         model: The model that what is there was made for; empty: nothing is there.
+        registry: What `[registry]` is to say (`url`, `store`), and where its password is.
     """
 
     steps: Mapping[str, bool] = {}
@@ -62,6 +63,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine | None = None
     facts: Mapping[str, str] = {}
     model: str = ""
+    registry: Mapping[str, str] = {}
 
 
 class Provider(Protocol):

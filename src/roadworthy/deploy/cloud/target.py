@@ -211,6 +211,8 @@ class CloudTarget:
         self._found = found = self.provider.observe()
         details: dict[str, Any] = dict(found.facts)
         details["too much"] = [each.id for each in found.surplus]
+        if found.registry:
+            details["registry"] = dict(found.registry)
         nothing = Status(
             deployment=self.name, place=self.provider.place, serving=None, ready=False,
             releases=(), details=details,

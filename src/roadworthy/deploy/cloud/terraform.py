@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.deploy.cloud.opening import open_provider
+from roadworthy.deploy.wanted import Wanted
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import CloudSection, DeploySection, Project
 
@@ -20,13 +21,36 @@ Resources = dict[str, dict[str, Any]]
 """Type and name, with a dot between -> arguments."""
 
 
+class Beside(NamedTuple):
+    """What a fleet's machines are to serve.
+
+    Attributes:
+        wanted: The release.
+        cache: Where wheels are kept.
+        folder: Where files beside the document are written.
+    """
+
+    wanted: Wanted
+    cache: Path
+    folder: Path
+
+
 @runtime_checkable
 class Exporting(Protocol):
     """A provider that can say what it makes in Terraform's words."""
 
-    def terraform(self) -> dict[str, Any]:
-        """The document: `terraform`, `provider`, `data`, `resource`, `output`."""
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
+        """The document: `terraform`, `provider`, `data`, `resource`, `output`.
+
+        Args:
+            beside: What a fleet's machines are to serve; None: nothing yet.
+        """
         ...
+
+
+def apart(deployment: str) -> str:
+    """The name under which a deployment is exported: nothing of it is called as what is made."""
+    return f"{deployment}-terraform"
 
 
 def escaped(text: str) -> str:
@@ -61,14 +85,18 @@ def gathered(
     }
 
 
-def write_terraform(project: Project, name: str, section: DeploySection, out: Path) -> Path:
-    """Write `main.tf.json`.
+def write_terraform(
+    project: Project, name: str, section: DeploySection, out: Path,
+    release: tuple[Wanted, Path] | None = None,
+) -> Path:  # fmt: skip
+    """Write `main.tf.json`, and beside it what a fleet's machines begin with.
 
     Args:
         project: The project.
         name: The deployment.
         section: Its `[deploy.NAME]`.
         out: Folder to write.
+        release: What a fleet's machines are to serve, and where wheels are kept.
 
     Returns:
         The file.
@@ -85,17 +113,19 @@ def write_terraform(project: Project, name: str, section: DeploySection, out: Pa
             raise InputError(
                 f"Terraform is not written for {provider.name}", where=f"deploy.{name}.target"
             )
-        content = to_json(provider.terraform())
-    finally:
-        provider.close()
-    try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out, delete=False) as draft:
-            draft.write(content)
-        Path(draft.name).chmod(0o644)
-        Path(draft.name).replace(out / FILE)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
+            folder = Path(draft)
+            beside = Beside(*release, folder) if release is not None else None
+            document = to_json(provider.terraform(beside))
+            (folder / FILE).write_bytes(document)
+            for each in sorted(folder.iterdir(), key=lambda each: each.name == FILE):
+                each.chmod(0o644)
+                each.replace(out / each.name)  # the document last, for it names the others
     except OSError as error:
         raise OutsideError(
             f"the file cannot be written: {error.strerror or error}", where=str(out)
         ) from None
+    finally:
+        provider.close()
     return out / FILE

@@ -16,13 +16,15 @@ from googleapiclient.http import MediaFileUpload
 from httplib2 import HttpLib2Error
 
 from roadworthy.deploy.gcp.explaining import Refusal, explain, no_credentials, refusal
-from roadworthy.deploy.gcp.kinds import KINDS
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS
 from roadworthy.errors import InputError, OutsideError
 
 _TRIES = 5
-_LONG = 900.0
+_LONG = 1800.0
 _PART = 1 << 23
-_TAKEN = ("alreadyExists", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
+_TAKEN = ("alreadyExists", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "instanceAlreadyExists")
+_VERSIONS = "versions"
+"""Of secrets: the only collection within another."""
 
 
 class CutOffError(OutsideError):
@@ -68,11 +70,18 @@ class Account:
     def collection(self, name: str) -> Any:
         """The client of a collection."""
         if name not in self._clients:
-            api = KINDS[name].api if name in KINDS else "compute.v1"
-            owner = self._interface(api)
-            if api in ("monitoring.v3", "iam.v1"):
+            if name == _VERSIONS:
+                self._clients[name] = self.collection("secrets").versions()
+                return self._clients[name]
+            kind = KINDS.get(name)
+            owner, own = self._interface(kind.api if kind else "compute.v1"), name
+            if kind and kind.scope == "project":
                 owner = owner.projects()
-            self._clients[name] = getattr(owner, name)()
+            if name in POOLS:
+                owner = owner.locations()
+            if name == "workloadIdentityPoolProviders":
+                owner, own = owner.workloadIdentityPools(), "providers"
+            self._clients[name] = getattr(owner, (kind and kind.client) or own)()
         return self._clients[name]
 
     def get(self, collection: str, method: str = "get", **parameters: Any) -> dict[str, Any] | None:
@@ -84,14 +93,18 @@ class Account:
                 return None
             raise self._explained(error, collection, method) from None
 
-    def listed(self, collection: str, method: str, **parameters: Any) -> list[dict[str, Any]]:
-        """All pages of a list."""
+    def listed(
+        self, collection: str, method: str, *, denied: bool = False, **parameters: Any
+    ) -> list[dict[str, Any]]:
+        """All pages of a list; with `denied`, none where nobody may look."""
         client, pages = self.collection(collection), []
         request = getattr(client, method)(**parameters)
         while request is not None:
             try:
                 answer = self._execute(request, again=True)
             except Refusal as error:
+                if denied and error.status == 403:
+                    return []
                 raise self._explained(error, collection, method) from None
             pages.append(answer)
             request = getattr(client, f"{method}_next")(request, answer)
@@ -115,6 +128,8 @@ class Account:
         """
         try:
             answer = self._send(collection, method, parameters, again=again)
+            if collection in POOLS:
+                return self._settled(collection, answer)
             return self._waited(answer) if "operationType" in answer else answer
         except Refusal as error:
             if error.status == 404 and method == "delete":
@@ -199,9 +214,27 @@ class Account:
             raise Refusal(status, str(first.get("code", "")), str(first.get("message", "")))
         return operation
 
+    def _settled(self, collection: str, operation: dict[str, Any]) -> dict[str, Any]:
+        """The end of an operation on what signs in; Refusal when it failed."""
+        end = time.monotonic() + _LONG
+        while "/operations/" in operation.get("name", "") and not operation.get("done"):
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"the change of {collection} does not end",
+                    where=self.place, fix="look in the console; then run the same again",
+                ) from None  # fmt: skip
+            time.sleep(self._pause)
+            looked = self.collection(collection).operations().get(name=operation["name"])
+            operation = self._execute(looked, again=True)
+        if error := operation.get("error"):
+            raise Refusal(400, str(error.get("code", "")), str(error.get("message", "")))
+        return operation
+
     def _look(self, operation: dict[str, Any]) -> Any:
         named = {"project": self.project, "operation": operation["name"]}
         where = re.search(r"/(zones|regions)/([^/]+)", operation["selfLink"])
+        if operation.get("kind") == "sql#operation":
+            return self._interface("sqladmin.v1").operations().get(**named)
         if where is None:
             return self._compute.globalOperations().get(**named)
         if where[1] == "zones":

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from roadworthy.deploy.cloud.comparing import differences
-from roadworthy.deploy.gcp.resource import Resource, fill
+from roadworthy.deploy.cloud.filling import fill
+from roadworthy.deploy.gcp.resource import Resource
 
 _NOT_SHOWN = ("description", "disks", "metadata", "networkInterfaces", "tags")
 """What an instance gives back in another form."""
@@ -43,11 +44,22 @@ def differs(part: Resource, there: Mapping[str, Any], known: Mapping[str, str]) 
     if part.collection == "instanceTemplates":
         return []  # nobody can change one, and its name holds a digest of it
     if part.collection == "serviceAccounts":
-        return ["it is disabled"] if there.get("disabled") else []
+        given = there.get("readers", ())
+        wanted = fill(list(part.readers), known)
+        said = [f"{each} may not use it" for each in wanted if each not in given]
+        said += [f"{each} may use it, too" for each in given if each not in wanted]
+        return said + (["it is disabled"] if there.get("disabled") else [])
     if part.collection == "buckets":
         given = there.get("readers", ())
         lacking = [f"{each} may not read it" for each in part.readers if each not in given]
         return differences(body, there) + lacking
+    if part.collection == "secrets":
+        return [] if there.get("value") else ["it holds nothing"]
+    if part.collection == "databaseInstances":
+        grown = {key: value for key, value in body["settings"].items() if key != "dataDiskSizeGb"}
+        state = there.get("state")
+        said = differences(body | {"settings": grown}, there)
+        return said if state == "RUNNABLE" else [*said, f"it is {state}"]
     if part.collection in _MOVING:
         body = {key: value for key, value in body.items() if key != _MOVING[part.collection]}
     if part.collection != "instances":

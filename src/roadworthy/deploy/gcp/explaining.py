@@ -84,6 +84,12 @@ def explain(error: Refusal, call: str, where: str) -> RoadworthyError:
             where=where,
             fix="give whoever signs in the roles that docs/deploy.md lists",
         )
+    if "not empty" in said:
+        return OutsideError(
+            f"Google Cloud refuses {call}: {said}",
+            where=where,
+            fix="the registry's models are yours: copy or remove them, then run the same again",
+        )
     if _QUOTA.search(reason) or _QUOTA.search(said):
         return OutsideError(
             f"a quota of Google Cloud is used up: {said}",

@@ -15,23 +15,37 @@ class Kind(NamedTuple):
         singular: The parameter that names one of it.
         scope: What its things belong to, which is how they are listed.
         segment: Its word in paths, where that is another.
+        client: Its word in Google's client, where that is another.
     """
 
-    api: Literal["compute.v1", "monitoring.v3", "iam.v1", "storage.v1"]
+    api: Literal[
+        "compute.v1",
+        "monitoring.v3",
+        "iam.v1",
+        "storage.v1",
+        "sqladmin.v1",
+        "secretmanager.v1",
+        "monitoring.v1",
+    ]
     singular: str
     scope: Scope
     segment: str = ""
+    client: str = ""
 
 
 KINDS = {
+    "databaseInstances": Kind("sqladmin.v1", "instance", "global", "instances", "instances"),
+    "secrets": Kind("secretmanager.v1", "name", "project"),
+    "serviceAccounts": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPools": Kind("iam.v1", "name", "project"),
+    "workloadIdentityPoolProviders": Kind("iam.v1", "name", "project", "providers"),
+    "buckets": Kind("storage.v1", "bucket", "bucket"),
+    "objects": Kind("storage.v1", "object", "bucket"),
     "networks": Kind("compute.v1", "network", "global"),
     "subnetworks": Kind("compute.v1", "subnetwork", "regional"),
     "firewalls": Kind("compute.v1", "firewall", "global"),
     "addresses": Kind("compute.v1", "address", "regional"),
     "instances": Kind("compute.v1", "instance", "zonal"),
-    "serviceAccounts": Kind("iam.v1", "name", "project"),
-    "buckets": Kind("storage.v1", "bucket", "bucket"),
-    "objects": Kind("storage.v1", "object", "bucket"),
     "globalAddresses": Kind("compute.v1", "address", "global", "addresses"),
     "securityPolicies": Kind("compute.v1", "securityPolicy", "global"),
     "healthChecks": Kind("compute.v1", "healthCheck", "global"),
@@ -49,13 +63,20 @@ KINDS = {
     ),
     "notificationChannels": Kind("monitoring.v3", "name", "project"),
     "alertPolicies": Kind("monitoring.v3", "name", "project"),
+    "dashboards": Kind("monitoring.v1", "name", "project"),
 }  # fmt: skip
 """Collection -> its kind, in the order in which things are made."""
 MACHINE = (
     "networks", "subnetworks", "firewalls", "addresses", "instances", "notificationChannels",
-    "alertPolicies",
+    "alertPolicies", "dashboards",
 )  # fmt: skip
 """What a single machine has."""
+REGISTRY = ("databaseInstances", "secrets", "buckets")
+"""What a registry has."""
+POOLS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
+"""What stays for 30 days after it was deleted, and can be had back."""
+CI = ("serviceAccounts", *POOLS)
+"""What a pipeline has."""
 
 
 def segment(collection: str) -> str:

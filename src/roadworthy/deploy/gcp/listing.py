@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL
 from roadworthy.deploy.gcp.account import Account
-from roadworthy.deploy.gcp.kinds import KINDS, is_of, segment
+from roadworthy.deploy.gcp.ci import ACCOUNT as PIPELINE
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS, REGISTRY, is_of, segment
 from roadworthy.deploy.gcp.resource import Naming, Thing, thing
 from roadworthy.project import GcpSection
 
 READER = "roles/storage.objectViewer"
+STORE = "gcp-store"
+"""The part that is the bucket of models."""
+USER = "roles/iam.workloadIdentityUser"
 
 
-def marked(account: Account, naming: Naming, collection: str) -> list[Thing]:
-    """What carries the deployment's mark in a collection."""
+def marked(
+    account: Account, naming: Naming, collection: str, *, denied: bool = False
+) -> list[Thing]:
+    """What carries the deployment's mark in a collection.
+
+    Args:
+        account: Where the calls go.
+        naming: The project and the deployment.
+        collection: The collection.
+        denied: Whether there is nothing for who may not look, and no error.
+    """
     mine = [
-        each for each in of_everybody(account, naming, collection)
+        each for each in of_everybody(account, naming, collection, denied=denied)
         if each.marks[DEPLOYMENT] == naming.deployment
     ]  # fmt: skip
     for each in mine if collection == "buckets" else ():
         each.there["readers"] = readers(account, each.there["name"])
+    for each in mine if collection == "secrets" else ():
+        each.there["value"] = account.get("versions", name=f"{each.path}/versions/latest")
+    for each in mine if collection == "serviceAccounts" else ():
+        if each.part == PIPELINE:
+            each.there["readers"] = users(account, each.path)
     return mine
 
 
-def of_everybody(account: Account, naming: Naming, collection: str) -> list[Thing]:
+def of_everybody(
+    account: Account, naming: Naming, collection: str, *, denied: bool = False
+) -> list[Thing]:
     """What carries any deployment's mark in a collection."""
-    found = [thing(collection, each) for each in _listed(account, naming, collection)]
+    found = [thing(collection, each) for each in _listed(account, naming, collection, denied)]
     return [each for each in found if each.marks.get(DEPLOYMENT) and each.part]
 
 
@@ -38,7 +58,7 @@ def tenants(
     """Every deployment at a section's place; what is of no zone or region may be of any place."""
     found: dict[str, list[Thing]] = {}
     for collection in looked:
-        for one in of_everybody(account, naming, collection):
+        for one in of_everybody(account, naming, collection, denied=collection in REGISTRY):
             found.setdefault(one.marks[DEPLOYMENT], []).append(one)
     return tuple(
         Tenant(
@@ -57,7 +77,16 @@ def _elsewhere(one: Thing, section: GcpSection) -> bool:
     if one.collection in ("instances", "regionInstanceGroupManagers"):
         own = section.region if section.fleet else section.zone
         return words[3] != own
+    if one.collection == "databaseInstances":
+        return bool(one.there["region"] != section.region)
     return words[2] == "regions" and words[3] != section.region
+
+
+def users(account: Account, path: str) -> list[str]:
+    """Whose tokens open a service account."""
+    policy = account.get("serviceAccounts", "getIamPolicy", resource=path) or {}
+    found = [each for each in policy.get("bindings") or () if each["role"] == USER]
+    return [member for each in found for member in each.get("members") or ()]
 
 
 def readers(account: Account, bucket: str) -> list[str]:
@@ -67,23 +96,48 @@ def readers(account: Account, bucket: str) -> list[str]:
     return [member for each in found for member in each.get("members") or ()]
 
 
-def _listed(account: Account, naming: Naming, collection: str) -> list[dict[str, Any]]:
+def _listed(
+    account: Account, naming: Naming, collection: str, denied: bool
+) -> list[dict[str, Any]]:
     kind, project = KINDS[collection], naming.project
     if collection == "objects":
         return [
             each
             for bucket in marked(account, naming, "buckets")
+            if bucket.part != STORE  # models are looked at by nobody
             for page in account.listed("objects", "list", bucket=bucket.there["name"])
             for each in page.get("items") or ()
         ]
+    if collection in POOLS:
+        return list(_pools(account, naming, collection))
     if kind.scope == "project":
         key = "accounts" if is_of(collection, "iam") else collection
-        pages = account.listed(collection, "list", name=f"projects/{project}")
+        # a machine has an account only for a pipeline: who may not look has none
+        asked = {owner_word(collection): f"projects/{project}"}
+        denied = denied or is_of(collection, "iam")
+        pages = account.listed(collection, "list", denied=denied, **asked)
         return [each for page in pages for each in page.get(key) or ()]
     if kind.scope in ("global", "bucket"):
-        pages = account.listed(collection, "list", project=project)
+        pages = account.listed(collection, "list", denied=denied, project=project)
         return [each for page in pages for each in page.get("items") or ()]
     return _everywhere(account, collection, project)
+
+
+def owner_word(collection: str) -> str:
+    """The parameter that names the project of a collection."""
+    return "parent" if collection in ("dashboards", "secrets") else "name"
+
+
+def _pools(account: Account, naming: Naming, collection: str) -> Iterator[dict[str, Any]]:
+    """Pools, or the providers of the deployment's; Google calls them by the project's number."""
+    parents = [f"projects/{naming.project}/locations/global"]
+    if collection != "workloadIdentityPools":
+        parents = [each.path for each in marked(account, naming, "workloadIdentityPools")]
+    for parent in parents:
+        for page in account.listed(collection, "list", denied=True, parent=parent):
+            for each in page.get(collection) or ():
+                path = f"projects/{naming.project}/{each['name'].split('/', 2)[2]}"
+                yield {**each, "called": each["name"], "name": path}
 
 
 def _everywhere(account: Account, collection: str, project: str) -> list[dict[str, Any]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.comparing import outside, told
-from roadworthy.deploy.gcp.kinds import KINDS, is_of
-from roadworthy.deploy.gcp.listing import READER, readers
+from roadworthy.deploy.gcp.kinds import KINDS, POOLS, is_of
+from roadworthy.deploy.gcp.listing import READER, USER, readers
 from roadworthy.deploy.gcp.resource import Resource, Thing
 from roadworthy.errors import InputError
 
-_PATCHED = ("backendServices", "buckets", "healthChecks", "regionAutoscalers",
+_PATCHED = ("backendServices", "buckets", "databaseInstances", "healthChecks", "regionAutoscalers",
             "regionInstanceGroupManagers", "urlMaps")  # fmt: skip
 _TRIES = 12
+_BROKEN = ("FAILED", "SUSPENDED")
+_PATIENCE = 360
 
 
 def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing) -> None:
@@ -26,7 +30,10 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         body: Its document, with everything known.
         found: What is there.
     """
-    if is_of(part.collection, "monitoring"):
+    if part.collection == "dashboards":
+        changed = {**body, "name": found.path, "etag": found.there["etag"]}
+        account.change("dashboards", "patch", name=found.path, body=changed)
+    elif is_of(part.collection, "monitoring"):
         account.change(part.collection, "patch", name=found.path, body=dict(body))
     elif part.collection == "firewalls":
         account.change(
@@ -34,6 +41,16 @@ def mend(account: Account, part: Resource, body: Mapping[str, Any], found: Thing
         )
     elif part.collection == "instances":
         _mend_machine(account, part.parent.rpartition("/")[2], body, found.there)
+    elif part.collection == "secrets":
+        keep_password(account, found.path)
+    elif part.collection == "databaseInstances" and _settled(account, found.there) in _BROKEN:
+        return
+    elif part.collection in POOLS:
+        account.change(
+            part.collection, "patch", name=found.path, body=dict(body), updateMask=",".join(body)
+        )
+    elif part.collection == "serviceAccounts" and part.readers:
+        let_in(account, part, body["readers"])
     elif part.collection in _PATCHED:
         _patch(account, part, body, found.there)
 
@@ -50,6 +67,11 @@ def _patch(
     named: dict[str, Any] = {"project": account.project, kind.singular: body["name"]}
     if kind.scope == "regional":
         named["region"] = part.parent.rpartition("/")[2]
+    if part.collection == "databaseInstances":
+        changes["settings"] = changes["settings"] | {
+            "settingsVersion": there["settings"]["settingsVersion"]
+        }
+        del changes["settings"]["dataDiskSizeGb"]  # it grows by itself, and cannot shrink
     if part.collection == "regionAutoscalers":
         changes["target"] = there["target"]
     if kind.scope == "bucket":
@@ -58,6 +80,60 @@ def _patch(
     if "fingerprint" in there:
         changes["fingerprint"] = there["fingerprint"]
     account.change(part.collection, "patch", **named, body=changes)
+
+
+def _settled(account: Account, there: Mapping[str, Any]) -> str:
+    """The state of a database, when nothing is at work on it any more."""
+    named = {"project": account.project, "instance": there["name"]}
+    found: Mapping[str, Any] | None = there
+    for _ in range(_PATIENCE):
+        if found is None or found.get("state") in ("RUNNABLE", *_BROKEN):
+            break
+        account.pause(5)
+        found = account.get("databaseInstances", **named)
+    return str((found or {}).get("state", ""))
+
+
+def keep_password(account: Account, secret: str) -> str:
+    """The database's password, which is made when there is none yet; only Google keeps it.
+
+    Args:
+        account: Where the calls go.
+        secret: Path of the secret.
+    """
+    found = account.get("versions", "access", name=f"{secret}/versions/latest")
+    if found is not None:
+        return base64.b64decode(found["payload"]["data"]).decode()
+    made = secrets.token_urlsafe(32)
+    data = base64.b64encode(made.encode()).decode()
+    account.change(
+        "secrets", "addVersion", again=False, parent=secret, body={"payload": {"data": data}}
+    )
+    return made
+
+
+def let_in(account: Account, part: Resource, members: Sequence[str]) -> None:
+    """Let these and nobody else use a service account; a new one is not known at once."""
+    for attempt in range(_TRIES):
+        policy = account.get("serviceAccounts", "getIamPolicy", resource=part.path) or {}
+        others = [each for each in policy.get("bindings") or () if each["role"] != USER]
+        bindings = [*others, {"role": USER, "members": list(members)}]
+        changed = {"policy": {**policy, "bindings": bindings}}
+        try:
+            account.change("serviceAccounts", "setIamPolicy", resource=part.path, body=changed)
+            return
+        except InputError as error:
+            if attempt == _TRIES - 1 or "does not exist" not in str(error.what):
+                raise
+            account.pause(5)
+
+
+def make_secret(account: Account, part: Resource, body: Mapping[str, Any]) -> None:
+    """Make a secret, with a password in it."""
+    account.change(
+        "secrets", "create", again=False, parent=part.parent, secretId=part.name, body=dict(body)
+    )
+    keep_password(account, part.path)
 
 
 def allow(account: Account, part: Resource) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import Any
-from urllib.parse import quote
 
 import google.auth
 from google.auth.credentials import Credentials
@@ -13,31 +12,42 @@ from google.auth.exceptions import GoogleAuthError
 
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.cloud.console import best_key
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, Found, Machine
+from roadworthy.deploy.cloud.terraform import Beside
+from roadworthy.deploy.gcp import ci
 from roadworthy.deploy.gcp.account import Account, CutOffError
 from roadworthy.deploy.gcp.comparing import differs, told
 from roadworthy.deploy.gcp.explaining import no_credentials
-from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
-from roadworthy.deploy.gcp.kinds import KINDS, is_of
+from roadworthy.deploy.gcp.exporting import all_parts, export
+from roadworthy.deploy.gcp.kinds import CI, KINDS, POOLS, is_of
 from roadworthy.deploy.gcp.kinds import MACHINE as OF_A_MACHINE
-from roadworthy.deploy.gcp.listing import marked, place_of, tenants
+from roadworthy.deploy.gcp.kinds import REGISTRY as OF_A_REGISTRY
+from roadworthy.deploy.gcp.listing import marked, owner_word, place_of, tenants
 from roadworthy.deploy.gcp.lock import held
-from roadworthy.deploy.gcp.mending import allow, mend, refuse, tell
+from roadworthy.deploy.gcp.mending import (
+    allow,
+    keep_password,
+    let_in,
+    make_secret,
+    mend,
+    refuse,
+    tell,
+)
+from roadworthy.deploy.gcp.registry import SECRET, registry_of
+from roadworthy.deploy.gcp.removing import asked_with, removal_of
 from roadworthy.deploy.gcp.resource import (
     Naming,
     Resource,
     Thing,
-    fill,
     thing,
 )
-from roadworthy.deploy.gcp.terraform import document
 from roadworthy.deploy.gcp.wanted import (
     ADDRESS,
     MACHINE,
     NETWORK_ADDRESS,
     SUBNET,
     machine_of,
-    resources,
 )
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
@@ -97,7 +107,7 @@ class GcpProvider:
     Args:
         naming: Its project, its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -110,8 +120,8 @@ class GcpProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        wanted = fleet_parts(naming, section, project) if section.fleet else ()
-        self.parts = {part.id: part for part in wanted or resources(naming, section, project)}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.things: list[Thing] = []
         self._known: dict[str, str] = {}
 
@@ -132,19 +142,9 @@ class GcpProvider:
         """A step a part."""
         return tuple(part.step() for part in self.parts.values())
 
-    def terraform(self) -> dict[str, Any]:
-        """The same parts for Terraform.
-
-        Raises:
-            InputError: They are those of a fleet.
-        """
-        if self.section.fleet:
-            raise InputError(
-                "Terraform is not written for fleets on Google Cloud",
-                where=f"[deploy.{self.naming.deployment}]",
-                fix="leave instances out, or deploy the fleet by deploy apply",
-            )
-        return document(self.parts, self.naming, self.section)
+    def terraform(self, beside: Beside | None) -> dict[str, Any]:
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's type."""
@@ -167,31 +167,42 @@ class GcpProvider:
         chosen = {one.path for one in found.values()}
         return Found(
             steps=steps, differences=said, machine=self._machine(found),
-            surplus=tuple(self.removal_of(one) for one in things if one.path not in chosen),
+            surplus=tuple(removal_of(one) for one in things if one.path not in chosen),
             model=next((one.marks[MODEL] for one in things if one.marks.get(MODEL)), ""),
-            facts={"machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none"},
+            facts={
+                "machine": str(found[MACHINE].there["status"]) if MACHINE in found else "none",
+                **ci.variables(found),
+            },
+            registry=registry_of(found),
         )  # fmt: skip
 
     def _things(self) -> list[Thing]:
         """Everything that carries the deployment's mark, in the order of removal.
 
-        A machine needs no account and no bucket, and so nobody must be allowed to look for them.
+        A machine has a registry or a pipeline's account only where one is asked for: elsewhere who
+        may not look sees none.
         """
         return [one for collection in self._looked for one in self._marked(collection)]
 
     @property
     def _looked(self) -> list[str]:
+        looked = (*OF_A_MACHINE, *OF_A_REGISTRY)
         return [
             each for each in reversed(KINDS)
-            if self.section.fleet or each in OF_A_MACHINE or is_of(each, "compute")
+            if self.section.fleet or each in looked or is_of(each, "compute") or each in CI
         ]  # fmt: skip
+
+    def _may_be_denied(self, collection: str) -> bool:
+        """Whether who signs in need not be allowed to look: at a registry that nobody wants."""
+        needed = self.section.fleet and collection == "buckets"
+        return self.section.database is None and collection in OF_A_REGISTRY and not needed
 
     def tenants(self) -> tuple[Tenant, ...]:
         """Every deployment whose mark something of this place, or of no place, carries."""
         return tenants(self.account, self.naming, self._looked, self.section)
 
     def _marked(self, collection: str) -> list[Thing]:
-        return marked(self.account, self.naming, collection)
+        return marked(self.account, self.naming, collection, denied=self._may_be_denied(collection))
 
     def _chosen(self, things: list[Thing]) -> dict[str, Thing]:
         """Part -> what is there of it, at its place; of doubles the first by name."""
@@ -199,7 +210,7 @@ class GcpProvider:
         for one in sorted(things, key=lambda each: each.path):
             part = self.parts.get(one.part)
             named = part is not None and (
-                is_of(part.collection, "monitoring") or part.path == one.path
+                is_of(part.collection, "monitoring", "secretmanager") or part.path == one.path
             )
             if named and one.part not in found:
                 found[one.part] = one
@@ -209,6 +220,8 @@ class GcpProvider:
         self._known |= {name: one.path for name, one in found.items()}
         if MACHINE in found:
             self._known[MACHINE] = str(found[MACHINE].there["id"])
+        if ci.POOL in found:
+            self._known[ci.NUMBER] = ci.number_of(found[ci.POOL])
         if ADDRESS in found and found[ADDRESS].there.get("address"):
             self._known[NETWORK_ADDRESS] = str(found[ADDRESS].there["address"])
         if self.section.subnet and f"{SUBNET}-network" not in self._known:
@@ -258,30 +271,7 @@ class GcpProvider:
 
     def removal(self) -> tuple[Step, ...]:
         """Everything that carries the deployment's mark."""
-        return tuple(self.removal_of(one) for one in self._things())
-
-    def removal_of(self, one: Thing) -> Step:
-        """The step that takes a thing away."""
-        url = f"https://compute.googleapis.com/compute/v1/{one.path}"
-        if is_of(one.collection, "monitoring"):
-            url = f"https://monitoring.googleapis.com/v3/{one.path}"
-        elif is_of(one.collection, "iam"):
-            url = f"https://iam.googleapis.com/v1/{one.path}"
-        elif is_of(one.collection, "storage"):
-            place = {
-                key: quote(each, safe="")
-                for key, each in place_of(one.collection, one.path).items()
-            }
-            url = f"https://storage.googleapis.com/storage/v1/b/{place['bucket']}"
-            url += f"/o/{place['object']}" if "object" in place else ""
-        token = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
-        return Step(
-            id=f"gcp-{one.path}",
-            what=f"remove {one.path.rpartition('/')[2]} of {one.collection}",
-            change="delete",
-            document={"collection": one.collection, "path": one.path},
-            command=f"curl -X DELETE {token} {url}",
-        )
+        return tuple(removal_of(one) for one in self._things())
 
     def perform(self, step: Step) -> None:
         """Make a part as wanted, or take something away."""
@@ -302,6 +292,8 @@ class GcpProvider:
         found = self._chosen(self._marked(part.collection))
         self._learn(found)
         body = fill(part.body, self._known)
+        if part.id == ci.ACCOUNT:
+            body["readers"] = fill(list(part.readers), self._known)
         if part.id not in found:
             self._insert(part, body)
         else:
@@ -323,9 +315,19 @@ class GcpProvider:
             raise refuse(part, said, self.place)
 
     def _insert(self, part: Resource, body: dict[str, Any]) -> None:
-        collection = part.collection
-        if KINDS[collection].scope == "project":
-            self.account.change(collection, "create", again=False, name=part.parent, body=body)
+        collection, members = part.collection, body.pop("readers", ())
+        if collection == "databaseInstances":
+            body = body | {"rootPassword": keep_password(self.account, self.parts[SECRET].path)}
+        if collection == "secrets":
+            make_secret(self.account, part, body)
+            return
+        if collection in POOLS:
+            self._insert_pool(part, body)
+        elif KINDS[collection].scope == "project":
+            owner = {owner_word(collection): part.parent}
+            self.account.change(collection, "create", again=False, body=body, **owner)
+            if members:
+                let_in(self.account, part, members)
         elif collection == "buckets":
             project = self.naming.project
             self.account.change(collection, "insert", again=False, project=project, body=body)
@@ -334,9 +336,15 @@ class GcpProvider:
             named = place_of(collection, part.path)
             del named[KINDS[collection].singular]
             self.account.change(collection, "insert", again=False, body=body, **named)
-        if is_of(collection, "monitoring"):
+        if is_of(collection, "monitoring") or collection in POOLS:
             return
         there = self.account.get(collection, **place_of(collection, part.path))
+        if there is None and collection == "databaseInstances":
+            raise InputError(
+                "Cloud SQL keeps the name of a database that was removed for a week",
+                where=f"{self.place}, {part.path}",
+                fix="choose another name for the deployment, or wait",
+            )
         if there is not None and thing(collection, there).part != part.id:
             raise InputError(
                 f"{part.path.rpartition('/')[2]} was not made by Roadworthy, and is left alone",
@@ -344,10 +352,34 @@ class GcpProvider:
                 fix="choose another name for the deployment",
             )
 
+    def _insert_pool(self, part: Resource, body: dict[str, Any]) -> None:
+        """Make what one signs in by; what was deleted holds its name for 30 days, and comes back.
+
+        Raises:
+            InputError: Somebody else made one of that name.
+        """
+        there = self.account.get(part.collection, name=part.path)
+        if there is None:
+            which = f"{part.collection.removesuffix('s')}Id"
+            named = {"parent": part.parent, which: part.name}
+            self.account.change(part.collection, "create", again=False, body=body, **named)
+            return
+        if thing(part.collection, there).marks.get(DEPLOYMENT) != self.naming.deployment:
+            raise InputError(
+                f"{part.name} was not made by Roadworthy, and is left alone",
+                where=f"{self.place}, {part.path}", fix="choose another name for the deployment",
+            )  # fmt: skip
+        if there.get("state") == "DELETED":
+            self.account.change(part.collection, "undelete", name=part.path, body={})
+        mask = ",".join(body)
+        self.account.change(part.collection, "patch", name=part.path, body=body, updateMask=mask)
+
     def _remove(self, collection: str, path: str) -> None:
         """Take a thing away; it is looked at again, for it may have changed hands."""
         named = place_of(collection, path)
         found = self.account.get(collection, **named)
         mine = self.naming.deployment
-        if found is not None and thing(collection, found).marks.get(DEPLOYMENT) == mine:
-            self.account.change(collection, "delete", **named)
+        if found is None or found.get("state") == "DELETED":
+            return
+        if thing(collection, found).marks.get(DEPLOYMENT) == mine:
+            self.account.change(collection, "delete", **named, **asked_with(collection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,6 @@ import msgspec
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.gcp.kinds import is_of, segment
 from roadworthy.deploy.plan import Price, Step
-
-_KNOWN = re.compile(r"\$\{([a-z0-9-]+)\}")
 
 
 class Naming(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         needs: Ids of parts that come before.
         price: What it costs.
         name: Its name, where the document has none.
-        readers: Who may read what is in a bucket.
+        readers: Who may read what is in a bucket, or use an account.
     """
 
     id: str
@@ -103,15 +102,26 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
         return self.marks.get(PART, "")
 
 
+def by_hand(url: str, body: dict[str, Any]) -> str:
+    """The command line that sends a document."""
+    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
+    data = shlex.quote(msgspec.json.encode(body).decode())
+    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
+
+
 def thing(collection: str, there: dict[str, Any]) -> Thing:
     """What Google says of something, with its marks."""
     short = _shortened(there)
     text = str(short.get("description", ""))
     marks = dict(each.split("=", 1) for each in text.split() if "=" in each)
-    if is_of(collection, "monitoring"):
-        marks = dict(short.get("userLabels") or {})
-    elif collection == "buckets":
+    if collection == "dashboards":
         marks = dict(short.get("labels") or {})
+    elif is_of(collection, "monitoring"):
+        marks = dict(short.get("userLabels") or {})
+    elif collection in ("buckets", "secrets"):
+        marks = dict(short.get("labels") or {})
+    elif collection == "databaseInstances":
+        marks = dict((short.get("settings") or {}).get("userLabels") or {})
     elif collection == "objects":
         marks = dict(short.get("metadata") or {})
     return Thing(path=_path(collection, short), collection=collection, there=short, marks=marks)
@@ -122,6 +132,8 @@ def _path(collection: str, there: Mapping[str, Any]) -> str:
         return f"buckets/{there['bucket']}/objects/{there['name']}"
     if collection == "buckets":
         return f"buckets/{there['name']}"
+    if collection == "databaseInstances":
+        return f"projects/{there['project']}/instances/{there['name']}"
     return str(there["selfLink"] if is_of(collection, "compute") else there["name"])
 
 
@@ -132,15 +144,4 @@ def _shortened(value: Any) -> Any:
         return [_shortened(each) for each in value]
     if isinstance(value, dict):
         return {key: _shortened(each) for key, each in value.items()}
-    return value
-
-
-def fill(value: Any, known: Mapping[str, str]) -> Any:
-    """A document in which `${NAME}` is replaced by what is known under that name."""
-    if isinstance(value, str):
-        return _KNOWN.sub(lambda found: known[found[1]], value)
-    if isinstance(value, list):
-        return [fill(each, known) for each in value]
-    if isinstance(value, dict):
-        return {key: fill(each, known) for key, each in value.items()}
     return value

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import Resources, escaped, gathered
+from roadworthy.deploy.gcp.ci import ACCOUNT
 from roadworthy.deploy.gcp.comparing import told
-from roadworthy.deploy.gcp.resource import Naming, Resource, fill
+from roadworthy.deploy.gcp.fleet.terraform import FLEET_KINDS, with_group
+from roadworthy.deploy.gcp.listing import USER
+from roadworthy.deploy.gcp.resource import Naming, Resource
+from roadworthy.deploy.gcp.terraform_words import own_subnet, snake, word
 from roadworthy.deploy.gcp.wanted import MACHINE, NETWORK_ADDRESS, SUBNET
 from roadworthy.project import GcpSection
 
@@ -21,36 +27,41 @@ _REFERENCES = {
 _SCALE = {"conditionThreshold": "condition_threshold", "conditionAbsent": "condition_absent"}
 
 
-def document(parts: Mapping[str, Resource], naming: Naming, section: GcpSection) -> dict[str, Any]:
+def document(
+    parts: Mapping[str, Resource], naming: Naming, section: GcpSection, more: Resources
+) -> dict[str, Any]:
     """What Terraform reads.
 
     Args:
         parts: The parts, by id.
         naming: The project, and the beginning of all names.
         section: The region, the zone, and the subnet when it is yours.
+        more: Resources that no part is.
     """
-    found: Resources = {}
+    found: Resources = dict(more)
     if section.subnet:
         _, project, _, region, _, name = section.subnet.split("/")
         own = {"name": name, "region": region, "project": project}
         found["data-google_compute_subnetwork.own"] = own
     for part in parts.values():
-        found |= _KINDS[part.collection](part, naming)
+        found |= (_KINDS | FLEET_KINDS)[part.collection](part, naming)
+    if "google_compute_region_instance_group_manager.group" in found:
+        service = "google_compute_backend_service.service"
+        found[service] = with_group(found[service])
     place = {"project": naming.project, "region": section.region, "zone": section.zone}
+    address = "google_compute_global_address" if section.fleet else "google_compute_address"
+    outputs = {"address": {"value": f"${{{address}.address.address}}"}}
+    if section.ci:
+        outputs["provider"] = {"value": "${google_iam_workload_identity_pool_provider.ci.name}"}
+        outputs["account"] = {"value": "${google_service_account.ci.email}"}
     return gathered(found, "google", "hashicorp/google", ">= 5.0", {"google": place}) | {
-        "output": {"address": {"value": "${google_compute_address.address.address}"}}
+        "output": outputs
     }
-
-
-def _name(part: Resource, naming: Naming) -> str:
-    """Beside what `deploy apply` makes."""
-    name = part.body["name"]
-    return f"{naming.name}-terraform{name.removeprefix(naming.name)}"
 
 
 def _network(part: Resource, naming: Naming) -> Resources:
     arguments = {
-        "name": _name(part, naming),
+        "name": part.body["name"],
         "auto_create_subnetworks": part.body["autoCreateSubnetworks"],
     }
     return {"google_compute_network.network": arguments}
@@ -58,11 +69,13 @@ def _network(part: Resource, naming: Naming) -> Resources:
 
 def _subnet(part: Resource, naming: Naming) -> Resources:
     arguments = {
-        "name": _name(part, naming),
+        "name": part.body["name"],
         "region": part.parent.rpartition("/")[2],
         "network": _NETWORK,
         "ip_cidr_range": part.body["ipCidrRange"],
     }
+    if part.body.get("privateIpGoogleAccess"):
+        arguments["private_ip_google_access"] = True
     return {"google_compute_subnetwork.subnet": arguments}
 
 
@@ -70,11 +83,11 @@ def _firewall(part: Resource, naming: Naming) -> Resources:
     body = part.body
     own = body["network"].startswith("${")
     arguments = {
-        "name": _name(part, naming),
+        "name": part.body["name"],
         "network": fill(body["network"], _REFERENCES) if own else _NETWORK,
         "direction": body["direction"],
         "source_ranges": body["sourceRanges"],
-        "target_tags": [f"{each}-terraform" for each in body["targetTags"]],
+        "target_tags": body["targetTags"],
         "disabled": body["disabled"],
         "allow": [
             {"protocol": each["IPProtocol"], "ports": each["ports"]} for each in body["allowed"]
@@ -85,7 +98,7 @@ def _firewall(part: Resource, naming: Naming) -> Resources:
 
 def _address(part: Resource, naming: Naming) -> Resources:
     arguments = {
-        "name": _name(part, naming),
+        "name": part.body["name"],
         "region": part.parent.rpartition("/")[2],
         "address_type": part.body["addressType"],
     }
@@ -96,14 +109,12 @@ def _machine(part: Resource, naming: Naming) -> Resources:
     body = part.body
     (disk,), (interface,) = body["disks"], body["networkInterfaces"]
     made = disk["initializeParams"]
-    own = not interface["subnetwork"].endswith(f"/subnetworks/{naming.name}")
-    subnet = interface["subnetwork"] if own else "${google_compute_subnetwork.subnet.id}"
     arguments = {
-        "name": _name(part, naming),
+        "name": part.body["name"],
         "zone": part.parent.rpartition("/")[2],
         "machine_type": body["machineType"].rpartition("/")[2],
         "allow_stopping_for_update": True,
-        "tags": [f"{each}-terraform" for each in body["tags"]["items"]],
+        "tags": body["tags"]["items"],
         "boot_disk": {
             "auto_delete": disk["autoDelete"],
             "initialize_params": {
@@ -114,7 +125,7 @@ def _machine(part: Resource, naming: Naming) -> Resources:
         },
         "network_interface": [
             {
-                "subnetwork": subnet,
+                "subnetwork": own_subnet(interface["subnetwork"], naming),
                 "access_config": [
                     {"nat_ip": fill(each["natIP"], _REFERENCES)}
                     for each in interface["accessConfigs"]
@@ -128,7 +139,7 @@ def _machine(part: Resource, naming: Naming) -> Resources:
     for account in body.get("serviceAccounts", ()):
         arguments["service_account"] = account
     if shield := body.get("shieldedInstanceConfig"):
-        arguments["shielded_instance_config"] = _snake(shield)
+        arguments["shielded_instance_config"] = snake(shield)
     return {"google_compute_instance.machine": arguments}
 
 
@@ -143,10 +154,15 @@ def _channel(part: Resource, naming: Naming) -> Resources:
     return {f"google_monitoring_notification_channel.{_resource(part)}": arguments}
 
 
+def _dashboard(part: Resource, naming: Naming) -> Resources:
+    text = msgspec.json.encode({**part.body, "labels": {}}).decode()
+    return {"google_monitoring_dashboard.dashboard": {"dashboard_json": fill(text, _REFERENCES)}}
+
+
 def _policy(part: Resource, naming: Naming) -> Resources:
     body = part.body
     channels = [
-        f"${{google_monitoring_notification_channel.{_word(each[2:-1])}.id}}"
+        f"${{google_monitoring_notification_channel.{word(each[2:-1])}.id}}"
         for each in body["notificationChannels"]
     ]
     arguments = {
@@ -157,7 +173,7 @@ def _policy(part: Resource, naming: Naming) -> Resources:
             "content": escaped(body["documentation"]["content"]),
             "mime_type": body["documentation"]["mimeType"],
         },
-        "alert_strategy": _snake(body["alertStrategy"]),
+        "alert_strategy": snake(body["alertStrategy"]),
         "conditions": [_condition(each) for each in body["conditions"]],
         "notification_channels": channels,
     }
@@ -168,23 +184,54 @@ def _condition(condition: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"display_name": escaped(condition["displayName"])}
     for kind, name in _SCALE.items():
         if kind in condition:
-            asked = _snake(condition[kind])
+            asked = snake(condition[kind])
             asked["filter"] = fill(asked["filter"], _REFERENCES)
-            asked["aggregations"] = [_snake(each) for each in asked["aggregations"]]
+            for key in ("aggregations", "denominator_aggregations"):
+                if key in asked:
+                    asked[key] = [snake(each) for each in asked[key]]
             found[name] = asked
     return found
 
 
+def _account(part: Resource, naming: Naming) -> Resources:
+    """That of a fleet's machines, or the pipeline's with the subject that alone may use it."""
+    name = "ci" if part.id == ACCOUNT else "machines"
+    told = part.body["serviceAccount"]
+    made = {"account_id": part.body["accountId"], "display_name": told["displayName"]}
+    found: Resources = {f"google_service_account.{name}": made}
+    for member in part.readers:
+        subject = member.partition("/subject/")[2]
+        pool = "${google_iam_workload_identity_pool.ci.name}"
+        found["google_service_account_iam_member.ci"] = {
+            "service_account_id": "${google_service_account.ci.name}",
+            "role": USER,
+            "member": f"principal://iam.googleapis.com/{pool}/subject/{subject}",
+        }
+    return found
+
+
+def _pool(part: Resource, naming: Naming) -> Resources:
+    arguments = {"workload_identity_pool_id": part.name,
+                 "display_name": part.body["displayName"]}  # fmt: skip
+    return {"google_iam_workload_identity_pool.ci": arguments}
+
+
+def _provider(part: Resource, naming: Naming) -> Resources:
+    body = part.body
+    pool = "${google_iam_workload_identity_pool.ci.workload_identity_pool_id}"
+    arguments = {
+        "workload_identity_pool_id": pool,
+        "workload_identity_pool_provider_id": part.name,
+        "display_name": body["displayName"],
+        "attribute_mapping": body["attributeMapping"],
+        "attribute_condition": body["attributeCondition"],
+        "oidc": snake(body["oidc"]),
+    }
+    return {"google_iam_workload_identity_pool_provider.ci": arguments}
+
+
 def _resource(part: Resource) -> str:
-    return _word(part.id)
-
-
-def _snake(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {_word(key): value for key, value in given.items()}
-
-
-def _word(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
+    return word(part.id)
 
 
 _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
@@ -195,4 +242,8 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "instances": _machine,
     "notificationChannels": _channel,
     "alertPolicies": _policy,
+    "dashboards": _dashboard,
+    "serviceAccounts": _account,
+    "workloadIdentityPools": _pool,
+    "workloadIdentityPoolProviders": _provider,
 }

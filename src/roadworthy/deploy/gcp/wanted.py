@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource
-from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.monitor.alarms import TARGETS, Alarm, Place, alarm_list
+from roadworthy.monitor.alarms.google import dashboard
 from roadworthy.project import GcpSection, Project
 
 NETWORK, SUBNET, SSH, CALLERS = "gcp-network", "gcp-subnet", "gcp-firewall-ssh", "gcp-firewall"
-ADDRESS, MACHINE = "gcp-address", "gcp-machine"
+ADDRESS, MACHINE, DASHBOARD = "gcp-address", "gcp-machine", "gcp-dashboard"
 NETWORK_ADDRESS = "gcp-address-number"
 """What `${…}` names the number of the address by."""
 _RANGE = "10.83.0.0/24"
@@ -27,6 +31,11 @@ def machine_of(machine_type: str) -> str:
     return "aarch64" if _ARM_TYPE.match(machine_type) else "x86_64"
 
 
+def short(naming: Naming) -> str:
+    """A name where names are short, the same for a deployment in a project and no other."""
+    return f"rw-{hashlib.sha256(naming.deployment.encode()).hexdigest()[:8]}"
+
+
 def resources(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     """Every part, in the order in which they are made."""
     network = () if section.subnet else (_network(naming), _subnet(naming, section))
@@ -36,6 +45,7 @@ def resources(naming: Naming, section: GcpSection, project: Project) -> tuple[Re
         _address(naming, section),
         _machine(naming, section),
         *(_alarms(naming, section, project) if section.alarms else ()),
+        *ci_parts(naming, section, short(naming)),
     )
 
 
@@ -231,7 +241,8 @@ def alarms(
         need: The part that they are about.
     """
     channels = _channels(naming, section)
-    (policies,) = TARGETS["google"].render(alarm_list(project.monitor), place).values()
+    on = alarm_list(project.monitor)
+    policies = TARGETS["google"].render(on, place)["google-policies.json"]
     found = []
     for policy in msgspec.json.decode(policies):
         threshold = policy["conditions"][0].get("conditionThreshold", {})
@@ -254,7 +265,17 @@ def alarms(
                 needs=(need, *(each.id for each in channels)),
             )
         )  # fmt: skip
-    return (*channels, *found)
+    return (*channels, *found, _dashboard(naming, on, place, need))
+
+
+def _dashboard(naming: Naming, on: Sequence[Alarm], place: Place, need: str) -> Resource:
+    body = {**dashboard(on, place), "displayName": naming.name, "labels": naming.labels(DASHBOARD)}
+    given = msgspec.json.encode(body).decode()
+    return Resource(
+        id=DASHBOARD, what="a dashboard of what alarms look at", collection="dashboards",
+        parent=f"projects/{naming.project}", body=body, needs=(need,),
+        command=_command(naming, "monitoring", "dashboards", "create", config=given),
+    )  # fmt: skip
 
 
 def _channels(naming: Naming, section: GcpSection) -> tuple[Resource, ...]:

@@ -6,6 +6,7 @@ machine from EC2 and from the CloudWatch agent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from roadworthy.bundle.manifest import to_json
@@ -41,7 +42,9 @@ class CloudWatch:
         rendered = [_alarm(alarm, place) for alarm in alarms]
         return {
             "cloudwatch-alarms.json": to_json(rendered),
-            "cloudwatch-dashboard.json": to_json(_dashboard(rendered, place)),
+            "cloudwatch-dashboard.json": to_json(
+                dashboard([each["AlarmName"] for each in rendered], place)
+            ),
         }
 
 
@@ -147,18 +150,14 @@ def _periods(alarm: Alarm) -> tuple[int, int]:
     return length * 60, max(1, minutes // length)
 
 
-def _dashboard(alarms: list[dict[str, Any]], place: Place) -> dict[str, Any]:
-    duration = "roadworthy_request_duration_seconds"
-    graphs = {
-        "requests": [[NAMESPACE, "roadworthy_requests_total", "model", place.model]],
-        "errors": [[NAMESPACE, "roadworthy_errors_total", "model", place.model]],
-        "p99 latency": [[NAMESPACE, duration, "model", place.model, {"stat": "p99"}]],
-        "quality": [
-            [{"expression": _search("roadworthy_quality", place), "id": "q"}],
-            [{"expression": _search("roadworthy_quality_estimated", place), "id": "e"}],
-        ],
-        "findings": [[{"expression": _search("roadworthy_findings", place), "id": "f"}]],
-    }  # fmt: skip
+def dashboard(alarms: Sequence[str], place: Place) -> dict[str, Any]:
+    """The body of PutDashboard.
+
+    Args:
+        alarms: Names of the alarms that it shows.
+        place: What it is about; a balancer and a machine tell of themselves what they can.
+    """
+    graphs = {**_calls(place), **_machine(place), **_of_model(place)}
     widgets: list[dict[str, Any]] = [
         {
             "type": "metric", "x": 8 * (number % 3), "y": 6 * (number // 3), "width": 8,
@@ -170,17 +169,52 @@ def _dashboard(alarms: list[dict[str, Any]], place: Place) -> dict[str, Any]:
         }
         for number, (title, metrics) in enumerate(graphs.items())
     ]  # fmt: skip
-    names = [
-        f"arn:aws:cloudwatch:${{AWS_REGION}}:${{AWS_ACCOUNT}}:alarm:{each['AlarmName']}"
-        for each in alarms
-    ]
+    names = [f"arn:aws:cloudwatch:${{AWS_REGION}}:${{AWS_ACCOUNT}}:alarm:{each}" for each in alarms]
+    number = len(widgets)
     widgets.append(
         {
-            "type": "alarm", "x": 16, "y": 6, "width": 8, "height": 6,
-            "properties": {"title": "alarms", "alarms": names},
+            "type": "alarm", "x": 8 * (number % 3), "y": 6 * (number // 3), "width": 8,
+            "height": 6, "properties": {"title": "alarms", "alarms": names},
         }
     )  # fmt: skip
     return {"widgets": widgets}
+
+
+def _calls(place: Place) -> dict[str, list[Any]]:
+    """Requests, errors and seconds: of the balancer, where there is one, else of the service."""
+    if place.balancer:
+        counted = {name: [_BALANCER, name, "LoadBalancer", place.balancer]
+                   for name in ("RequestCount", "HTTPCode_Target_5XX_Count",
+                                "HTTPCode_ELB_5XX_Count", "TargetResponseTime")}  # fmt: skip
+        requests, failed, refused, seconds = counted.values()
+        return {
+            "requests": [requests], "errors": [failed, refused],
+            "p99 latency": [[*seconds, {"stat": "p99"}]],
+        }  # fmt: skip
+    duration = "roadworthy_request_duration_seconds"
+    return {
+        "requests": [[NAMESPACE, "roadworthy_requests_total", "model", place.model]],
+        "errors": [[NAMESPACE, "roadworthy_errors_total", "model", place.model]],
+        "p99 latency": [[NAMESPACE, duration, "model", place.model, {"stat": "p99"}]],
+    }
+
+
+def _machine(place: Place) -> dict[str, list[Any]]:
+    if not place.resource:
+        return {}
+    measured = [[*each, "InstanceId", place.resource, {"stat": "Average"}]
+                for each in _MACHINE.values()]  # fmt: skip
+    return {"percent of processors, memory and disk": measured}
+
+
+def _of_model(place: Place) -> dict[str, list[Any]]:
+    return {
+        "quality": [
+            [{"expression": _search("roadworthy_quality", place), "id": "q"}],
+            [{"expression": _search("roadworthy_quality_estimated", place), "id": "e"}],
+        ],
+        "findings": [[{"expression": _search("roadworthy_findings", place), "id": "f"}]],
+    }
 
 
 def _search(name: str, place: Place) -> str:

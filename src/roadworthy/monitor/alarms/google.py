@@ -6,11 +6,12 @@ come from Compute Engine and the Ops Agent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from roadworthy.bundle.manifest import to_json
 from roadworthy.monitor.alarms._base import Alarm, Place
-from roadworthy.monitor.alarms.prometheus import expression
+from roadworthy.monitor.alarms.prometheus import expression, measure
 
 _SEVERITY = {"page": "CRITICAL", "ticket": "ERROR", "info": "WARNING"}
 _MACHINE = {
@@ -24,13 +25,19 @@ BALANCED = ("down", "errors", "latency", "no_traffic")
 
 
 class GoogleCloud:
-    """`google-policies.json`: a list of AlertPolicy, each for `projects.alertPolicies.create`."""
+    """`google-policies.json`: a list of AlertPolicy, each for `projects.alertPolicies.create`.
+
+    `google-dashboard.json`: one Dashboard, for `projects.dashboards.create`.
+    """
 
     name = "google"
 
     def render(self, alarms: tuple[Alarm, ...], place: Place) -> dict[str, bytes]:
         """See `AlarmTarget`."""
-        return {"google-policies.json": to_json([_policy(alarm, place) for alarm in alarms])}
+        return {
+            "google-policies.json": to_json([_policy(alarm, place) for alarm in alarms]),
+            "google-dashboard.json": to_json(dashboard(alarms, place)),
+        }
 
 
 def _policy(alarm: Alarm, place: Place) -> dict[str, Any]:
@@ -130,3 +137,44 @@ def _counted(place: Place, metric: str) -> str:
 
 def _together(aligner: str, period: str, reducer: str = "REDUCE_SUM") -> dict[str, str]:
     return {"alignmentPeriod": period, "perSeriesAligner": aligner, "crossSeriesReducer": reducer}
+
+
+def dashboard(alarms: Sequence[Alarm], place: Place) -> dict[str, Any]:
+    """A Dashboard for `projects.dashboards.create`: what each alarm looks at.
+
+    Args:
+        alarms: The alarms.
+        place: What they are about.
+    """
+    tiles = []
+    for number, alarm in enumerate(alarms):
+        tile: dict[str, Any] = {"width": 6, "height": 4, "widget": _chart(alarm, place)}
+        # Google gives back no nought
+        where = {"xPos": 6 * (number % 2), "yPos": 4 * (number // 2)}
+        tiles.append({key: each for key, each in where.items() if each} | tile)
+    name = f"roadworthy {place.model}"
+    return {"displayName": name, "mosaicLayout": {"columns": 12, "tiles": tiles}}
+
+
+def _chart(alarm: Alarm, place: Place) -> dict[str, Any]:
+    (told,) = _condition(alarm, place).values()
+    threshold = told.get("thresholdValue", alarm.threshold)
+    query: dict[str, Any] = {}
+    if "denominatorFilter" in told:
+        query["timeSeriesFilterRatio"] = {
+            "numerator": {"filter": told["filter"], "aggregation": told["aggregations"][0]},
+            "denominator": {
+                "filter": told["denominatorFilter"],
+                "aggregation": told["denominatorAggregations"][0],
+            },
+        }
+    elif "filter" in told:
+        query["timeSeriesFilter"] = {
+            "filter": told["filter"], "aggregation": told["aggregations"][0],
+        }  # fmt: skip
+    else:
+        query["prometheusQuery"] = measure(alarm, place)
+    chart: dict[str, Any] = {"dataSets": [{"plotType": "LINE", "timeSeriesQuery": query}]}
+    if threshold and alarm.name != "down":
+        chart["thresholds"] = [{"value": threshold}]
+    return {"title": alarm.what, "xyChart": chart}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -16,16 +17,20 @@ _FEWER = 0.5
 _DAY = 86400.0
 
 
-def label_findings(outcomes: Outcomes, delay_days: float | None = None) -> list[Finding]:
-    """What is worth telling of labels, whatever they say of quality.
+def label_findings(
+    outcomes: Outcomes, delay_days: float | None = None, now: float | None = None
+) -> list[Finding]:
+    """What is worth telling of labels and of the log, whatever they say of quality.
 
     Args:
         outcomes: Predictions with their labels.
         delay_days: Age from which a label is expected; None: as labels came so far.
+        now: Seconds since 1970; None takes the clock.
     """
     return [
         *_unknown(outcomes),
         *_clocks(outcomes),
+        *_ahead(outcomes, time.time() if now is None else now),
         *_late(outcomes, delay_days),
         *_missing(outcomes, delay_days),
     ]
@@ -62,6 +67,23 @@ def _clocks(outcomes: Outcomes) -> Iterator[Finding]:
             "they came is taken",
             {"labels": outcomes.ahead},
             "look at the clocks of the hosts that send labels",
+        )
+
+
+def _ahead(outcomes: Outcomes, now: float) -> Iterator[Finding]:
+    """Predictions that bear a time that is still to come."""
+    leads = outcomes.predictions.times - now
+    early = int((leads > CLOCK_SECONDS).sum())
+    if early:
+        yield Finding(
+            "store",
+            "warning",
+            "rows",
+            f"{early:,} logged predictions bear a time that is still to come, up to "
+            f"{float(leads.max()) / 3600.0:.1f} hours ahead",
+            {"rows": early, "latest_seconds": float(leads.max())},
+            None,
+            "look at the clocks of the hosts that serve: these rows are told in the wrong period",
         )
 
 

@@ -348,6 +348,7 @@ class FleetTarget:
             "address": self.traffic.address, "healthy": healthy, "machines": machines,
             "too much": [f"{kind} {each.id}" for kind, each in self._surplus()],
             "failed": self.evidence.listed(), "registry": registry_of(self.provider.seen),
+            **self.provider.ci,
         }  # fmt: skip
         return Status(
             deployment=self.name, place=self.provider.place, serving=serving, ready=healthy > 0,

@@ -22,11 +22,10 @@ from roadworthy.deploy.gcp.fleet.wanted import (
     bucket_of,
     global_path,
     part,
-    short,
     subnet_path,
 )
 from roadworthy.deploy.gcp.resource import Naming, Resource
-from roadworthy.deploy.gcp.wanted import machine_of
+from roadworthy.deploy.gcp.wanted import machine_of, short
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep, file_step

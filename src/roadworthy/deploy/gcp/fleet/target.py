@@ -301,7 +301,7 @@ class FleetTarget:
                 each: there.get("targetSize", 0) for each, there in self.traffic.groups.items()
             },
             "too much": [each.id for each in self._too_much(serving or "")],
-            "failed": self.evidence.listed(),
+            "failed": self.evidence.listed(), "registry": dict(self._found.registry),
         }  # fmt: skip
         return Status(
             deployment=self.name, place=self.provider.place, serving=serving, ready=healthy > 0,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shlex
 from typing import Any
 
 import msgspec
 
-from roadworthy.deploy.gcp.resource import Naming, Resource
-from roadworthy.deploy.gcp.wanted import alarms
+from roadworthy.deploy.gcp.ci import ci_parts
+from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
+from roadworthy.deploy.gcp.wanted import alarms, short
 from roadworthy.monitor.alarms import Place
 from roadworthy.project import GcpSection, Project
 
@@ -24,11 +23,6 @@ _RANGE = "10.83.0.0/24"
 _BALANCERS = ["130.211.0.0/22", "35.191.0.0/16"]
 """Where Google's balancers and health checks come from
 (https://cloud.google.com/load-balancing/docs/health-checks#firewall_rules)."""
-
-
-def short(naming: Naming) -> str:
-    """A name where names are short, the same for a deployment in a project and no other."""
-    return f"rw-{hashlib.sha256(naming.deployment.encode()).hexdigest()[:8]}"
 
 
 def bucket_of(naming: Naming) -> str:
@@ -57,6 +51,7 @@ def fleet_parts(naming: Naming, section: GcpSection, project: Project) -> tuple[
         _address(naming), _health(naming), _service(naming, SERVICE, drain),
         _service(naming, TRIAL, drain), _map(naming), _proxy(naming, section),
         _door(naming, section), *_watching(naming, section, project),
+        *ci_parts(naming, section, short(naming)),
     )  # fmt: skip
 
 
@@ -86,13 +81,6 @@ def part(
     )  # fmt: skip
     where = url or f"https://compute.googleapis.com/compute/v1/{made.path.rpartition('/')[0]}"
     return msgspec.structs.replace(made, command=by_hand(where, made.body))
-
-
-def by_hand(url: str, body: dict[str, Any]) -> str:
-    """The command line that sends a document."""
-    token = '"Authorization: Bearer $(gcloud auth print-access-token)"'
-    data = shlex.quote(msgspec.json.encode(body).decode())
-    return f"curl -H {token} -H 'Content-Type: application/json' {shlex.quote(url)} -d {data}"
 
 
 def _network(naming: Naming) -> Resource:

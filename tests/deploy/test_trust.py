@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from roadworthy.deploy.cloud.trust import trust_document
 from roadworthy.errors import InputError
-from roadworthy.pipeline.trust import trust_document
 
 REPOSITORIES = {
     "github": "acme/churn",

@@ -1,6 +1,7 @@
 """What a cloud must be told to trust a pipeline's tokens, and nobody else's.
 
-A CI system signs a token that says who runs (its subject). The documents here name that subject
+`roadworthy pipeline --trust` prints it; with `ci` in `[deploy.NAME]`, `deploy apply` makes it. A CI
+system signs a token that says who runs (its subject). The documents here name that subject
 exactly, never by a pattern, so that another repository, branch or environment gets nothing.
 
 Sources: GitHub's, GitLab's and Jenkins' pages on OpenID Connect; the clouds' on federation.
@@ -9,18 +10,44 @@ Sources: GitHub's, GitLab's and Jenkins' pages on OpenID Connect; the clouds' on
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from roadworthy.errors import InputError
+from roadworthy.project import Ci
 
 _PATH = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)+")
 _ISSUERS = {
     "github": "https://token.actions.githubusercontent.com",
     "gitlab": "https://gitlab.com",
 }
-_AWS_AUDIENCE = "sts.amazonaws.com"
-_AZURE_AUDIENCE = "api://AzureADTokenExchange"
+AWS_AUDIENCE = "sts.amazonaws.com"
+AZURE_AUDIENCE = "api://AzureADTokenExchange"
+
+
+class Trusted(NamedTuple):
+    """Whose tokens are taken.
+
+    Attributes:
+        issuer: The address of who signs them.
+        subject: Who they must say runs.
+    """
+
+    issuer: str
+    subject: str
+
+    @property
+    def host(self) -> str:
+        """The issuer without `https://`."""
+        return self.issuer.removeprefix("https://")
+
+
+def trusted(ci: Ci) -> Trusted:
+    """Whose tokens `[deploy.NAME] ci` asks to be taken; raises as `trust_document`."""
+    return Trusted(
+        _issuer(ci.system, ci.issuer),
+        _subject(ci.system, ci.repository, ci.branch or "", ci.environment),
+    )
 
 
 def trust_document(
@@ -51,20 +78,19 @@ def trust_document(
     Raises:
         InputError: The repository, issuer or account is not one.
     """
-    address = _issuer(system, issuer)
-    subject = _subject(system, repository, branch, environment)
+    whom = Trusted(_issuer(system, issuer), _subject(system, repository, branch, environment))
     if cloud == "aws":
-        return _aws(address, subject, account)
+        return _aws(whom, account)
     if cloud == "azure":
         name = re.sub(r"[^A-Za-z0-9-]", "-", f"{system}-{environment or branch}")
         return {
             "name": name,
-            "issuer": address,
-            "subject": subject,
-            "audiences": [_AZURE_AUDIENCE],
+            "issuer": whom.issuer,
+            "subject": whom.subject,
+            "audiences": [AZURE_AUDIENCE],
             "description": f"Roadworthy: {environment or branch}",
         }
-    return _google(system, address, subject, account)
+    return _google(system, whom, account)
 
 
 def _issuer(system: str, issuer: str | None) -> str:
@@ -97,32 +123,42 @@ def _subject(system: str, repository: str, branch: str, environment: str | None)
     return f"repo:{repository}:ref:refs/heads/{branch}"
 
 
-def _aws(address: str, subject: str, account: str | None) -> dict[str, Any]:
+def _aws(whom: Trusted, account: str | None) -> dict[str, Any]:
     if account is None or not re.fullmatch(r"\d{12}", account):
         raise InputError(
             "AWS' account is 12 digits", where="--account", fix="--account 123456789012"
         )
-    host = address.removeprefix("https://")
-    provider = f"arn:aws:iam::{account}:oidc-provider/{host}"
+    provider = f"arn:aws:iam::{account}:oidc-provider/{whom.host}"
     return {
-        "OpenIDConnectProvider": {"Url": address, "ClientIDList": [_AWS_AUDIENCE]},
-        "AssumeRolePolicyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Federated": provider},
-                    "Action": "sts:AssumeRoleWithWebIdentity",
-                    "Condition": {
-                        "StringEquals": {f"{host}:aud": _AWS_AUDIENCE, f"{host}:sub": subject}
-                    },
-                }
-            ],
-        },
+        "OpenIDConnectProvider": {"Url": whom.issuer, "ClientIDList": [AWS_AUDIENCE]},
+        "AssumeRolePolicyDocument": aws_trust(whom, provider),
     }
 
 
-def _google(system: str, address: str, subject: str, account: str | None) -> dict[str, Any]:
+def aws_trust(whom: Trusted, provider: str) -> dict[str, Any]:
+    """The trust policy of a role that one subject may assume.
+
+    Args:
+        whom: The subject, and who signs for it.
+        provider: ARN of the provider of OpenID Connect.
+    """
+    condition = {f"{whom.host}:aud": AWS_AUDIENCE, f"{whom.host}:sub": whom.subject}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": condition},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def google_condition(whom: Trusted) -> str:
+    """The condition, in the Common Expression Language, that only the subject's tokens meet."""
+    quoted = whom.subject.replace("\\", "\\\\").replace("'", "\\'")
+    return f"assertion.sub == '{quoted}'"
+
+
+def _google(system: str, whom: Trusted, account: str | None) -> dict[str, Any]:
     if account is None or not re.fullmatch(r"\d{6,20}", account):
         raise InputError(
             "the number of Google's project is not said",
@@ -131,20 +167,19 @@ def _google(system: str, address: str, subject: str, account: str | None) -> dic
         )
     pool = f"projects/{account}/locations/global/workloadIdentityPools/roadworthy"
     provider = f"{pool}/providers/{system}"
-    quoted = subject.replace("\\", "\\\\").replace("'", "\\'")
     return {
         "WorkloadIdentityPoolProvider": {
             "name": provider,
             "displayName": "Roadworthy",
             "oidc": {
-                "issuerUri": address,
+                "issuerUri": whom.issuer,
                 "allowedAudiences": [f"https://iam.googleapis.com/{provider}"],
             },
             "attributeMapping": {"google.subject": "assertion.sub"},
-            "attributeCondition": f"assertion.sub == '{quoted}'",
+            "attributeCondition": google_condition(whom),
         },
         "ServiceAccountBinding": {
             "role": "roles/iam.workloadIdentityUser",
-            "members": [f"principal://iam.googleapis.com/{pool}/subject/{subject}"],
+            "members": [f"principal://iam.googleapis.com/{pool}/subject/{whom.subject}"],
         },
     }
