@@ -49,6 +49,8 @@ def ci_policy(naming: Naming, section: AwsSection, role: str, provider: str) -> 
         _allow(sees, "*", {"StringEquals": {"aws:RequestedRegion": section.region}}),
         _allow(("cloudwatch:ListTagsForResource",),
                there.arn("cloudwatch", f"alarm:{naming.name}/*")),
+        _allow(("cloudwatch:GetDashboard",),
+               f"arn:${{partition}}:cloudwatch::${{account}}:dashboard/{naming.name}"),
         _allow(("sns:ListSubscriptionsByTopic", "sns:ListTagsForResource"),
                there.arn("sns", naming.name)),
         _allow(("ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:GetParameter",
