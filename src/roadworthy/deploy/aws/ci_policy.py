@@ -18,8 +18,9 @@ from roadworthy.project import AwsSection
 
 _FLEET = "roadworthy-fleet"
 _SEES = (
-    "cloudwatch:DescribeAlarms", "ec2:DescribeAddresses", "ec2:DescribeImages",
-    "ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "ec2:DescribeAddresses",
+    "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeInternetGateways",
+    "ec2:DescribeKeyPairs",
     "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
 )  # fmt: skip
