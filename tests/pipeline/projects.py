@@ -43,6 +43,7 @@ SHAPES = {
     "several targets": full_project(targets=("web", "edge-eu"), clouds=("aws",)),
     "no clouds and no nights": full_project(clouds=(), nightly=None, image="ghcr.io/acme/churn"),
     "only a check": make_project(stages=("check",), lint=("ruff check .",)),
+    "a strange path": make_project(code=("src/it's",)).override("data", path="data dir/ch'urn.csv"),
     "strange words": make_project(lint=("grep -c \"it's $HOME\" 'a\\b'",), branch="trunk/1.x"),
 }
 

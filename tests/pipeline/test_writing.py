@@ -15,9 +15,11 @@ import pytest
 
 from roadworthy.errors import InputError, ProjectError
 from roadworthy.pipeline import SYSTEMS, check, write
+from roadworthy.pipeline.repository import repository_warnings
 from roadworthy.pipeline.stages import jobs
 from roadworthy.project import PipelineSection, Project
-from tests.pipeline.projects import ALL, SHAPES, full_project, make_project
+from tests.pipeline.projects import ALL, SHAPES, commit, full_project, make_project
+from tests.pipeline.tools import run
 
 MAIN = ".github/workflows/roadworthy.yml"
 PROJECT = '[data]\npath = "data/churn.csv"\ntarget = "churn"\n'
@@ -245,3 +247,20 @@ def test_what_leaves_neither_counts_nor_a_log_cannot_be_monitored() -> None:
     assert [command.title for command in counted.commands] == ["What changed"]
     logged = jobs(silent.override("serve", log_folder="log"), "github")
     assert [job.name for job in logged] == ["monitor", "challenger"]
+
+
+def test_a_repository_in_which_nothing_would_run_is_warned_of(tmp_path: Path) -> None:
+    run("git", "init", "--quiet", "--initial-branch", "trunk", tmp_path)
+    inside = tmp_path / "services" / "churn"
+    inside.mkdir(parents=True)
+    below, other = repository_warnings(inside, "main", "github")
+    assert "services/churn/" in below
+    assert 'branch = "trunk"' in other
+    assert repository_warnings(inside, "trunk", "jenkins") == ()
+    commit(tmp_path, "github.com")
+    assert "'main'" in repository_warnings(tmp_path, "trunk", "github")[0]  # origin's own
+    assert repository_warnings(tmp_path, "main", "github") == ()
+    (inside / "roadworthy.toml").write_text(PROJECT)
+    done = roadworthy(inside, "github")
+    assert done.returncode == 0
+    assert "warning: github reads .github/workflows at the root" in done.stderr

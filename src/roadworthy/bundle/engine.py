@@ -37,13 +37,13 @@ class Engine:
         absent: Whether an absent column is an error or a blank.
 
     Attributes:
-        slice: Rows that `run_many` should get at once where others wait: a millisecond or a few.
+        whole: Rows up to which a request need not be run in slices: a millisecond's work or a few.
 
     Raises:
         InputError: The core is not a graph that fits the plan.
     """
 
-    slice = 512
+    whole = 512
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Engine:
         self.run_one = self._fastest(core)
         self._matrix_core = self._vectorised(core)
         if self._matrix_core is not None:
-            self.slice *= 2  # it is several times as fast
+            self.whole *= 2  # it is several times as fast
 
     def decode(self, body: bytes) -> Any:
         """The record of one row of JSON; RowsError when it breaks the contract."""

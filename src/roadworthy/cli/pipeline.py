@@ -58,6 +58,7 @@ def pipeline(
     """
     from roadworthy.pipeline import SYSTEMS, write
     from roadworthy.pipeline import check as look
+    from roadworthy.pipeline.repository import repository_warnings
 
     wanted = load_project(project, destination)
     folder = Path(project).parent if project else Path()
@@ -72,6 +73,8 @@ def pipeline(
         )  # fmt: skip
         print_json(document)
         return
+    for warning in repository_warnings(folder, wanted.pipeline.branch, system):
+        typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
     if check:
         checked = look(wanted, SYSTEMS[system], folder)
         _say_checked(checked, system, json)

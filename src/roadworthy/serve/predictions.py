@@ -25,7 +25,7 @@ from roadworthy.contract import Target
 from roadworthy.errors import RowsError
 from roadworthy.observe.recording import Recorder
 from roadworthy.prepare.rows import BLANK, RANGE, UNSEEN, Note
-from roadworthy.serve.bodies import SHORT_WAY_FAILS, BodyReader, check_keys
+from roadworthy.serve.bodies import SHORT_WAY_FAILS, SLICE, BodyReader, check_keys
 from roadworthy.serve.columns import Encoded, Inputs
 from roadworthy.serve.problems import RequestProblem
 
@@ -227,10 +227,10 @@ class Predictor:
         batch = await self.batch(encoded, request_id, single=single)
         return self.encode(batch, request_id, single=single)
 
-    def _run(self, matrix: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+    def _run(self, matrix: NDArray[np.float64], start: int, step: int) -> NDArray[np.float64]:
         """Scores of one slice; RequestProblem for rows that scikit-learn itself refuses."""
         try:
-            return self.engine.run_many(matrix[start : start + self.engine.slice])
+            return self.engine.run_many(matrix[start : start + step])
         except RowsError as error:
             problems = [each._replace(row=start + (each.row or 0)) for each in error.problems]
             raise RequestProblem(422, "the model has no answer to these rows", problems) from None
@@ -249,8 +249,9 @@ class Predictor:
         began = perf_counter()
         matrix = encoded.matrix
         parts = []
-        for start in range(0, len(matrix), self.engine.slice):
-            parts.append(self._run(matrix, start))
+        step = SLICE if len(matrix) > self.engine.whole else len(matrix)
+        for start in range(0, len(matrix), step):
+            parts.append(self._run(matrix, start, step))
             await asyncio.sleep(0)
         scores = np.concatenate(parts).reshape(len(matrix), -1)
         codes = np.empty(0, dtype=np.int64)

@@ -18,8 +18,9 @@ from roadworthy.project import AwsSection
 
 _FLEET = "roadworthy-fleet"
 _SEES = (
-    "cloudwatch:DescribeAlarms", "ec2:DescribeAddresses", "ec2:DescribeImages",
-    "ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "ec2:DescribeAddresses",
+    "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeInternetGateways",
+    "ec2:DescribeKeyPairs",
     "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
 )  # fmt: skip
@@ -49,6 +50,8 @@ def ci_policy(naming: Naming, section: AwsSection, role: str, provider: str) -> 
         _allow(sees, "*", {"StringEquals": {"aws:RequestedRegion": section.region}}),
         _allow(("cloudwatch:ListTagsForResource",),
                there.arn("cloudwatch", f"alarm:{naming.name}/*")),
+        _allow(("cloudwatch:GetDashboard",),
+               f"arn:${{partition}}:cloudwatch::${{account}}:dashboard/{naming.name}"),
         _allow(("sns:ListSubscriptionsByTopic", "sns:ListTagsForResource"),
                there.arn("sns", naming.name)),
         _allow(("ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:GetParameter",

@@ -241,7 +241,7 @@ def _run(command: Command) -> dict[str, Any]:
 
 def _cache(project: Project) -> dict[str, Any]:
     files = (project.data.path or "", "roadworthy.toml", "pyproject.toml", *project.pipeline.code)
-    listed = ", ".join(f"'{name}'" for name in files)
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
     return _uses(
         "actions/cache",
         {
