@@ -25,12 +25,15 @@ from moto import mock_aws
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
 from roadworthy.monitor.alarms._base import link_of
+from roadworthy.monitor.alarms.measured import measured_findings
 from roadworthy.monitor.alarms.notices import Notice, post, tell, ways_to_send
+from roadworthy.monitor.export import Sample
 from roadworthy.monitor.findings import KINDS, Finding
 from roadworthy.project import load_project
 from roadworthy.project.monitor import AlarmOptions, MonitorSection
-from tests.conftest import free_port
+from tests.conftest import Trained, free_port
 from tests.monitor.debian import program
+from tests.monitor.test_report import run, serve
 
 PLACE = Place("loans", "roadworthy", "", "i-0abc")
 ALARMS = alarm_list(MonitorSection())
@@ -404,6 +407,52 @@ def test_a_notice_is_sent_once_told_again_daily_and_ends_after_three_quiet_looks
     assert look(finding("info", "debt"), hours=41) == []
     assert len(sent) == 4
     assert sent[0].link == "docs/monitoring.md#alarm-drift"
+
+
+def test_an_alarm_that_is_off_is_told_nowhere_and_one_that_goes_off_is_over(tmp_path: Path) -> None:
+    state = str(tmp_path / "alarms.json")
+    off = {"drift": AlarmOptions(on=False)}
+    options, silent = (
+        MonitorSection(alarm_state=state),
+        MonitorSection(alarm_state=state, alarms=off),
+    )
+    assert tell([finding("serious")], "loans", silent, sends=[]) == []
+    assert len(tell([finding("serious")], "loans", options, sends=[])) == 1
+    told = [tell([finding("serious")], "loans", silent, sends=[]) for _ in range(3)]
+    assert [notice.state for look in told for notice in look] == ["over"]
+
+
+def test_ages_certificates_and_the_disk_ring_by_the_list_of_alarms() -> None:
+    measured = [
+        Sample("roadworthy_model_age_days", {"model": "loans"}, 400.0),
+        Sample("roadworthy_certificate_days", {"model": "loans"}, 13.0),
+        Sample("roadworthy_disk_used_share", {"folder": "log"}, 0.5),
+    ]
+    found = measured_findings(measured, MonitorSection())
+    assert [(each.kind, each.severity) for each in found] == [
+        ("stale_model", "warning"), ("certificate", "warning"),
+    ]  # fmt: skip
+    changed = {"stale_model": AlarmOptions(on=False), "certificate": AlarmOptions(threshold=10),
+               "disk": AlarmOptions(threshold=0.4)}  # fmt: skip
+    (full,) = measured_findings(measured, MonitorSection(alarms=changed))
+    assert (full.kind, full.severity) == ("disk", "serious")
+    assert "50%" in full.what
+
+
+def test_counts_alone_are_looked_at_and_told(bundles: dict[str, Trained], tmp_path: Path) -> None:
+    trained = bundles["binary"]
+    serve(trained, tmp_path / "counts", 3)
+    file = tmp_path / "roadworthy.toml"
+    file.write_text(
+        f"[monitor]\ncounts = {json.dumps(str(tmp_path / 'counts'))}\n"
+        f"alarm_state = {json.dumps(str(tmp_path / 'alarms.json'))}\n"
+        "[monitor.alarms.stale_model]\nthreshold = 0\n[monitor.alarms.disk]\non = false\n"
+    )
+    words = ("monitor", "alarms", "--model", trained.bundle.path, "--project", file, "--json")
+    looks = [run(*words) for _ in range(2)]
+    assert [code for code, _ in looks] == [0, 0]
+    notices = json.loads(looks[1][1])["notices"]
+    assert "stale_model: service" in [notice["key"] for notice in notices]
 
 
 def test_what_could_not_be_delivered_is_sent_at_the_next_look(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ Kind = Literal[
     "blank_rate", "unseen", "range", "unit_change", "type_change", "renamed_category",
     "duplicates", "stuck", "time_gap",
     # the service
-    "traffic", "errors", "latency", "store", "stale_model",
+    "traffic", "errors", "latency", "store", "stale_model", "certificate", "disk",
     # what the model is worth
     "quality_drop", "estimated_drop", "concept_drift", "calibration", "labels",
 ]  # fmt: skip

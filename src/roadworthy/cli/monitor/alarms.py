@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from roadworthy.cli.advise import LogOption, ModelOption, SinceOption, look_at
+from roadworthy.cli.advise import LogOption, ModelOption, SinceOption
 from roadworthy.cli.options import Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError, OutsideError
@@ -39,8 +39,9 @@ def alarms(
 ) -> None:
     """Write the alarms for a place that can ring, or look now and tell ourselves.
 
-    Without --to: looks at predictions and labels, and sends what is new or over by the webhook and
-    the mail server of the project file; run it every few minutes.
+    Without --to: looks at counts, logged predictions and labels, ages and the log's disk, and sends
+    what is new or over by the webhook and the mail server of the project file; run it every few
+    minutes.
 
     Example: `roadworthy monitor alarms --to prometheus --out rules`
     """
@@ -49,8 +50,10 @@ def alarms(
 
     wanted = load_project(project, destination)
     if to is None:
-        looked = look_at(wanted, model, log, since)
-        notices = tell(looked.situation.findings, looked.situation.model, wanted.monitor)
+        from roadworthy.cli.monitor.looking import all_findings
+
+        name, findings = all_findings(wanted, model, log, since)
+        notices = tell(findings, name, wanted.monitor)
         if json:
             print_json({"notices": msgspec.to_builtins(notices)})
         else:

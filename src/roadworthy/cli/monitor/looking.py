@@ -76,10 +76,10 @@ def overview(
     )
 
 
-def export_samples(
+def known(
     wanted: Project, model: str | None, log: str | None, since: str | None
-) -> list[Sample]:
-    """What there is to export of a model: by its counts, its log, or both."""
+) -> tuple[Bundle, Situation | None, Sequence[Finding]]:
+    """What is known of a model: by its counts, its log, or both."""
     from roadworthy.acceptance import resolve
     from roadworthy.monitor.inspection import inspect
 
@@ -87,9 +87,28 @@ def export_samples(
     counts = wanted.monitor.counts
     if counts is None or not Path(counts).is_dir() or bundle.reference is None:
         looked = look_at(wanted, None, log, since, opened=bundle)
-        return known_samples(bundle, wanted, looked.situation, looked.situation.findings, log)
-    known = overview(bundle, wanted, inspect(bundle, wanted.monitor), log)
-    return known_samples(bundle, wanted, known.situation, known.inspection.findings, log)
+        return bundle, looked.situation, looked.situation.findings
+    found = overview(bundle, wanted, inspect(bundle, wanted.monitor), log)
+    return bundle, found.situation, found.inspection.findings
+
+
+def export_samples(
+    wanted: Project, model: str | None, log: str | None, since: str | None
+) -> list[Sample]:
+    """What there is to export of a model: by its counts, its log, or both."""
+    bundle, situation, findings = known(wanted, model, log, since)
+    return known_samples(bundle, wanted, situation, findings, log)
+
+
+def all_findings(
+    wanted: Project, model: str | None, log: str | None, since: str | None
+) -> tuple[str, list[Finding]]:
+    """A model's name, and what our own notices are about: findings, ages and the disk."""
+    from roadworthy.monitor.alarms.measured import measured_findings
+
+    bundle, situation, findings = known(wanted, model, log, since)
+    measured = known_samples(bundle, wanted, situation, findings, log)
+    return bundle.manifest.name, [*findings, *measured_findings(measured, wanted.monitor)]
 
 
 def known_samples(
@@ -104,7 +123,7 @@ def known_samples(
 
     return samples(
         bundle, situation, findings=findings, certificate=wanted.serve.tls_certificate,
-        folder=log or wanted.serve.log_folder,
+        folder=log or wanted.serve.log_folder or wanted.monitor.counts,
     )  # fmt: skip
 
 

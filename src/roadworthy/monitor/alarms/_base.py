@@ -77,9 +77,14 @@ _OF_SERVICE = {"traffic": "no_traffic", "store": "log_lost"}
 _BY_KIND = {kind: name for name, kinds in KINDS.items() for kind in kinds} | _OF_SERVICE
 
 
+def alarm_of(kind: str) -> str:
+    """The name of the alarm that rings for a kind of finding."""
+    return _BY_KIND.get(kind, kind)
+
+
 def link_of(kind: str, runbook: str) -> str:
     """Where it says what to do about a kind of finding."""
-    return f"{runbook}#alarm-{_BY_KIND.get(kind, kind)}"
+    return f"{runbook}#alarm-{alarm_of(kind)}"
 
 
 _ALARMS = (

@@ -25,7 +25,7 @@ from typing import IO, Literal
 import msgspec
 
 from roadworthy.errors import InputError, OutsideError
-from roadworthy.monitor.alarms._base import link_of
+from roadworthy.monitor.alarms._base import alarm_of, link_of
 from roadworthy.monitor.findings import Finding
 from roadworthy.project.monitor import QualityKeys
 
@@ -92,7 +92,8 @@ def tell(
     """Take note of findings, and send what is new, over or due again.
 
     Args:
-        findings: What was found at this look; `info` is not told.
+        findings: What was found at this look; `info` is not told, nor what an alarm that is off
+            rings for.
         model: The model.
         options: `[monitor]`.
         sends: Ways to send; None takes those that the options name.
@@ -127,7 +128,9 @@ def _step(
     now: float,
 ) -> list[Notice]:
     notices = []
-    found = {f"{f.kind}: {f.subject}": f for f in findings if f.severity != "info"}
+    off = {name for name, said in options.alarms.items() if not said.on}
+    told = (f for f in findings if f.severity != "info" and alarm_of(f.kind) not in off)
+    found = {f"{f.kind}: {f.subject}": f for f in told}
     for key, finding in sorted(found.items()):
         entry = state.setdefault(key, OpenAlarm(since=now))
         entry.seen, entry.gone = entry.seen + 1, 0
