@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from benchmarks.incidents import answer, incidents, is_right, make_bundle, play
+from benchmarks.later_incidents import later_incidents
 
 from roadworthy.bundle import Bundle
 from roadworthy.evaluate import Estimate
@@ -46,6 +47,33 @@ def test_at_least_nine_of_ten_of_fifty_incidents_are_answered_right(
                 assert action.gain.low < action.gain.high
                 assert action.command.startswith("roadworthy ")
     assert len(wrong) <= len(played) // 10, wrong
+
+
+def test_incidents_that_were_written_after_the_rules_are_answered_right(
+    models: tuple[Bundle, Bundle],
+) -> None:
+    wrong = []
+    for number, incident in enumerate(later_incidents()):
+        actions = answer(incident, *models, counted=number % 2 == 0)
+        if not is_right(incident, actions):
+            wrong.append((incident.name, actions[0].kind, actions[0].subject))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counts", "log"])
+def test_a_break_in_a_part_of_the_rows_is_told_for_what_it_is(
+    models: tuple[Bundle, Bundle], counted: bool
+) -> None:
+    kinds = {
+        "income in thousands by phone only": "unit_change",
+        "temperature stands still at times": "stuck",
+        "every channel is web": "stuck",
+    }
+    for incident in later_incidents():
+        if incident.name in kinds:
+            (first, *_) = answer(incident, *models, counted=counted)
+            assert (first.kind, first.subject) == ("fix_source", incident.subject)
+            assert kinds[incident.name].replace("_", " ") in first.what
 
 
 def test_the_same_situation_gives_the_same_advice(models: tuple[Bundle, Bundle]) -> None:

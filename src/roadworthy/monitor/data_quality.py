@@ -11,8 +11,10 @@ from datetime import datetime
 
 import numpy as np
 
+from roadworthy.monitor.chance import surprise
 from roadworthy.monitor.findings import Finding, Kind, Severity
 from roadworthy.monitor.history import History, moment
+from roadworthy.monitor.partly_broken import partly_broken
 from roadworthy.monitor.units import changed_unit
 from roadworthy.observe.counts import Cells, Counts
 from roadworthy.observe.effect import inside_bins, stability_index
@@ -57,7 +59,11 @@ def broken_data(history: History) -> list[Finding]:
     if repeated is not None:  # whole rows come again: that their columns do is no further news
         findings = [finding for finding in findings if finding not in stuck]
         findings.append(repeated)
-    return findings
+        return findings
+    partly = partly_broken(history, {each.subject for each in findings if each.kind != "range"})
+    explained = {each.subject for each in partly}  # another unit in a part lies out of range, too
+    kept = [each for each in findings if each.kind != "range" or each.subject not in explained]
+    return kept + partly
 
 
 class _Rule:
@@ -244,16 +250,3 @@ def _duplicates(reference: Reference, counts: Counts, since: datetime) -> Findin
         since,
         "look for a client that sends again what was answered, or a job that runs twice",
     )
-
-
-def surprise(count: int, rows: int, usual: float) -> float:
-    """How likely so many or more of the rows are, where the usual share is the true one.
-
-    The usual share is known from finitely many rows: half a row is allowed to it.
-    """
-    from scipy.special import betainc
-
-    if not count:
-        return 1.0
-    share = min(max(usual, 0.5 / max(rows, ROWS)), 1.0)
-    return float(betainc(count, rows - count + 1, share))

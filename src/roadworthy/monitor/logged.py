@@ -27,6 +27,11 @@ _UNSEEN = 0.02
 _STUCK = 0.6
 _FAR = 0.3
 _ALL = 0.9
+_PART = 0.05
+_AT_TIMES, _ALIKE = 0.25, 0.12
+_ALONE, _USUALLY = 0.99, 0.8
+_MANY = 200
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PSI = 0.1
 _P_VALUE = 0.001
 _HELP = "look at how this column is filled at its source, and put it right there"
@@ -78,10 +83,10 @@ def _broken(cells: pl.Series, column: Column) -> _Told | None:
 def _levels(known: pl.Series, column: Column) -> _Told | None:
     strange = known.filter(~known.is_in(list(column.categories)))
     share, rows = len(strange) / len(known), len(known)
-    if share < _UNSEEN:
-        return None
     total = max(1, sum(column.categories.values()))
     counts = dict(known.alias("level").value_counts().iter_rows())
+    if share < _UNSEEN:
+        return _one_level(counts, rows, column, total)
     vanished = [
         level
         for level, count in column.categories.items()
@@ -98,6 +103,16 @@ def _levels(known: pl.Series, column: Column) -> _Told | None:
     return "unseen", "warning", what, evidence
 
 
+def _one_level(counts: dict[str, int], rows: int, column: Column, total: int) -> _Told | None:
+    """One level is all that comes, where others were usual."""
+    level = max(counts, key=lambda name: counts[name])
+    share, usual = counts[level] / rows, column.categories.get(level, 0) / total
+    if rows < _MANY or share < _ALONE or usual > _USUALLY:
+        return None
+    what = f"{share:.0%} of the cells are {level[:30]!r}; in training it was {usual:.0%}"
+    return "stuck", "warning", what, {"share": share, "usual": usual}
+
+
 def _numbers(values: Floats, column: Column) -> _Told | None:
     distinct, counts = np.unique(values, return_counts=True)
     most = counts.max() / len(values)
@@ -106,17 +121,30 @@ def _numbers(values: Floats, column: Column) -> _Told | None:
     if most > _STUCK and spread > 0 and not _was_common(column, commonest):
         what = f"{most:.0%} of the cells hold {commonest:g}: the value stands still or is a filler"
         return "stuck", "serious", what, {"share": float(most), "value": commonest}
+    there = np.asarray(column.quantiles)
+    others = values[values != commonest]
+    if most > _AT_TIMES and spread > 0 and len(others) >= _MANY and commonest not in there:
+        left = np.quantile(others, _QUANTILES)
+        if float(np.abs(left - there).max()) < _ALIKE * spread:
+            what = f"{most:.0%} of the cells hold {commonest:g}, and the others are as they were"
+            return "stuck", "warning", what, {"share": float(most), "value": commonest}
     low, high = column.minimum, column.maximum
     if low is None or high is None or spread <= 0:
         return None
     reach = 0.05 * spread
-    far = float(((values < low - reach) | (values > high + reach)).mean())
-    here = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
-    there = np.asarray(column.quantiles)
+    beyond = (values < low - reach) | (values > high + reach)
+    far = float(beyond.mean())
+    here = np.quantile(values, _QUANTILES)
     factor = _same_shape(here, there)
     if factor is not None and (far > _FAR or abs(math.log(factor)) > math.log(3.0)):
         what = f"numbers are {factor:.4g} times as spread and the shape is the same: another unit"
         return "unit_change", "serious", what, {"factor": factor, "outside": far}
+    if far > _PART and beyond.sum() >= MIN_ROWS:
+        noise = 1.5 / math.sqrt(float(beyond.sum()))
+        part = _same_shape(np.quantile(values[beyond], _QUANTILES), there, noise)
+        if part is not None and abs(math.log(part)) > math.log(3.0):
+            what = f"{far:.0%} of the cells are {part:.4g} times as spread: another unit in them"
+            return "unit_change", "serious", what, {"factor": part, "outside": far}
     if far > _FAR:
         what = f"{far:.0%} of the cells lie outside the range of training"
         # a world that changes does not leave its whole past behind at once
@@ -129,7 +157,7 @@ def _was_common(column: Column, value: float) -> bool:
     return sum(abs(value - q) < 1e-12 for q in column.quantiles) >= 2
 
 
-def _same_shape(here: Floats, there: Floats) -> float | None:
+def _same_shape(here: Floats, there: Floats, noise: float = 0.0) -> float | None:
     """By how much one distribution is wider than another of the same shape; None for another.
 
     Another unit scales every quantile alike, or moves and scales the whole shape; a world that
@@ -141,7 +169,7 @@ def _same_shape(here: Floats, there: Floats) -> float | None:
     factor = float(spread / before)
     if abs(math.log(factor)) < math.log(1.4):
         return None
-    if float(np.abs(here - factor * there).max()) < 0.12 * spread:
+    if float(np.abs(here - factor * there).max()) < (0.12 + noise) * spread:
         return factor
     shapes = (here - here[2]) / spread, (there - there[2]) / before
     return factor if float(np.abs(shapes[0] - shapes[1]).max()) < 0.06 else None
