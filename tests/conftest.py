@@ -23,6 +23,15 @@ from roadworthy.project import Project
 from roadworthy.table import Table, read_table
 from roadworthy.train import TrainedModel, train
 
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test had to be run once more: pytest-rerunfailures names it and keeps the reason."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first run of {report.nodeid}")
+        terminalreporter.line(report.longreprtext[-8000:])
+
+
 DATA = Path(__file__).parent.parent / "examples" / "data"
 
 

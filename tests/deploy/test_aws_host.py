@@ -135,7 +135,9 @@ def test_a_model_is_served_from_nothing_swapped_rolled_back_and_destroyed(
         deploying.plan(project, "prod", path(one))
     assert not deploying.status(project, "prod").ready
     gone = deploying.destroy(project, "prod")  # needs no machine
-    assert len(gone.changes) == 13
+    assert {step.change for step in gone.changes} == {"delete"}
+    assert [step.id for step in gone.changes].count("aws-dashboard-roadworthy-prod") == 1
+    assert len(gone.changes) == 14
     assert gone.model == "adult"
     assert deploying.destroy(project, "prod").changes == ()
     assert not deploying.status(project, "prod").ready
