@@ -337,6 +337,56 @@ def test_no_json_at_all_ends_in_a_server_error(
     json.loads(answer)
 
 
+def places(node: Any, way: tuple = ()) -> Iterator[tuple]:
+    """The way to everything in a document."""
+    yield way
+    for key in node if isinstance(node, dict) else range(len(node) if type(node) is list else 0):
+        yield from places(node[key], (*way, key))
+
+
+GOOD: dict[str, Any] = {
+    "/predict": [ROW, ROW],
+    "/predict?columns": columns([ROW, ROW]),
+    "/invocations": {"dataframe_split": {"columns": NAMES, "index": [0], "data": cells([ROW])},
+                     "params": {"predict_method": "predict"}},
+    "/invocations?records": {"dataframe_records": [ROW]},
+    "/invocations?inputs": {"inputs": columns([ROW])},
+    "/v1/models/adult:predict": {"instances": [ROW]},
+    "/score": {"input_data": {"columns": NAMES, "index": [0], "data": cells([ROW])}},
+    "/score?inputs": {"Inputs": {"data": [ROW]}, "GlobalParameters": {}},
+    "/v2/models/adult/infer": {
+        "id": "a", "inputs": tensors([ROW]), "outputs": [{"name": "predict"}],
+        "parameters": {"content_type": "pd"},
+    },
+}  # fmt: skip
+ODD = [
+    None, True, 0, -1, 0.5, "", "x", "\0", "a" * 300, [], {}, [[]], [None], {"a": 1}, 10**30, 2**63,
+    "@1e400", "@-1e999", "@" + "9" * 5000, "@NaN", '@{"a": 1, "a": 2}', "@" + "[" * 600 + "]" * 600,
+]  # fmt: skip
+"""What stands behind an at sign goes into the text of the document as it is."""
+
+
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(path=st.sampled_from(sorted(GOOD)), odd=st.sampled_from(ODD), data=st.data())
+def test_whatever_stands_in_one_place_of_a_good_request_is_no_fault(
+    server: Server, path: str, odd: Any, data: st.DataObject
+) -> None:
+    whole = [json.loads(json.dumps(GOOD[path]))]  # in a list, so that all of it has a place, too
+    *way, last = data.draw(st.sampled_from(list(places(whole))[1:]))
+    node: Any = whole
+    for key in way:
+        node = node[key]
+    node[last] = "@" if isinstance(odd, str) and odd.startswith("@") else odd
+    text = json.dumps(whole[0])
+    if isinstance(odd, str) and odd.startswith("@"):
+        text = text.replace('"@"', odd[1:])
+    status, _, answer = server.request("POST", path, text.encode(), **JSON)
+    assert status < 500, answer
+    json.loads(answer)
+
+
 @pytest.mark.parametrize(
     ("port", "folder"),
     [("AIP_HTTP_PORT", "AZUREML_MODEL_DIR"), ("SAGEMAKER_BIND_TO_PORT", "AZUREML_MODEL_DIR")],
