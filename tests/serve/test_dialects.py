@@ -359,32 +359,27 @@ GOOD: dict[str, Any] = {
         "parameters": {"content_type": "pd"},
     },
 }  # fmt: skip
-ODD = [
-    None, True, 0, -1, 0.5, "", "x", "\0", "a" * 300, [], {}, [[]], [None], {"a": 1}, 10**30, 2**63,
-    "@1e400", "@-1e999", "@" + "9" * 5000, "@NaN", '@{"a": 1, "a": 2}', "@" + "[" * 600 + "]" * 600,
-]  # fmt: skip
-"""What stands behind an at sign goes into the text of the document as it is."""
+ODD = ["null", "true", "-1", "0.5", '""', '"\\u0000"', "[]", "{}", "[[]]", "[null]", '{"a": 1}',
+       "1e400", "9" * 5000, '{"a": 1, "a": 2}', "[" * 600 + "]" * 600]  # fmt: skip
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(path=st.sampled_from(sorted(GOOD)), odd=st.sampled_from(ODD), data=st.data())
+@pytest.mark.parametrize("path", GOOD)
 def test_whatever_stands_in_one_place_of_a_good_request_is_no_fault(
-    server: Server, path: str, odd: Any, data: st.DataObject
+    server: Server, path: str
 ) -> None:
-    whole = [json.loads(json.dumps(GOOD[path]))]  # in a list, so that all of it has a place, too
-    *way, last = data.draw(st.sampled_from(list(places(whole))[1:]))
-    node: Any = whole
-    for key in way:
-        node = node[key]
-    node[last] = "@" if isinstance(odd, str) and odd.startswith("@") else odd
-    text = json.dumps(whole[0])
-    if isinstance(odd, str) and odd.startswith("@"):
-        text = text.replace('"@"', odd[1:])
-    status, _, answer = server.request("POST", path, text.encode(), **JSON)
-    assert status < 500, answer
-    json.loads(answer)
+    for *way, last in list(places([GOOD[path]]))[1:]:
+        whole: Any = json.loads(json.dumps([GOOD[path]]))
+        node = whole
+        for key in way:
+            node = node[key]
+        node[last] = "@"
+        before, after = json.dumps(whole[0]).split('"@"')
+        for odd in ODD:
+            status, _, answer = server.request(
+                "POST", path, (before + odd + after).encode(), **JSON
+            )
+            assert status < 500, (way, last, odd, answer)
+            json.loads(answer)
 
 
 @pytest.mark.parametrize(
