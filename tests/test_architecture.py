@@ -96,6 +96,40 @@ print(*sys.modules)
     assert "numpy.ma" not in loaded  # 6 MB for each worker, and a stop of 50 ms when it is loaded
 
 
+def test_the_monitor_reports_without_what_only_training_needs(
+    bundles: dict, tmp_path: Path
+) -> None:
+    serving = """
+import asyncio, json, sys
+from roadworthy.serve.app import load_app
+from roadworthy.serve.orders import Orders
+from roadworthy.serve.messages import Head, Request
+from roadworthy.project import ServeSection
+app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None, counts=sys.argv[2])))
+row = json.dumps(app.models[0].current.bundle.golden[0].row).encode()
+asked = Head("POST", "/predict", "", {"content-type": "application/json"}, len(row), True, None)
+for _ in range(300):
+    app.answer(Request(asked, row, "", "id"))
+app.close()
+"""
+    reporting = """
+import sys
+for name in ("catboost", "joblib", "onnx", "pandas", "pyarrow", "sklearn", "skl2onnx", "xgboost"):
+    sys.modules[name] = None
+from roadworthy.cli import app
+app(["monitor", "report", sys.argv[1], "--store", sys.argv[2], "--html", sys.argv[3]])
+"""
+    path, page = str(bundles["binary"].bundle.path), tmp_path / "page.html"
+    for program in (serving, reporting):
+        run = subprocess.run(
+            [sys.executable, "-c", program, path, str(tmp_path / "counts"), str(page)],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+    assert "300 rows" in run.stdout
+    assert "300 rows" in page.read_text()
+
+
 def test_the_supervisor_of_a_server_loads_neither_numpy_nor_a_model_runtime() -> None:
     program = """
 import sys
