@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from roadworthy.deploy._base import Tenant
 from roadworthy.deploy.azure import ci, registry
 from roadworthy.deploy.azure.account import ENDPOINT, Account
+from roadworthy.deploy.azure.exporting import all_parts, export
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.azure.states import failed, power_of
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
-from roadworthy.deploy.azure.terraform import document
-from roadworthy.deploy.azure.wanted import ADDRESS, GROUP, MACHINE, disk_of, machine_of, resources
+from roadworthy.deploy.azure.wanted import ADDRESS, GROUP, MACHINE, disk_of, machine_of
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.filling import fill
@@ -69,7 +69,7 @@ class AzureProvider:
     Args:
         naming: Its subscription, its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -82,13 +82,11 @@ class AzureProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in self._resources(project)}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.there: dict[str, dict[str, Any]] = {}
         self.listed: list[dict[str, Any]] = []
         self._known: dict[str, str] = {}
-
-    def _resources(self, project: Project) -> tuple[Resource, ...]:
-        return resources(self.naming, self.section, project)
 
     def close(self) -> None:
         """End connections."""
@@ -115,18 +113,8 @@ class AzureProvider:
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
 
     def terraform(self, beside: Beside | None) -> dict[str, Any]:
-        """The same parts for Terraform.
-
-        Raises:
-            InputError: There is a database.
-        """
-        if self.section.database is not None:
-            raise InputError(
-                "Terraform is not written for databases on Azure",
-                where=f"[deploy.{self.naming.deployment}]",
-                fix="leave database out, or deploy by deploy apply",
-            )
-        return document(self.parts, self.naming)
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's size."""

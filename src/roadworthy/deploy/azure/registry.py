@@ -31,7 +31,7 @@ _CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 """Storage Blob Data Contributor
 (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles)."""
 _TIERS = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
-_NAME = "roadworthy"
+NAME = "roadworthy"
 _DAYS = 7
 _CHANGED = ("sku", "properties")
 _FIXED = ("version",)
@@ -100,7 +100,7 @@ def _catalogue(naming: Naming) -> Resource:
     properties = {"charset": "UTF8", "collation": "en_US.utf8"}
     return Resource(
         id=CATALOGUE, what="in it, the registry's own", kind=f"{_SERVERS}/databases",
-        path=f"{database_of(naming)}/databases/{_NAME}", body={"properties": properties},
+        path=f"{database_of(naming)}/databases/{NAME}", body={"properties": properties},
         needs=(DATABASE,),
     )  # fmt: skip
 
@@ -248,7 +248,7 @@ def registry_of(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     host = found[DATABASE]["properties"].get("fullyQualifiedDomainName", "")
     name = quote(str(found[ADMIN]["properties"]["principalName"]), safe="")
     return {
-        "url": f"postgresql://{name}@{host}:5432/{_NAME}?sslmode=require",
+        "url": f"postgresql://{name}@{host}:5432/{NAME}?sslmode=require",
         "store": f"az://{found[MODELS]['name']}",
         "account": str(found[STORE]["name"]),
         "password": "az account get-access-token --resource-type oss-rdbms "

@@ -12,7 +12,7 @@ from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
 
 DATABASE, SECRET = "gcp-database", "gcp-secret"
-_NAME = "postgres"
+NAME = "postgres"
 _DAYS = 7
 _PASSWORD = "$(gcloud secrets versions access latest --secret={secret} --project={project})"
 
@@ -73,7 +73,7 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
     parent = f"projects/{naming.project}"
     password = _PASSWORD.format(secret=naming.name, project=naming.project)
     line = by_hand(f"https://sqladmin.googleapis.com/v1/{parent}/instances", body)
-    login = f"gcloud sql users set-password {_NAME} --instance={naming.name}"
+    login = f"gcloud sql users set-password {NAME} --instance={naming.name}"
     return Resource(
         id=DATABASE,
         what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups, "
@@ -109,7 +109,7 @@ def registry_of(found: Mapping[str, Thing]) -> dict[str, str]:
     if address is None:
         return {}
     return {
-        "url": f"postgresql://{_NAME}@{address}:5432/{_NAME}?sslmode=require",
+        "url": f"postgresql://{NAME}@{address}:5432/{NAME}?sslmode=require",
         "store": f"gs://{found[STORE].there['name']}",
         "password": f"{found[SECRET].path}/versions/latest",
     }

@@ -14,6 +14,7 @@ from roadworthy.deploy.gcp.comparing import told
 from roadworthy.deploy.gcp.fleet.terraform import FLEET_KINDS, with_group
 from roadworthy.deploy.gcp.listing import USER
 from roadworthy.deploy.gcp.resource import Naming, Resource
+from roadworthy.deploy.gcp.terraform_registry import REGISTRY_KINDS, with_registry
 from roadworthy.deploy.gcp.terraform_words import own_subnet, snake, word
 from roadworthy.deploy.gcp.wanted import MACHINE, NETWORK_ADDRESS, SUBNET
 from roadworthy.project import GcpSection
@@ -44,7 +45,7 @@ def document(
         own = {"name": name, "region": region, "project": project}
         found["data-google_compute_subnetwork.own"] = own
     for part in parts.values():
-        found |= (_KINDS | FLEET_KINDS)[part.collection](part, naming)
+        found |= (_KINDS | FLEET_KINDS | REGISTRY_KINDS)[part.collection](part, naming)
     if "google_compute_region_instance_group_manager.group" in found:
         service = "google_compute_backend_service.service"
         found[service] = with_group(found[service])
@@ -54,9 +55,8 @@ def document(
     if section.ci:
         outputs["provider"] = {"value": "${google_iam_workload_identity_pool_provider.ci.name}"}
         outputs["account"] = {"value": "${google_service_account.ci.email}"}
-    return gathered(found, "google", "hashicorp/google", ">= 5.0", {"google": place}) | {
-        "output": outputs
-    }
+    written = gathered(found, "google", "hashicorp/google", ">= 5.0", {"google": place})
+    return with_registry(written | {"output": outputs}, parts)
 
 
 def _network(part: Resource, naming: Naming) -> Resources:
