@@ -107,6 +107,10 @@ def test_what_a_fleet_of_azure_stands_on_has_the_names_that_apply_gives(
         )
     subnets = made["azurerm_subnet_nat_gateway_association"]
     assert list(subnets) == ["machines"]  # the gateway's own subnet must have none
+    (board,) = made["azurerm_application_insights_workbook"].values()
+    shown = json.loads(board["data_json"])
+    assert shown["fallbackResourceIds"] == ["${azurerm_application_gateway.gateway.id}"]
+    assert SUBSCRIPTION not in board["data_json"]
     errors = made["azurerm_monitor_metric_alert"]["errors"]
     assert errors["scopes"] == ["${azurerm_application_gateway.gateway.id}"]
     assert "roadworthy-deployment" not in json.dumps(document)

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.deploy.azure import gateways, registering
+from tests.deploy.azure import gateways, registering, workbooks
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
@@ -219,6 +219,7 @@ class Arm:
 
     def _shown(self, key: str, query: dict[str, str]) -> dict[str, Any]:
         thing = json.loads(json.dumps(self.things[key]))
+        workbooks.shown(thing, query)
         state = thing["properties"].pop("power", None)
         if state and query.get("$expand") == "instanceView":
             thing["properties"]["instanceView"] = {"statuses": [{"code": f"PowerState/{state}"}]}
@@ -255,10 +256,9 @@ class Arm:
         if found := faults(kind, version, body):
             raise Refusal(400, *found)
         self._check_trust(path, kind, body)
-        if wrong := registering.wrong(self.things, path, kind, body):
-            raise Refusal(*wrong)
-        if wrong := gateways.wrong(self.things, path, kind, body):
-            raise Refusal(*wrong)
+        for room in (registering, gateways, workbooks):
+            if wrong := room.wrong(self.things, path, kind, body):
+                raise Refusal(*wrong)
         for each in references(body):
             if not (self._is_there(each.lower()) or gateways.own(path, body, each)):
                 raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")

@@ -2,9 +2,10 @@
 
 `rules.json` beside this file is what `python -m tests.deploy.azure.rules` wrote where these were
 installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0, azure-mgmt-monitor 7.0.0,
-azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1 and
-azure-mgmt-postgresqlflexibleservers 1.0.0, copyright Microsoft Corporation, MIT licence. Only what
-deployments use was followed; a property that is not described is refused.
+azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1,
+azure-mgmt-applicationinsights 4.1.0 and azure-mgmt-postgresqlflexibleservers 1.0.0, copyright
+Microsoft Corporation, MIT licence. Only what deployments use was followed; a property that is not
+described is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _ROOTS = {
     "Microsoft.Network/networkInterfaces@2024-05-01": "network NetworkInterface",
     "Microsoft.Insights/metricAlerts@2018-03-01": "monitor MetricAlertResource",
     "Microsoft.Insights/actionGroups@2023-01-01": "monitor ActionGroupResource",
+    "Microsoft.Insights/workbooks@2023-06-01": "applicationinsights.v2023_06_01 Workbook",
     "Microsoft.Compute/virtualMachineScaleSets@2024-11-01": "compute.v2024_11_01 "
     "VirtualMachineScaleSet",
     "Microsoft.Network/natGateways@2024-05-01": "network NatGateway",
@@ -76,7 +78,7 @@ _FOLLOWED = {
     "ApplicationGatewayPathRule", "AutoscaleSettingResource", "AutoscaleProfile", "ScaleCapacity",
     "ScaleRule", "MetricTrigger", "ScaleAction",
     "Components1Jq1T4ISchemasManagedserviceidentityPropertiesUserassignedidentitiesAdditionalproperties",
-    "StorageAccountCreateParameters", "BlobContainer",
+    "StorageAccountCreateParameters", "BlobContainer", "Workbook",
 }  # fmt: skip
 
 

@@ -31,6 +31,7 @@ VERSIONS = {
     "microsoft.insights/autoscalesettings": "2022-10-01",
     "microsoft.insights/actiongroups": "2023-01-01",
     "microsoft.insights/metricalerts": "2018-03-01",
+    "microsoft.insights/workbooks": "2023-06-01",
     "microsoft.authorization/roleassignments": "2022-04-01",
 }
 """Kind, in lower case -> version of its interface; in the order in which they are made."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from roadworthy.deploy.azure.ci import RIGHT
+from roadworthy.deploy.azure.dashboard import CONTENT
 from roadworthy.deploy.azure.fleet.terraform import FLEET_KINDS
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.azure.terraform_registry import REGISTRY_KINDS, VARIABLES, registry_output
@@ -224,6 +227,21 @@ def _alarm(part: Resource, known: Places) -> Resources:
     return {f"azurerm_monitor_metric_alert.{name}": arguments}
 
 
+def _dashboard(part: Resource, known: Places) -> Resources:
+    told = part.body["properties"]
+    content = escaped(told[CONTENT])
+    for path in msgspec.json.decode(told[CONTENT])["fallbackResourceIds"]:
+        content = content.replace(path, reference(path, known))
+    arguments = {
+        **named(part),
+        "display_name": told["displayName"],
+        "category": told["category"],
+        "source_id": told["sourceId"],
+        "data_json": content,
+    }
+    return {"azurerm_application_insights_workbook.dashboard": arguments}
+
+
 def _identity(part: Resource, known: Places) -> Resources:
     return {f"azurerm_user_assigned_identity.{label(part)}": named(part)}
 
@@ -271,6 +289,7 @@ _KINDS: dict[str, Callable[[Resource, Places], Resources]] = {
     "virtualmachines": _machine,
     "actiongroups": _notices,
     "metricalerts": _alarm,
+    "workbooks": _dashboard,
     "userassignedidentities": _identity,
     "federatedidentitycredentials": _trust,
     "roleassignments": _right,
