@@ -128,7 +128,10 @@ def test_a_fleet_of_azure_comes_with_the_release_that_its_machines_serve(
     document = json.loads(file.read_text())
     assert faults(document) == []
     machine = written(azure(identity), tmp_path / "machine")
-    used = set(document["resource"]) | set(machine["resource"])
+    secluded = azure(identity, database="Standard_B1ms", database_access="private")
+    private = written(secluded, tmp_path / "private")
+    assert faults(private) == []
+    used = {kind for each in (document, machine, private) for kind in each["resource"]}
     assert used == set(schema("azurerm"))
     made = document["resource"]
     digest = hashlib.sha256((out / "release.tar").read_bytes()).hexdigest()
@@ -227,6 +230,25 @@ def test_a_database_beside_a_machine_of_azure_has_no_password_and_is_kept(
     told = document["output"]["registry"]["value"]
     assert told["url"].startswith("postgresql://${urlencode(var.administrator)}@${azurerm_")
     assert (told["store"], told["account"]) == ("az://models", store["name"])
+
+
+def test_a_database_with_a_private_address_has_an_endpoint_in_the_network(
+    identity: str, tmp_path: Path
+) -> None:
+    wanted = azure(identity, database="Standard_B1ms", database_access="private")
+    document = written(wanted, tmp_path)
+    assert faults(document) == []
+    made = document["resource"]
+    server = made["azurerm_postgresql_flexible_server"]["database"]
+    assert server["public_network_access_enabled"] is False
+    assert "azurerm_postgresql_flexible_server_firewall_rule" not in made
+    (endpoint,) = made["azurerm_private_endpoint"].values()
+    assert endpoint["subnet_id"] == "${azurerm_subnet.machines.id}"
+    assert endpoint["private_dns_zone_group"]["private_dns_zone_ids"] == [
+        "${azurerm_private_dns_zone.database_zone.id}"
+    ]
+    (link,) = made["azurerm_private_dns_zone_virtual_network_link"].values()
+    assert link["virtual_network_id"] == "${azurerm_virtual_network.network.id}"
 
 
 @pytest.mark.parametrize("fleets", [False, True])

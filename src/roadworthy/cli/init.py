@@ -366,6 +366,7 @@ target = {target}
 # certificate = "/subscriptions/…/vaults/VAULT/secrets/NAME"  # of a fleet, given with domain
 # database = "Standard_B1ms" # PostgreSQL and a storage account for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 
 # [deploy.google]            # pip install 'roadworthy[gcp]'
 # target = "gcp"

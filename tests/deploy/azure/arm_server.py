@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.deploy.azure import gateways, registering, workbooks
+from tests.deploy.azure import endpoints, gateways, registering, workbooks
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
@@ -256,7 +256,7 @@ class Arm:
         if found := faults(kind, version, body):
             raise Refusal(400, *found)
         self._check_trust(path, kind, body)
-        for room in (registering, gateways, workbooks):
+        for room in (registering, gateways, workbooks, endpoints):
             if wrong := room.wrong(self.things, path, kind, body):
                 raise Refusal(*wrong)
         for each in references(body):
@@ -347,6 +347,8 @@ class Arm:
                 and any(each == key or each.startswith(f"{key}/") for each in users)
             ):
                 raise Refusal(409, "InUse", f"Resource {key} is in use by {other}.")
+        if endpoints.nested(self.things, key):
+            raise Refusal(409, "CannotDeleteResource", "nested resources exist")
         kind = self.things[key]["type"].lower()
         if not kind.startswith(_SLOW):
             for each in [at for at in self.things if at == key or at.startswith(f"{key}/")]:

@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 from roadworthy.deploy.azure.account import Account
+from roadworthy.deploy.azure.private import endpoint_of, private_parts
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.cloud.comparing import differences
+from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.errors import OutsideError
 from roadworthy.project import AzureSection
 
@@ -51,26 +53,32 @@ def _digest(naming: Naming) -> str:
     return hashlib.sha256(naming.group.lower().encode()).hexdigest()[:16]
 
 
-def registry_parts(naming: Naming, section: AzureSection, group: str) -> tuple[Resource, ...]:
+def registry_parts(
+    naming: Naming, section: AzureSection, group: str, network: str
+) -> tuple[Resource, ...]:
     """Database and store; nothing where none are asked for.
 
     Args:
         naming: Names and tags.
         section: `[deploy.NAME]`.
         group: The part that is the resource group.
+        network: The part that is the network, where one is made.
     """
     if section.database is None:
         return ()
     networks = tuple(dict.fromkeys(section.database_from))
+    server = _database(naming, section, group)
     return (
-        _database(naming, section, group), _catalogue(naming), _admin(naming),
+        server, _catalogue(naming), _admin(naming),
         *(_network(naming, number, each) for number, each in enumerate(networks, 1)),
+        *private_parts(naming, section, group, network, server),
         _store(naming, section, group), _models(naming), _right(naming),
     )  # fmt: skip
 
 
 def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
-    networks = ", ".join(dict.fromkeys(section.database_from))
+    public = section.database_access == "public"
+    networks = ", ".join(dict.fromkeys(section.database_from)) if public else SECLUDED
     size = str(section.database)
     body = {
         "location": section.region,
@@ -84,7 +92,7 @@ def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
                 "activeDirectoryAuth": "Enabled", "passwordAuth": "Disabled",
                 "tenantId": f"${{{WHO}.tenant}}",
             },
-            "network": {"publicNetworkAccess": "Enabled"},
+            "network": {"publicNetworkAccess": "Enabled" if public else "Disabled"},
         },
     }  # fmt: skip
     what = (
@@ -168,7 +176,8 @@ def _right(naming: Naming) -> Resource:
 
 def is_ours(path: str, naming: Naming) -> bool:
     """Whether something that Azure gives no tags is the registry's, by its place."""
-    inside = tuple(f"{each(naming)}/".lower() for each in (database_of, store_of))
+    places = (database_of, store_of, endpoint_of)
+    inside = tuple(f"{each(naming)}/".lower() for each in places)
     return path.lower().startswith(inside)
 
 

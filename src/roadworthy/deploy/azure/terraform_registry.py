@@ -19,6 +19,7 @@ from roadworthy.deploy.azure.terraform_words import (
     Places,
     label,
     named,
+    reference,
 )
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import Resources
@@ -34,6 +35,7 @@ VARIABLES = {
     },
 }  # fmt: skip
 _TIERS = {"Burstable": "B", "GeneralPurpose": "GP", "MemoryOptimized": "MO"}
+_ZONE = "${azurerm_private_dns_zone.database_zone.id}"
 _SERVER = "${azurerm_postgresql_flexible_server.database.id}"
 
 
@@ -144,6 +146,44 @@ def _network(part: Resource, known: Places) -> Resources:
     return {f"azurerm_postgresql_flexible_server_firewall_rule.{label(part)}": arguments}
 
 
+def _zone(part: Resource, known: Places) -> Resources:
+    arguments = {"name": part.path.rpartition("/")[2], "resource_group_name": GROUP}
+    return {"azurerm_private_dns_zone.database_zone": arguments}
+
+
+def _link(part: Resource, known: Places) -> Resources:
+    told = part.body["properties"]
+    arguments = {
+        "name": part.path.rpartition("/")[2],
+        "private_dns_zone_id": _ZONE,
+        "virtual_network_id": reference(told["virtualNetwork"]["id"], known),
+        "registration_enabled": told["registrationEnabled"],
+    }
+    return {"azurerm_private_dns_zone_virtual_network_link.database_zone_link": arguments}
+
+
+def _endpoint(part: Resource, known: Places) -> Resources:
+    told = part.body["properties"]
+    (door,) = told["privateLinkServiceConnections"]
+    arguments = {
+        **named(part),
+        "subnet_id": reference(told["subnet"]["id"], known),
+        "private_service_connection": {
+            "name": door["name"],
+            "private_connection_resource_id": _SERVER,
+            "subresource_names": door["properties"]["groupIds"],
+            "is_manual_connection": False,
+        },
+        "private_dns_zone_group": {"name": "default", "private_dns_zone_ids": [_ZONE]},
+    }
+    return {"azurerm_private_endpoint.database_endpoint": arguments}
+
+
+def _endpoint_name(part: Resource, known: Places) -> Resources:
+    """A block of the endpoint, there."""
+    return {}
+
+
 REGISTRY_KINDS: dict[str, Callable[[Resource, Places], Resources]] = {
     "storageaccounts": _account,
     "containers": _container,
@@ -151,4 +191,8 @@ REGISTRY_KINDS: dict[str, Callable[[Resource, Places], Resources]] = {
     "databases": _catalogue,
     "administrators": _admin,
     "firewallrules": _network,
+    "privatednszones": _zone,
+    "virtualnetworklinks": _link,
+    "privateendpoints": _endpoint,
+    "privatednszonegroups": _endpoint_name,
 }

@@ -26,6 +26,7 @@ _TYPES = {
     "publicipaddresses": "public_ip",
     "natgateways": "nat_gateway",
     "networkinterfaces": "network_interface",
+    "privatednszones": "private_dns_zone",
     "applicationgateways": "application_gateway",
     "virtualmachines": "linux_virtual_machine",
     "virtualmachinescalesets": "linux_virtual_machine_scale_set",

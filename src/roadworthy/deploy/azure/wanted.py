@@ -40,7 +40,7 @@ def resources(naming: Naming, section: AzureSection, project: Project) -> tuple[
         _machine(naming, section),
         *(_alarms(naming, section, project) if section.alarms else ()),
         *ci_resources(naming, section, GROUP),
-        *registry_parts(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP, NETWORK),
     )
 
 

@@ -86,7 +86,7 @@ def fleet_parts(naming: Naming, section: AzureSection, project: Project) -> tupl
         *ci_resources(naming, section, GROUP),
         *((_right(naming, f"{WRITES}-ci", _CONTRIBUTOR, CI, "ServicePrincipal"),)
           if section.ci else ()),
-        *registry_parts(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP, NETWORK),
     )  # fmt: skip
 
 
