@@ -81,7 +81,12 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
             "database_from",
         ),
         (AZURE, 'database_access = "private"', "database_access"),
-        (GCP, 'database = "db-g1-small"\ndatabase_access = "private"', "database_access"),
+        (GCP, 'database = "db-g1-small"\ndatabase_access = "secret"', "database_access"),
+        (
+            AWS,
+            'instances = {}\ndatabase = "db.t4g.micro"\ndatabase_access = "private"',
+            "database_access",
+        ),
         (AZURE, 'encryption_at_host = "yes"', "encryption_at_host"),
         (AZURE, 'instance_type = "t3.small"', "instance_type"),
         (GCP, 'project = "P"', "project"),

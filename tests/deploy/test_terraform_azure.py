@@ -285,6 +285,26 @@ def test_the_password_of_googles_database_is_in_secret_manager_and_in_no_state(
     assert "ephemeral" not in plain
 
 
+def test_a_database_of_google_with_a_private_address_has_an_endpoint_in_the_network(
+    identity: str, tmp_path: Path
+) -> None:
+    wanted = gcp(identity, database="db-f1-micro", database_access="private")
+    document = written(wanted, tmp_path)
+    assert faults(document) == []
+    made = document["resource"]
+    server = made["google_sql_database_instance"]["database"]
+    reached = server["settings"]["ip_configuration"]
+    assert reached["ipv4_enabled"] is False
+    assert reached["psc_config"] == [{"psc_enabled": True, "allowed_consumer_projects": ["proj-1"]}]
+    addresses = made["google_compute_address"]
+    assert set(addresses) == {"address", "database_address"}
+    assert addresses["database_address"]["subnetwork"] == ("${google_compute_subnetwork.subnet.id}")
+    (rule,) = made["google_compute_forwarding_rule"].values()
+    assert rule["ip_address"] == "${google_compute_address.database_address.id}"
+    told = document["output"]["registry"]["value"]["url"]
+    assert "${google_compute_address.database_address.address}" in told
+
+
 def test_the_checker_sees_variables_and_values_that_nobody_gives(
     identity: str, tmp_path: Path
 ) -> None:

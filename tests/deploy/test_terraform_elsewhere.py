@@ -230,7 +230,7 @@ def test_a_fleet_of_google_comes_with_the_release_that_its_machines_serve(
     assert faults(document) == []
     plain = written(msgspec.structs.replace(wanted, certificate=None), tmp_path / "plain")
     beside = gcp(identity, notify=("ops@example.org",), database="db-f1-micro",
-                 database_from=NETWORKS)  # fmt: skip
+                 database_access="private")  # fmt: skip
     machine = written(beside, tmp_path / "machine")
     used = {kind for each in (document, plain, machine) for kind in each["resource"]}
     assert used == set(schema("google"))

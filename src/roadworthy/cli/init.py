@@ -376,6 +376,7 @@ target = {target}
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
 # database = "db-custom-1-3840"  # PostgreSQL and a bucket for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
 # certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 

@@ -107,7 +107,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         given = bool(self.database_from) == (self.database is not None and public)
         return [
             Range(known, "database", f"like {example}"),
-            Range(secluded, "database_access", "private with a database, on Azure"),
+            Range(secluded, "database_access", "private with a database, on Azure or Google Cloud"),
             Range(networks and given, "database_from", "IPv4 networks like 203.0.113.0/24, given "
                   "with database unless database_access is private"),
         ]  # fmt: skip

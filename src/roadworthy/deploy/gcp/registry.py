@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.deploy.gcp.listing import STORE
+from roadworthy.deploy.gcp.private import ADDRESS, ENDPOINT, private_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, Thing, by_hand
 from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
@@ -26,7 +28,9 @@ def registry_parts(naming: Naming, section: GcpSection) -> tuple[Resource, ...]:
     """Password, database and bucket; nothing where none are asked for."""
     if section.database is None:
         return ()
-    return _secret(naming), _database(naming, section), _store(naming, section)
+    database = _database(naming, section)
+    beside = private_parts(naming, section, database)
+    return _secret(naming), database, *beside, _store(naming, section)
 
 
 def _secret(naming: Naming) -> Resource:
@@ -44,7 +48,8 @@ def _secret(naming: Naming) -> Resource:
 
 
 def _database(naming: Naming, section: GcpSection) -> Resource:
-    networks = dict.fromkeys(section.database_from)
+    networks, public = dict.fromkeys(section.database_from), section.database_access == "public"
+    where = ", ".join(networks) if public else SECLUDED
     settings: dict[str, Any] = {
         "tier": section.database,
         "edition": "ENTERPRISE",
@@ -57,7 +62,7 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
             "backupRetentionSettings": {"retentionUnit": "COUNT", "retainedBackups": _DAYS},
         },
         "ipConfiguration": {
-            "ipv4Enabled": True,
+            "ipv4Enabled": public,
             "sslMode": "ENCRYPTED_ONLY",
             "authorizedNetworks": [
                 {"name": f"network-{number}", "value": each}
@@ -66,6 +71,9 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
         },
         "userLabels": naming.labels(DATABASE),
     }
+    if not public:
+        own = {"pscEnabled": True, "allowedConsumerProjects": [naming.project]}
+        settings["ipConfiguration"]["pscConfig"] = own
     body = {
         "name": naming.name, "region": section.region, "databaseVersion": "POSTGRES_16",
         "settings": settings,
@@ -77,7 +85,7 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=DATABASE,
         what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups, "
-        f"reached with TLS from {', '.join(networks)}",
+        f"reached with TLS from {where}",
         collection="databaseInstances", parent=parent, body=body, needs=(SECRET,),
         command=f'{line} && {login} --project={naming.project} --password="{password}"',
     )  # fmt: skip
@@ -106,6 +114,8 @@ def registry_of(found: Mapping[str, Thing]) -> dict[str, str]:
         return {}
     given = found[DATABASE].there.get("ipAddresses") or ()
     address = next((each["ipAddress"] for each in given if each.get("type") == "PRIMARY"), None)
+    if ENDPOINT in found and ADDRESS in found:
+        address = found[ADDRESS].there.get("address")
     if address is None:
         return {}
     return {

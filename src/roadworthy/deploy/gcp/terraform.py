@@ -102,7 +102,25 @@ def _address(part: Resource, naming: Naming) -> Resources:
         "region": part.parent.rpartition("/")[2],
         "address_type": part.body["addressType"],
     }
-    return {"google_compute_address.address": arguments}
+    if "subnetwork" in part.body:
+        arguments["purpose"] = part.body["purpose"]
+        arguments["subnetwork"] = own_subnet(part.body["subnetwork"], naming)
+    return {f"google_compute_address.{word(part.id.removeprefix('gcp-'))}": arguments}
+
+
+def _endpoint(part: Resource, naming: Naming) -> Resources:
+    body = part.body
+    own = body["network"].startswith("${")
+    arguments = {
+        "name": body["name"],
+        "region": part.parent.rpartition("/")[2],
+        "load_balancing_scheme": "",  # what leads to a service of others has none
+        "network": fill(body["network"], _REFERENCES) if own else _NETWORK,
+        "ip_address": "${google_compute_address.database_address.id}",
+        "target": "${google_sql_database_instance.database.psc_service_attachment_link}",
+        "allow_psc_global_access": body["allowPscGlobalAccess"],
+    }
+    return {"google_compute_forwarding_rule.database_endpoint": arguments}
 
 
 def _machine(part: Resource, naming: Naming) -> Resources:
@@ -239,6 +257,7 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "subnetworks": _subnet,
     "firewalls": _firewall,
     "addresses": _address,
+    "forwardingRules": _endpoint,
     "instances": _machine,
     "notificationChannels": _channel,
     "alertPolicies": _policy,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roadworthy.deploy.cloud.terraform import Resources
+from roadworthy.deploy.gcp.private import ENDPOINT
 from roadworthy.deploy.gcp.registry import DATABASE, NAME
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.terraform_words import snake
@@ -34,6 +35,8 @@ def with_registry(document: dict[str, Any], parts: Mapping[str, Resource]) -> di
     providers = settings["required_providers"]
     google = providers["google"] | {"version": ">= 7.0"}
     database = "${google_sql_database_instance.database.public_ip_address}"
+    if ENDPOINT in parts:
+        database = "${google_compute_address.database_address.address}"
     registry = {
         "url": f"postgresql://{NAME}@{database}:5432/{NAME}?sslmode=require",
         "store": "gs://${google_storage_bucket.models.name}",
@@ -77,7 +80,7 @@ def _database(part: Resource, naming: Naming) -> Resources:
     told = part.body["settings"]
     backups, reached = told["backupConfiguration"], told["ipConfiguration"]
     kept = snake(backups["backupRetentionSettings"])
-    settings = {
+    settings: dict[str, Any] = {
         "tier": told["tier"],
         "edition": told["edition"],
         "activation_policy": told["activationPolicy"],
@@ -91,6 +94,8 @@ def _database(part: Resource, naming: Naming) -> Resources:
             "authorized_networks": reached["authorizedNetworks"],
         },
     }
+    if "pscConfig" in reached:
+        settings["ip_configuration"]["psc_config"] = [snake(reached["pscConfig"])]
     password = f"${{ephemeral.{_PASSWORD}.secret_data}}"
     arguments = {
         "name": part.body["name"],
