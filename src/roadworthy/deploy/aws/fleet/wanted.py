@@ -35,13 +35,13 @@ def log_group_of(naming: Naming) -> str:
 
 
 def subnets_of(section: AwsSection) -> list[str]:
-    """Where machines and balancer are."""
+    """Where a fleet's machines, the balancer and a database are."""
     return list(section.subnets) or [f"${{{SUBNET}-{number}}}" for number in (1, 2)]
 
 
 def fleet_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     """Everything but the releases, in order."""
-    network = () if section.subnets else network_parts(naming, zones=2)
+    network = () if section.subnets else network_parts(naming, (1, 2))
     redirect = (_redirect(naming),) if section.certificate else ()
     return (
         *network, _outer(naming, section), _inner(naming, section), _bucket(naming, section),

@@ -1,4 +1,4 @@
-"""A registry beside a fleet: a PostgreSQL database and a bucket, for `[registry]` url and store."""
+"""A registry beside a deployment: a PostgreSQL database and a bucket, for `[registry]`."""
 
 from __future__ import annotations
 
@@ -178,9 +178,10 @@ def _gone(account: Account, name: str) -> None:
 
 
 REGISTRY = {
+    # a store that still holds models stops the removal before the database is touched
+    "store": Kind(_find_stores, _remove_store, _store_differs),
     "database": Kind(_find_databases, _remove_database, _database_differs, _mend_database,
                      _ready, _gone),
     "database subnets": Kind(_find_subnets, _remove_subnets),
-    "store": Kind(_find_stores, _remove_store, _store_differs),
 }  # fmt: skip
 """Kind -> how it is looked after, in the order in which they are taken away."""
