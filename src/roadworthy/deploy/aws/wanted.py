@@ -187,7 +187,7 @@ def _address(naming: Naming, section: AwsSection) -> Part:
                  AllowReassociation=True),
         ),
         needs=(INSTANCE,),
-        price=price_of("aws", section.region, "address", 0),
+        price=price_of("aws", section.region, "address"),
     )  # fmt: skip
 
 

@@ -23,13 +23,12 @@ from roadworthy.deploy.aws.fleet.wanted import (
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
-from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.releasing import encrypting
 from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Content, Wanted, in_file, in_memory
 from roadworthy.project import AwsSection, Instances, Project, SshSection
@@ -267,10 +266,9 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
         "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
         "TargetValue": float(size.cpu),
     }
-    one = price_of("aws", section.region, section.instance_type, section.disk_gb)
-    price = one and Price(
-        monthly=round(one.monthly * size.min, 2), currency=one.currency, as_of=one.as_of
-    )
+    machines = price_of("aws", section.region, section.instance_type, section.disk_gb,
+                        count=size.min)  # fmt: skip
+    addresses = price_of("aws", section.region, "address", count=size.min)
     return Part(
         id=part, kind="group", what=f"{size.min} to {size.max} machines for {release}",
         make=call("autoscaling", "CreateAutoScalingGroup", AutoScalingGroupName=name,
@@ -285,7 +283,7 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
                       PolicyName="processors", PolicyType="TargetTrackingScaling",
                       TargetTrackingConfiguration=policy),),
         needs=(template_of(release), targets_of(release), TRIAL),
-        price=price,
+        price=together(machines, addresses),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from roadworthy.deploy.aws.call import Call, call
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
+from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.project import AwsSection
 
 OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
@@ -113,6 +114,7 @@ def _bucket(naming: Naming, section: AwsSection) -> Part:
     return Part(
         id=BUCKET, kind="bucket", what="a bucket for releases, encrypted and closed to the public",
         make=call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
+        price=stored("aws", section.region),
         settle=(
             call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(BUCKET)}),
             call("s3", "PutPublicAccessBlock", Bucket=name,
@@ -157,10 +159,10 @@ def _logs(naming: Naming) -> Part:
 
 
 def _balancer(naming: Naming, section: AwsSection) -> Part:
-    name = f"{short(naming)}-{naming.deployment[:20]}".rstrip("-")
+    name, zones = f"{short(naming)}-{naming.deployment[:20]}".rstrip("-"), subnets_of(section)
     return Part(
         id=BALANCER, kind="balancer", what="a load balancer over two zones",
-        make=call("elbv2", "CreateLoadBalancer", Name=name, Subnets=subnets_of(section),
+        make=call("elbv2", "CreateLoadBalancer", Name=name, Subnets=zones,
                    SecurityGroups=[f"${{{OUTER}}}"], Scheme="internet-facing", Type="application",
                    Tags=naming.tags(BALANCER)),
         settle=(
@@ -170,6 +172,9 @@ def _balancer(naming: Naming, section: AwsSection) -> Part:
                   ]),
         ),
         needs=(OUTER, *(() if section.subnets else (ROUTES,))),
+        # it has a public address in each zone
+        price=together(price_of("aws", section.region, "balancer"),
+                       price_of("aws", section.region, "address", count=len(zones))),
     )  # fmt: skip
 
 

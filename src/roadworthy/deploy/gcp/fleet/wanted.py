@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.prices import price_of, stored
 from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
 from roadworthy.deploy.gcp.wanted import alarms, short
@@ -138,6 +139,7 @@ def _bucket(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=BUCKET, what="a bucket for releases, closed to the public, which the account reads",
         collection="buckets", parent="", body=body, command=by_hand(url, body),
+        price=stored("gcp", section.region),
         readers=(f"serviceAccount:{account_of(naming)}",), needs=(ACCOUNT,),
     )  # fmt: skip
 
@@ -223,4 +225,5 @@ def _door(naming: Naming, section: GcpSection) -> Resource:
         "loadBalancingScheme": "EXTERNAL_MANAGED",
     }  # fmt: skip
     what = f"its port {section.public_port}"
-    return part(naming, DOOR, what, "globalForwardingRules", body, PROXY, ADDRESS)
+    door = part(naming, DOOR, what, "globalForwardingRules", body, PROXY, ADDRESS)
+    return msgspec.structs.replace(door, price=price_of("gcp", section.region, "balancer"))
