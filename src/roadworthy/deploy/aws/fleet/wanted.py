@@ -10,6 +10,7 @@ from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
 from roadworthy.deploy.cloud.prices import price_of, stored, together
+from roadworthy.monitor.alarms.cloudwatch import machines_of
 from roadworthy.project import AwsSection
 
 OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
@@ -33,6 +34,11 @@ def bucket_of(naming: Naming, region: str, account: str = "${account}") -> str:
 def log_group_of(naming: Naming) -> str:
     """The log group."""
     return f"/roadworthy/{naming.deployment}"
+
+
+def namespace_of(naming: Naming) -> str:
+    """Where machines tell how busy they are; a namespace of its own, so that a role can name it."""
+    return machines_of(naming.deployment)
 
 
 def subnets_of(section: AwsSection) -> list[str]:
@@ -137,13 +143,14 @@ def role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
         secret = f"secret:roadworthy/{naming.deployment}/*"
         where = f"arn:${{partition}}:secretsmanager:{section.region}:${{account}}:{secret}"
         allowed.append(("secretsmanager:GetSecretValue", where))
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": action, "Resource": resource}
-            for action, resource in allowed
-        ],
-    }
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed
+    ]
+    if section.alarms:  # metrics are narrowed by their namespace alone
+        only = {"StringEquals": {"cloudwatch:namespace": namespace_of(naming)}}
+        statements.append({"Effect": "Allow", "Action": "cloudwatch:PutMetricData",
+                           "Resource": "*", "Condition": only})  # fmt: skip
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _logs(naming: Naming) -> Part:
