@@ -32,10 +32,9 @@ from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Wanted, in_file, in_memory
+from roadworthy.monitor.alarms.google import FLEET
 from roadworthy.project import GcpSection, Instances, Project, SshSection
 
-FLEET = "roadworthy-fleet"
-"""The label of a fleet's machines."""
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _CONSOLE = """\
 [Journal]

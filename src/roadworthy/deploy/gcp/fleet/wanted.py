@@ -12,6 +12,7 @@ from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
 from roadworthy.deploy.gcp.wanted import alarms, short
 from roadworthy.monitor.alarms import Place
+from roadworthy.monitor.alarms.google import BALANCED
 from roadworthy.project import GcpSection, Project
 
 NETWORK, SUBNET, FIREWALL = "gcp-network", "gcp-subnet", "gcp-firewall-balancer"
@@ -59,8 +60,10 @@ def fleet_parts(naming: Naming, section: GcpSection, project: Project) -> tuple[
 def _watching(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     if not section.alarms:
         return ()
-    place = Place(model=naming.model, balancer=naming.name)
-    return alarms(naming, section, project, place, "loadbalancing.googleapis.com", MAP)
+    place = Place(model=naming.model, balancer=naming.name, fleet=naming.deployment)
+    # of their memory, machines of this series alone tell without an agent
+    memory = ("memory",) if section.machine_type.startswith("e2-") else ()
+    return alarms(naming, section, project, place, (*BALANCED, "cpu", *memory), MAP)
 
 
 def subnet_path(naming: Naming, section: GcpSection) -> str:
