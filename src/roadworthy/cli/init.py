@@ -350,9 +350,9 @@ target = {target}
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
 # access = "ssh"            # ssm: by way of Systems Manager, with no port open
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
-# subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet
+# subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet or database
 # certificate = "arn:aws:acm:…"  # of a fleet
-# database = "db.t4g.micro"  # of a fleet: PostgreSQL and a bucket for [registry]
+# database = "db.t4g.micro"  # PostgreSQL and a bucket for [registry]
 # database_from = ["203.0.113.0/24"]
 
 # [deploy.azure]             # pip install 'roadworthy[azure]'

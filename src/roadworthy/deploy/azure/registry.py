@@ -16,6 +16,7 @@ from roadworthy.deploy.azure.account import Account
 from roadworthy.deploy.azure.private import endpoint_of, private_parts
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.cloud.comparing import differences
+from roadworthy.deploy.cloud.prices import price_of, stored
 from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.errors import OutsideError
 from roadworthy.project import AzureSection
@@ -35,6 +36,7 @@ _CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 _TIERS = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
 NAME = "roadworthy"
 _DAYS = 7
+_GIGABYTES = 32
 _CHANGED = ("sku", "properties")
 _FIXED = ("version",)
 
@@ -86,7 +88,7 @@ def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
         "tags": naming.tags(DATABASE),
         "properties": {
             "version": "16",
-            "storage": {"storageSizeGB": 32, "autoGrow": "Enabled"},
+            "storage": {"storageSizeGB": _GIGABYTES, "autoGrow": "Enabled"},
             "backup": {"backupRetentionDays": _DAYS, "geoRedundantBackup": "Disabled"},
             "authConfig": {
                 "activeDirectoryAuth": "Enabled", "passwordAuth": "Disabled",
@@ -100,8 +102,9 @@ def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
         f"passwords, reached from {networks}"
     )
     return Resource(
-        id=DATABASE, what=what, path=database_of(naming), kind=_SERVERS, body=body, needs=(group,)
-    )
+        id=DATABASE, what=what, path=database_of(naming), kind=_SERVERS, body=body, needs=(group,),
+        price=price_of("azure", section.region, f"database {size}", _GIGABYTES, of="database"),
+    )  # fmt: skip
 
 
 def _catalogue(naming: Naming) -> Resource:
@@ -150,6 +153,7 @@ def _store(naming: Naming, section: AzureSection, group: str) -> Resource:
     return Resource(
         id=STORE, what="a storage account for the registry's models, closed to the public, "
         "without keys", path=store_of(naming), kind=_ACCOUNTS, body=body, needs=(group,),
+        price=stored("azure", section.region),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.prices import PAID
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.plan import Price, Step
 
@@ -106,4 +107,5 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
             needs=self.needs,
             command=shlex.join(["az", "rest", "--method", "put", "--url", url, "--body", body]),
             price=self.price,
+            paid=self.kind in PAID["azure"],
         )

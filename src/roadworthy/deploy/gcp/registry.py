@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from roadworthy.deploy.cloud.prices import price_of, stored
 from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.deploy.gcp.listing import STORE
 from roadworthy.deploy.gcp.private import ADDRESS, ENDPOINT, private_parts
@@ -16,6 +17,7 @@ from roadworthy.project import GcpSection
 DATABASE, SECRET = "gcp-database", "gcp-secret"
 NAME = "postgres"
 _DAYS = 7
+_GIGABYTES = 10
 _PASSWORD = "$(gcloud secrets versions access latest --secret={secret} --project={project})"
 
 
@@ -55,7 +57,7 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
         "edition": "ENTERPRISE",
         "activationPolicy": "ALWAYS",
         "dataDiskType": "PD_SSD",
-        "dataDiskSizeGb": "10",
+        "dataDiskSizeGb": str(_GIGABYTES),
         "storageAutoResize": True,
         "backupConfiguration": {
             "enabled": True,
@@ -87,6 +89,8 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
         what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups, "
         f"reached with TLS from {where}",
         collection="databaseInstances", parent=parent, body=body, needs=(SECRET,),
+        price=price_of("gcp", section.region, f"database {section.database}", _GIGABYTES,
+                       of="database"),
         command=f'{line} && {login} --project={naming.project} --password="{password}"',
     )  # fmt: skip
 
@@ -105,6 +109,7 @@ def _store(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=STORE, what="a bucket for the registry's models, closed to the public",
         collection="buckets", parent="", body=body, command=by_hand(url, body),
+        price=stored("gcp", section.region),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
@@ -226,20 +226,21 @@ def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
 def _alarms(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     """Those of `[monitor]` whose metrics Google has without an agent on the machine."""
     place = Place(model=naming.model, resource=f"${{{MACHINE}}}")
-    return alarms(naming, section, project, place, "compute.googleapis.com", MACHINE)
+    return alarms(naming, section, project, place, ("cpu",), MACHINE)
 
 
 def alarms(
-    naming: Naming, section: GcpSection, project: Project, place: Place, source: str, need: str
-) -> tuple[Resource, ...]:
-    """Whom alarms tell, and the alarms of `[monitor]` that a source of metrics can ring.
+    naming: Naming, section: GcpSection, project: Project, place: Place, known: Container[str],
+    need: str,
+) -> tuple[Resource, ...]:  # fmt: skip
+    """Whom alarms tell, and the alarms of `[monitor]` that Google can ring by itself.
 
     Args:
         naming: Names and marks.
         section: `[deploy.NAME]`, for `notify`.
         project: For `[monitor]`.
         place: What the alarms are about.
-        source: Where the metrics come from, like `compute.googleapis.com`.
+        known: Names of those that it can ring.
         need: The part that they are about.
     """
     channels = _channels(naming, section)
@@ -247,10 +248,9 @@ def alarms(
     policies = TARGETS["google"].render(on, place)["google-policies.json"]
     found = []
     for policy in msgspec.json.decode(policies):
-        threshold = policy["conditions"][0].get("conditionThreshold", {})
-        if f'"{source}/' not in threshold.get("filter", ""):
-            continue
         alarm = policy["userLabels"]["alarm"]
+        if alarm not in known:
+            continue
         part = f"gcp-alarm-{alarm}"
         body = {
             **policy,

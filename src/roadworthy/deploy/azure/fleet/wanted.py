@@ -14,7 +14,7 @@ from roadworthy.deploy.azure.fleet.gateway import KEYS, gateway
 from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.azure.wanted import ADDRESS, FIREWALL, GROUP, NETWORK, NOTICES, notices
-from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
 from roadworthy.project import AzureSection, Project
 
@@ -76,12 +76,7 @@ def fleet_parts(naming: Naming, section: AzureSection, project: Project) -> tupl
     return (
         group, *_network(naming, section), *_storing(naming, section),
         *_key(naming, section),
-        part(
-            naming, GATEWAY, "Microsoft.Network/applicationGateways",
-            "a gateway of two to ten instances, which callers reach",
-            gateway(naming, section, drain), NETWORK, ADDRESS,
-            *((KEY_RIGHT,) if section.certificate else ()),
-        ),
+        _gateway(naming, section, drain),
         *(_alarms(naming, section, project) if section.alarms else ()),
         *ci_resources(naming, section, GROUP),
         *((_right(naming, f"{WRITES}-ci", _CONTRIBUTOR, CI, "ServicePrincipal"),)
@@ -101,13 +96,27 @@ def part(
     )  # fmt: skip
 
 
+def _gateway(naming: Naming, section: AzureSection, drain: int) -> Resource:
+    key = (KEY_RIGHT,) if section.certificate else ()
+    made = part(
+        naming, GATEWAY, "Microsoft.Network/applicationGateways",
+        "a gateway of two to ten instances, which callers reach",
+        gateway(naming, section, drain), NETWORK, ADDRESS, *key,
+    )  # fmt: skip
+    price = together(
+        price_of("azure", section.region, "balancer"),
+        # ten units are kept ready for each of the two instances that are always there
+        price_of("azure", section.region, "balancer unit", count=20),
+    )
+    return msgspec.structs.replace(made, price=price)
+
+
 def _network(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
     """The machines have no public address: they reach outside by one of all of them."""
     addresses, nats = "Microsoft.Network/publicIPAddresses", "Microsoft.Network/natGateways"
     fixed = {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"}
     address = {"location": section.region, "sku": {"name": "Standard"}, "properties": fixed}
     zones = {"zones": list(section.zones)} if section.zones else {}
-    price = price_of("azure", section.region, "address")
     out = {
         "location": section.region, "sku": {"name": "Standard"},
         "properties": {
@@ -135,10 +144,12 @@ def _network(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
         part(naming, NAT, nats, "their way outside", out, OUT),
         part(naming, NETWORK, "Microsoft.Network/virtualNetworks", what, net, NAT),
     )  # fmt: skip
+    paid = {ADDRESS: "address", OUT: "address", NAT: "nat"}
     return tuple(
-        msgspec.structs.replace(each, price=price) if each.id in (ADDRESS, OUT) else each
+        msgspec.structs.replace(each, price=price_of("azure", section.region, paid[each.id]))
+        if each.id in paid else each
         for each in made
-    )
+    )  # fmt: skip
 
 
 def _firewall(section: AzureSection) -> dict[str, Any]:
@@ -174,6 +185,7 @@ def _storing(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
         Resource(
             id=STORE, what="a storage account for releases, closed to the public, without keys",
             path=store_of(naming), kind=_ACCOUNTS, body=body, needs=(GROUP,),
+            price=stored("azure", section.region),
         ),
         Resource(
             id=RELEASES, what="its container", kind=f"{_ACCOUNTS}/blobServices/containers",

@@ -1,4 +1,4 @@
-"""A registry beside a fleet: a PostgreSQL database and a bucket, for `[registry]` url and store."""
+"""A registry beside a deployment: a PostgreSQL database and a bucket, for `[registry]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from roadworthy.deploy.aws.fleet.wanted import security_group, short, subnets_of
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import ROUTES
+from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.project import AwsSection
 
@@ -20,6 +21,7 @@ FIREWALL = "aws-database-firewall"
 _PORT = 5432
 _NAME = "roadworthy"
 _DAYS = 7
+_GIGABYTES = 20
 
 
 def store_of(naming: Naming, region: str, account: str = "${account}") -> str:
@@ -58,7 +60,7 @@ def _database(naming: Naming, section: AwsSection) -> Part:
         what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups",
         make=call(
             "rds", "CreateDBInstance", DBInstanceIdentifier=naming.name, Engine="postgres",
-            DBInstanceClass=section.database, AllocatedStorage=20, StorageType="gp3",
+            DBInstanceClass=section.database, AllocatedStorage=_GIGABYTES, StorageType="gp3",
             StorageEncrypted=True, DBName=_NAME, MasterUsername=_NAME,
             ManageMasterUserPassword=True, DBSubnetGroupName=f"${{{SUBNETS}}}",
             VpcSecurityGroupIds=[f"${{{FIREWALL}}}"], BackupRetentionPeriod=_DAYS,
@@ -66,6 +68,11 @@ def _database(naming: Naming, section: AwsSection) -> Part:
             Tags=naming.tags(DATABASE),
         ),
         needs=(FIREWALL, SUBNETS),
+        price=together(
+            price_of("aws", section.region, f"database {section.database}", _GIGABYTES,
+                     of="database"),
+            price_of("aws", section.region, "address"),
+        ),
     )  # fmt: skip
 
 
@@ -80,6 +87,7 @@ def _store(naming: Naming, section: AwsSection) -> Part:
     return Part(
         id=STORE, kind="store", what="a bucket for the registry's models",
         make=call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
+        price=stored("aws", section.region),
         settle=(
             call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(STORE)}),
             call("s3", "PutPublicAccessBlock", Bucket=name, PublicAccessBlockConfiguration=closed),
@@ -178,9 +186,10 @@ def _gone(account: Account, name: str) -> None:
 
 
 REGISTRY = {
+    # a store that still holds models stops the removal before the database is touched
+    "store": Kind(_find_stores, _remove_store, _store_differs),
     "database": Kind(_find_databases, _remove_database, _database_differs, _mend_database,
                      _ready, _gone),
     "database subnets": Kind(_find_subnets, _remove_subnets),
-    "store": Kind(_find_stores, _remove_store, _store_differs),
 }  # fmt: skip
 """Kind -> how it is looked after, in the order in which they are taken away."""
