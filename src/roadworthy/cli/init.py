@@ -354,6 +354,7 @@ target = {target}
 # certificate = "arn:aws:acm:…"  # of a fleet
 # database = "db.t4g.micro"  # PostgreSQL and a bucket for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 
 # [deploy.azure]             # pip install 'roadworthy[azure]'
 # target = "azure"

@@ -78,11 +78,6 @@ class AzureSection(
         """How classes of databases are named: a pattern, and one of them."""
         return r"Standard_[BDE]\d+[a-z]*(_v\d+)?", "Standard_B1ms"
 
-    @property
-    def secludes_databases(self) -> bool:
-        """By an endpoint in the network."""
-        return True
-
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         subscription = self.subscription is None or bool(re.fullmatch(_GUID, self.subscription))

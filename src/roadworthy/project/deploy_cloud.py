@@ -66,11 +66,6 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         raise NotImplementedError
 
     @property
-    def secludes_databases(self) -> bool:
-        """Whether a database can have a private address there."""
-        return False
-
-    @property
     def fleet(self) -> bool:
         """Whether it is a group of machines behind a balancer, none of which is logged in to."""
         return False
@@ -102,12 +97,11 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         pattern, example = self.database_form
         known = self.database is None or bool(re.fullmatch(pattern, self.database))
         public = self.database_access == "public"
-        secluded = public or (self.database is not None and self.secludes_databases)
         networks = all(map(is_network, self.database_from))
         given = bool(self.database_from) == (self.database is not None and public)
         return [
             Range(known, "database", f"like {example}"),
-            Range(secluded, "database_access", "private with a database, on Azure or Google Cloud"),
+            Range(public or self.database is not None, "database_access", "given with database"),
             Range(networks and given, "database_from", "IPv4 networks like 203.0.113.0/24, given "
                   "with database unless database_access is private"),
         ]  # fmt: skip

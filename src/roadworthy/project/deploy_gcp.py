@@ -71,11 +71,6 @@ class GcpSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         """Whether callers are spoken to by TLS."""
         return self.certificate is not None or super().secured
 
-    @property
-    def secludes_databases(self) -> bool:
-        """By an endpoint in the network."""
-        return True
-
     def ranges(self) -> list[Range]:
         """What values are allowed, for messages."""
         project = self.project is None or bool(_PROJECT.fullmatch(self.project))
