@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.cloud.prices import PAID
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.plan import Price, Step
 
@@ -49,6 +50,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
             needs=self.needs,
             command=" && ".join(call.command(region) for call in self.calls),
             price=self.price,
+            paid=self.kind in PAID["aws"],
         )
 
 
