@@ -392,7 +392,9 @@ def test_a_notice_is_sent_once_told_again_daily_and_ends_after_three_quiet_looks
     sent: list[Notice] = []
 
     def look(*found: Finding, hours: float) -> list[tuple[str, str]]:
-        notices = tell(found, "loans", options, sends=[sent.extend], now=1e9 + hours * 3600)
+        notices = tell(
+            found, "loans", options, sends={"webhook": sent.extend}, now=1e9 + hours * 3600
+        )
         return [(notice.state, notice.key) for notice in notices]
 
     key = "drift: income"
@@ -416,9 +418,9 @@ def test_an_alarm_that_is_off_is_told_nowhere_and_one_that_goes_off_is_over(tmp_
         MonitorSection(alarm_state=state),
         MonitorSection(alarm_state=state, alarms=off),
     )
-    assert tell([finding("serious")], "loans", silent, sends=[]) == []
-    assert len(tell([finding("serious")], "loans", options, sends=[])) == 1
-    told = [tell([finding("serious")], "loans", silent, sends=[]) for _ in range(3)]
+    assert tell([finding("serious")], "loans", silent, sends={}) == []
+    assert len(tell([finding("serious")], "loans", options, sends={})) == 1
+    told = [tell([finding("serious")], "loans", silent, sends={}) for _ in range(3)]
     assert [notice.state for look in told for notice in look] == ["over"]
 
 
@@ -462,19 +464,59 @@ def test_what_could_not_be_delivered_is_sent_at_the_next_look(tmp_path: Path) ->
         raise OutsideError("the webhook answered 500")
 
     with pytest.raises(OutsideError):
-        tell([finding("serious")], "loans", options, sends=[fail])
+        tell([finding("serious")], "loans", options, sends={"webhook": fail})
     sent: list[Notice] = []
-    tell([finding("serious")], "loans", options, sends=[sent.extend])
+    tell([finding("serious")], "loans", options, sends={"webhook": sent.extend})
     assert [notice.state for notice in sent] == ["open"]
-    tell([finding("serious")], "loans", options, sends=[sent.extend])
+    tell([finding("serious")], "loans", options, sends={"webhook": sent.extend})
     assert len(sent) == 1
+
+
+def test_what_one_way_could_not_deliver_is_not_sent_again_by_the_others(tmp_path: Path) -> None:
+    options = MonitorSection(alarm_state=str(tmp_path / "alarms.json"))
+    posted: list[Notice] = []
+    mailed: list[Notice] = []
+
+    def fail(_: Any) -> None:
+        raise OutsideError("the mail server did not take the notice")
+
+    ways = {"webhook": posted.extend, "smtp": fail}
+    for _ in range(3):  # it stays away
+        with pytest.raises(OutsideError, match="mail server"):
+            tell([finding("serious")], "loans", options, sends=ways)
+    with pytest.raises(OutsideError, match="mail server"):
+        tell([finding("serious"), finding("serious", "debt")], "loans", options, sends=ways)
+    assert [notice.key for notice in posted] == ["drift: income", "drift: debt"]
+    tell([], "loans", options, sends={**ways, "smtp": mailed.extend})
+    assert [notice.key for notice in mailed] == ["drift: income", "drift: debt"]
+    assert len(posted) == 2
+    assert sorted(path.name for path in tmp_path.glob("*.json*")) == [
+        "alarms.json", "alarms.json.lock",
+    ]  # fmt: skip
+
+
+def test_what_a_way_owes_is_bounded_and_a_damaged_file_says_so(tmp_path: Path) -> None:
+    options = MonitorSection(alarm_state=str(tmp_path / "alarms.json"))
+
+    def fail(_: Any) -> None:
+        raise OutsideError("the webhook answered 500")
+
+    many = [finding("serious", f"c{number:03}") for number in range(250)]
+    with pytest.raises(OutsideError):
+        tell(many, "loans", options, sends={"webhook": fail})
+    sent: list[Notice] = []
+    tell(many, "loans", options, sends={"webhook": sent.extend})
+    assert [notice.key for notice in sent] == [f"drift: c{number:03}" for number in range(50, 250)]
+    (tmp_path / "alarms.json.owed").write_text("[")
+    with pytest.raises(InputError, match="could not be delivered is damaged"):
+        tell([], "loans", options, sends={})
 
 
 def test_a_webhook_gets_a_document_and_its_address_is_never_told(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALARM_URL", listener.url)
-    (send,) = ways_to_send(MonitorSection(webhook="env:ALARM_URL"))
+    send = ways_to_send(MonitorSection(webhook="env:ALARM_URL"))["webhook"]
     notice = Notice(state="open", key="k", model="m", severity="serious", what="broke", since=0)
     send([notice])
     assert listener.posted[0]["text"] == "[open] serious: m: broke"

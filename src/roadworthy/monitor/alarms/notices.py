@@ -2,8 +2,8 @@
 
 What is open lies in a file that is locked while it is used. A finding opens when it was there twice
 in a row (a serious one at once), and is over when it was gone three times in a row; meanwhile it is
-told again only after `repeat_hours`. A notice that could not be delivered is tried again at the
-next look, and the file is written when it was.
+told again only after `repeat_hours`. What one way could not deliver lies beside the state, for that
+way alone, and goes out with the next look.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import IO, Literal
@@ -31,6 +31,8 @@ from roadworthy.project.monitor import QualityKeys
 
 _OPENS_AFTER, _ENDS_AFTER = 2, 3
 _SECONDS = 10.0
+_MOST_OWED = 200
+"""Notices that are kept for a way that is away; the oldest are let go."""
 PASSWORD = "ROADWORTHY_SMTP_PASSWORD"
 
 
@@ -86,7 +88,7 @@ def tell(
     model: str,
     options: QualityKeys,
     *,
-    sends: Sequence[Send] | None = None,
+    sends: Mapping[str, Send] | None = None,
     now: float | None = None,
 ) -> list[Notice]:
     """Take note of findings, and send what is new, over or due again.
@@ -96,28 +98,62 @@ def tell(
             rings for.
         model: The model.
         options: `[monitor]`.
-        sends: Ways to send; None takes those that the options name.
+        sends: Ways to send, by name; None takes those that the options name.
         now: Seconds since 1970.
 
     Returns:
-        What was sent.
+        What is new, over or due again.
 
     Raises:
         InputError: The state file is none.
-        OutsideError: A notice could not be delivered or the state not be kept; the next look
-            tries again.
+        OutsideError: A way could not deliver or the state not be kept; the next look tries again.
     """
     moment = time.time() if now is None else now
     ways = ways_to_send(options) if sends is None else sends
-    with _locked(Path(options.alarm_state)) as file:
+    path = Path(options.alarm_state)
+    with _locked(path) as file:
         whole = _read(file, options.alarm_state)
         state = whole.setdefault(model, {})
         notices = _step(state, findings, model, options, moment)
-        if notices:
-            for send in ways:
-                send(notices)
-        _write(Path(options.alarm_state), whole)
+        failures = _send(path.with_name(f"{path.name}.owed"), ways, notices)
+        _write(path, whole)
+    if failures:
+        raise failures[0]
     return notices
+
+
+def _send(owed: Path, ways: Mapping[str, Send], notices: Sequence[Notice]) -> list[OutsideError]:
+    """Send by every way what is new and what it owes; returns what failed.
+
+    Who dies in the middle sends again: a notice may come twice, never not at all.
+    """
+    failures = []
+    waiting = _read_owed(owed)
+    left: dict[str, list[Notice]] = {}
+    for name, send in ways.items():
+        its = [*waiting.get(name, ()), *notices][-_MOST_OWED:]
+        try:
+            if its:
+                send(its)
+        except OutsideError as error:
+            left[name] = its
+            failures.append(error)
+    if left:
+        _replace(owed, msgspec.json.encode(left))
+    elif waiting:
+        owed.unlink()
+    return failures
+
+
+def _read_owed(path: Path) -> dict[str, list[Notice]]:
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Notice]])
+    except msgspec.DecodeError:
+        raise InputError(
+            "what could not be delivered is damaged", where=str(path), fix="delete the file"
+        ) from None
 
 
 def _step(
@@ -178,13 +214,13 @@ def open_alarms(options: QualityKeys, model: str) -> tuple[tuple[str, OpenAlarm]
     return tuple((key, entry) for key, entry in sorted(state.items()) if entry.told)
 
 
-def ways_to_send(options: QualityKeys) -> list[Send]:
-    """The ways that `[monitor]` names.
+def ways_to_send(options: QualityKeys) -> dict[str, Send]:
+    """The ways that `[monitor]` names, by its key.
 
     Raises:
         InputError: A variable that should hold the address is not set.
     """
-    ways: list[Send] = []
+    ways: dict[str, Send] = {}
     if options.webhook is not None:
         address = options.webhook
         if address.startswith("env:"):
@@ -195,9 +231,9 @@ def ways_to_send(options: QualityKeys) -> list[Send]:
                     where="[monitor] webhook",
                     fix="set it to https://…",
                 )
-        ways.append(lambda notices: post(address, notices))
+        ways["webhook"] = lambda notices: post(address, notices)
     if options.smtp is not None:
-        ways.append(lambda notices: mail(options, notices))
+        ways["smtp"] = lambda notices: mail(options, notices)
     return ways
 
 
@@ -300,6 +336,10 @@ def _read(file: IO[bytes], shown: str) -> dict[str, dict[str, OpenAlarm]]:
 
 
 def _write(path: Path, state: dict[str, dict[str, OpenAlarm]]) -> None:
+    _replace(path, msgspec.json.encode(state, order="sorted"))
+
+
+def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(state, order="sorted"), indent=2))
+    draft.write_bytes(msgspec.json.format(content, indent=2))
     draft.replace(path)
