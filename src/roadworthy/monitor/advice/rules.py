@@ -69,18 +69,28 @@ def decide(situation: Situation) -> tuple[Action, ...]:
     return tuple(ranked) or (_nothing(situation),)
 
 
+_OF_ALL_ROWS: dict[str, str] = {
+    "duplicates": "stop what sends rows again that were answered",
+    "time_gap": "find out why no rows came for a time",
+}
+
+
 def _rule_1_broken_data(situation: Situation) -> Iterator[Action]:
     """Data are broken: fix the column at its source."""
-    lost = _lost(situation)
+    columns = {each.subject for each in situation.broken if each.kind not in _OF_ALL_ROWS}
     for finding in situation.broken:
         share = situation.importance.get(finding.subject)
         evidence = [finding.what]
         if share is not None:
             evidence.append(f"it carries {share:.0%} of the model's importance")
+        lost = _lost(situation) if finding.subject in columns else None
+        if lost is not None and len(columns) > 1:
+            evidence.append(f"the gain is that of putting all {len(columns)} columns right")
+        fix = f"fix {finding.subject!r} at its source: {finding.kind.replace('_', ' ')}"
         yield Action(
             kind="fix_source",
             subject=finding.subject,
-            what=f"fix {finding.subject!r} at its source: {finding.kind.replace('_', ' ')}",
+            what=_OF_ALL_ROWS.get(finding.kind, fix),
             rule=1,
             evidence=tuple(evidence),
             gain=lost,

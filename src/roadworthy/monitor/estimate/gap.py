@@ -132,7 +132,7 @@ def findings(
                     kind="estimated_drop",
                     severity="warning",
                     subject="prediction",
-                    what=f"{name} is estimated at {entry.value:.3g}; it was {before:.3g}. {BLIND}",
+                    what=f"{name} is estimated at {entry.value:.3g}; it was {before:.3g}; {BLIND}",
                     evidence={
                         "metric": name,
                         "estimated": entry.value,

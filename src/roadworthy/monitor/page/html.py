@@ -62,14 +62,16 @@ def _head(inspection: Inspection, name: str) -> str:
 
 def _tiles(inspection: Inspection) -> str:
     history, judged = inspection.history, inspection.judged
-    days = f"{judged.first} days" if judged is not None else "rows: days are still being learned"
+    by = ("rows", "tell what is usual until enough days are known")
+    if judged is not None:
+        by = (f"{judged.first} days", "tell what is usual")
     last = max(history.days, default=None)
     seen = "never" if last is None else drawings.iso_day(last)
     tiles = [
         (f"{history.rows:,}", "rows counted"),
         (f"{len(history.days):,}", "days of serving"),
         (seen, "last row"),
-        (days, "what is usual is judged by"),
+        by,
     ]
     return (
         '<div class="tiles">'
