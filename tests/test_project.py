@@ -137,6 +137,25 @@ def test_a_missing_destination_is_an_error(tmp_path: Path) -> None:
         load_project(write(tmp_path, ""), "nowhere", environment={})
 
 
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ('[serve]\ndialects = ["native"]', "azure, inference, invocations, kserve, vertex"),
+        ('[package]\nformats = ["onnx", "onxx"]', "joblib, onnx, "),
+        ('[deploy.prod]\ntarget = "aws"\nregion = "eu-west-1"\naccess = "rdp"', "ssh, ssm"),
+        ('[data]\ntask = "guess"', "auto, "),
+    ],
+)
+def test_a_word_that_is_none_of_a_few_is_answered_with_the_few(
+    tmp_path: Path, text: str, fix: str
+) -> None:
+    file = tmp_path / "roadworthy.toml"
+    file.write_text(text)
+    with pytest.raises(ProjectError) as caught:
+        load_project(str(file))
+    assert f"it must be one of {fix}" in str(caught.value.fix)
+
+
 def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path, monkeypatch) -> None:
     write(tmp_path, "[tool.roadworthy.data]\ntarget = 'y'", "pyproject.toml")
     monkeypatch.chdir(tmp_path)

@@ -220,9 +220,35 @@ def _convert(values: dict[str, Any], source: str) -> Project:
         project = msgspec.convert(values, Project, strict=True)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
-        raise ProjectError(f"{place.rstrip('`') or 'value'}: {message}", where=source) from None
+        place = place.rstrip("`")
+        fix = None
+        if message.startswith("Invalid enum value"):
+            allowed = sorted(_allowed(Project, re.findall(r"\[.*?\]|[^.\[\]]+", place)))
+            fix = f"it must be one of {', '.join(allowed)}"
+        raise ProjectError(f"{place or 'value'}: {message}", where=source, fix=fix) from None
     _check_ranges(project, source)
     return project
+
+
+def _allowed(kind: Any, way: list[str]) -> set[str]:
+    """The words that may stand at a place of the project, where they are a fixed few."""
+    if not way:
+        inner = set[str]().union(*(_allowed(one, way) for one in typing.get_args(kind)))
+        return set(map(str, typing.get_args(kind))) if _is_literal(kind) else inner
+    found: set[str] = set()
+    for one in (kind, *typing.get_args(kind)):
+        if isinstance(one, type) and issubclass(one, msgspec.Struct):
+            known = _fields(one)
+            found |= _allowed(known[way[0]], way[1:]) if way[0] in known else set()
+        elif way[0].startswith("[") and typing.get_origin(one) in (tuple, list, dict):
+            found |= _allowed(
+                typing.get_args(one)[-1 if typing.get_origin(one) is dict else 0], way[1:]
+            )
+    return found
+
+
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal
 
 
 def _check_ranges(project: Project, source: str) -> None:
