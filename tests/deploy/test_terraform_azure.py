@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -197,7 +198,10 @@ def test_terraform_goes_on_when_the_machines_are_ready_and_not_before(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         here = script.replace("127.0.0.1:80", f"127.0.0.1:{server.server_port}")
         here = here.replace("sleep 5", "sleep 0").replace("sleep 30", "sleep 0")
-        done = subprocess.run(["sh", "-c", here], timeout=300, check=False, env={**os.environ})
+        found = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a python3
+        done = subprocess.run(
+            ["sh", "-c", here], timeout=300, check=False, env={**os.environ, "PATH": found}
+        )
         server.shutdown()
     assert (done.returncode, answers) == (0, [])
 
