@@ -41,7 +41,7 @@ from tests.deploy.azure.arm_server import SUBSCRIPTION, Arm, Fault
 from tests.deploy.azure.balancer import AzureBalancer
 from tests.deploy.azure.registering import OWNER
 from tests.deploy.azure.test_azure import GROUP, arm, server
-from tests.deploy.azure.test_azure_registry import Person
+from tests.deploy.azure.test_azure_registry import DATABASE, PARTS, STORE, Person
 from tests.deploy.conftest import Load
 from tests.registry.conftest import registry_project
 
@@ -478,6 +478,33 @@ def test_a_pipeline_may_write_releases_of_its_fleet(
     ]  # fmt: skip
     assert len(writers) == 2
     deploying.destroy(project(house, balancer, ci=ci), "prod")
+    assert azure.things == {}
+
+
+def test_status_of_a_fleet_says_what_the_registry_is_and_what_a_pipeline_signs_in_by(
+    azure: Arm, balancer: AzureBalancer, house: Path, versions: list[Trained]
+) -> None:
+    ci = Ci(system="github", repository="acme/churn", environment="production")
+    beside = {"database": "Standard_B1ms", "database_from": ("192.0.2.0/24",)}
+    wanted = project(house, balancer, ci=ci, **beside)
+    done = deploying.apply(wanted, "prod", path(versions[0]))
+    assert {*PARTS, "azure-ci", "azure-ci-trust"} <= {each.id for each in done.changes}
+    assert deploying.apply(wanted, "prod", path(versions[0])).changes == ()
+    details = deploying.status(wanted, "prod").details
+    assert details["registry"]["store"] == "az://models"
+    assert details["AZURE_SUBSCRIPTION_ID"] == SUBSCRIPTION
+    assert details["AZURE_CLIENT_ID"]
+    assert "machine" not in details
+    alone = project(house, balancer)
+    planned = deploying.plan(alone, "prod", path(versions[0])).changes
+    assert {each.change for each in planned} == {"delete"}
+    deploying.apply(alone, "prod", path(versions[0]))
+    assert not any(key.startswith((DATABASE, STORE)) for key in azure.things)
+    details = deploying.status(alone, "prod").details
+    assert details["registry"] == {}
+    assert "AZURE_CLIENT_ID" not in details
+    assert sizes(azure) == [2]
+    deploying.destroy(alone, "prod")
     assert azure.things == {}
 
 
