@@ -217,6 +217,34 @@ def test_what_was_changed_by_hand_is_seen_and_mended(aws: Aws, identity: str) ->
     assert apply(provider(section(identity))) == []
 
 
+def test_a_database_with_a_private_address_is_asked_by_its_network_alone(
+    aws: Aws, identity: str
+) -> None:
+    apply(provider(section(identity)))
+    (public,) = databases()
+    assert public["PubliclyAccessible"]
+    private = section(identity, database_access="private", database_from=())
+    (said,) = [each.what for each in provider(private).steps() if each.id == "aws-database"]
+    assert "its network alone: not by a CI system, nor by people, outside of it" in said
+    assert provider(private).observe().differences["aws-database"] == "a public address"
+    done = {step.id for step in apply(provider(private))}
+    assert done == {"aws-database-firewall", "aws-database"}
+    assert apply(provider(private)) == []
+    (database,) = databases()
+    assert not database["PubliclyAccessible"]
+    assert database["DbiResourceId"] == public["DbiResourceId"]
+    (group,) = client().describe_security_groups(
+        GroupIds=[database["VpcSecurityGroups"][0]["VpcSecurityGroupId"]]
+    )["SecurityGroups"]
+    networks = {
+        each["CidrIp"] for rule in group["IpPermissions"] for each in rule["IpRanges"]
+    }  # fmt: skip
+    assert networks == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+    apply(provider(section(identity)))
+    assert databases()[0]["PubliclyAccessible"]
+    assert apply(provider(section(identity))) == []
+
+
 def test_who_may_not_look_at_databases_still_deploys_a_machine_without_one(
     aws: Aws, identity: str
 ) -> None:

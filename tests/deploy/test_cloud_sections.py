@@ -87,6 +87,21 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (AZURE, "disk_gb = 20", "disk_gb"),
         (AZURE, 'database = "B1ms"\ndatabase_from = ["192.0.2.0/24"]', "database"),
         (AZURE, 'database = "Standard_B1ms"', "database_from"),
+        (
+            AZURE,
+            'database = "Standard_B1ms"\ndatabase_access = "private"\n'
+            'database_from = ["192.0.2.0/24"]',
+            "database_from",
+        ),
+        (AZURE, 'database_access = "private"', "database_access"),
+        (GCP, 'database = "db-g1-small"\ndatabase_access = "secret"', "database_access"),
+        (AWS, 'instances = {}\ndatabase_access = "private"', "database_access"),
+        (
+            AWS,
+            'instances = {}\ndatabase = "db.t4g.micro"\ndatabase_access = "private"\n'
+            'database_from = ["192.0.2.0/24"]',
+            "database_from",
+        ),
         (AZURE, 'encryption_at_host = "yes"', "encryption_at_host"),
         (AZURE, 'instance_type = "t3.small"', "instance_type"),
         (GCP, 'project = "P"', "project"),

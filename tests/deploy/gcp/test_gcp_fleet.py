@@ -36,7 +36,7 @@ from roadworthy.deploy.gcp.provider import GcpProvider
 from roadworthy.deploy.gcp.resource import Naming
 from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, ProjectError, RoadworthyError
-from roadworthy.project import GcpSection, Instances, Project, load_project
+from roadworthy.project import Ci, GcpSection, Instances, Project, load_project
 from tests.conftest import Server, Trained, serving
 from tests.deploy.conftest import Load
 from tests.deploy.gcp.balancer import GoogleBalancer
@@ -470,6 +470,23 @@ def test_the_log_of_the_machines_is_read_from_their_consoles(
     google.grouping.consoles = "first\nsecond\nthird\n"
     lines = list(deploying.logs(wanted, "prod", 2))
     assert [each.split(" ", 1)[1] for each in lines] == ["second", "third"] * 2
+
+
+def test_status_of_a_fleet_says_what_its_pipeline_signs_in_by(
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
+) -> None:
+    google.trusting.deleted.clear()
+    ci = Ci(system="github", repository="acme/churn", environment="production")
+    wanted = project(house, balancer, ci=ci, alarms=False)
+    done = deploying.apply(wanted, "prod", path(versions[0]))
+    assert {"gcp-ci-pool", "gcp-ci-provider", "gcp-ci-account"} <= {e.id for e in done.changes}
+    assert deploying.apply(wanted, "prod", path(versions[0])).changes == ()
+    details = deploying.status(wanted, "prod").details
+    assert details["GCP_IDENTITY_PROVIDER"].endswith("/providers/pipeline")
+    assert details["GCP_SERVICE_ACCOUNT"].endswith(f"@{PROJECT}.iam.gserviceaccount.com")
+    assert "machine" not in details
+    deploying.destroy(wanted, "prod")
+    assert google.things == {}
 
 
 def test_destroy_leaves_what_others_made(

@@ -64,11 +64,12 @@ PAID = {
         "Microsoft.Compute/virtualMachines", "Microsoft.Compute/virtualMachineScaleSets",
         "Microsoft.Network/publicIPAddresses", "Microsoft.Network/natGateways",
         "Microsoft.Network/applicationGateways", "Microsoft.DBforPostgreSQL/flexibleServers",
-        "Microsoft.Storage/storageAccounts",
+        "Microsoft.Storage/storageAccounts", "Microsoft.Network/privateEndpoints",
+        "Microsoft.Network/privateDnsZones",
     },
     "gcp": {
         "instances", "regionInstanceGroupManagers", "addresses", "globalForwardingRules",
-        "databaseInstances", "buckets",
+        "forwardingRules", "databaseInstances", "buckets",
     },
 }  # fmt: skip
 """Cloud -> its own words for what costs money by being there, or by what is in it."""

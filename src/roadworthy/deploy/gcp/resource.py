@@ -79,7 +79,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
             id=self.id, what=self.what, change="create",
             document={"parent": f"{self.parent}/{segment(self.collection)}", "body": self.body},
             needs=self.needs, command=self.command, price=self.price,
-            paid=self.collection in PAID["gcp"],
+            # an address of the network costs nothing
+            paid=self.collection in PAID["gcp"] and self.body.get("addressType") != "INTERNAL",
         )  # fmt: skip
 
 

@@ -65,7 +65,8 @@ def _network(naming: Naming) -> Resource:
     )  # fmt: skip
 
 
-def _network_path(naming: Naming) -> str:
+def network_path(naming: Naming) -> str:
+    """The network that is made."""
     return f"projects/{naming.project}/global/networks/{naming.name}"
 
 
@@ -74,7 +75,7 @@ def _subnet(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=SUBNET, what=f"a subnet, {_RANGE}", collection="subnetworks",
         parent=f"projects/{naming.project}/regions/{section.region}",
-        body={"name": naming.name, "network": _network_path(naming), "ipCidrRange": _RANGE,
+        body={"name": naming.name, "network": network_path(naming), "ipCidrRange": _RANGE,
               "description": mark},
         command=_command(naming, "compute", "networks", "subnets", "create", naming.name,
                          network=naming.name, region=section.region, range=_RANGE,
@@ -102,7 +103,7 @@ def _firewall(
     allowed, sources = [str(port) for port in ports], list(dict.fromkeys(networks))
     mark = naming.mark(part)
     # the rules of a network of your own are in it, which only Google knows
-    network = f"${{{SUBNET}-network}}" if section.subnet else _network_path(naming)
+    network = f"${{{SUBNET}-network}}" if section.subnet else network_path(naming)
     return Resource(
         id=part, what=f"a firewall: port {', '.join(allowed)} from {', '.join(sources)}",
         collection="firewalls", parent=f"projects/{naming.project}/global",
@@ -191,14 +192,15 @@ def _machine(naming: Naming, section: GcpSection) -> Resource:
     )  # fmt: skip
 
 
-def _subnet_path(naming: Naming, section: GcpSection) -> str:
+def subnet_path(naming: Naming, section: GcpSection) -> str:
+    """The subnet that is made, or yours."""
     made = f"projects/{naming.project}/regions/{section.region}/subnetworks/{naming.name}"
     return section.subnet or made
 
 
 def _interface(naming: Naming, section: GcpSection) -> dict[str, Any]:
     outside = {"name": "public", "type": "ONE_TO_ONE_NAT", "natIP": f"${{{NETWORK_ADDRESS}}}"}
-    return {"subnetwork": _subnet_path(naming, section), "accessConfigs": [outside]}
+    return {"subnetwork": subnet_path(naming, section), "accessConfigs": [outside]}
 
 
 def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
@@ -214,7 +216,7 @@ def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
         more += ["--shielded-secure-boot", "--shielded-vtpm", "--shielded-integrity-monitoring"]
     line = _command(
         naming, "compute", "instances", "create", naming.name, zone=section.zone,
-        machine_type=section.machine_type, subnet=_subnet_path(naming, section),
+        machine_type=section.machine_type, subnet=subnet_path(naming, section),
         address=naming.name, boot_disk_size=f"{section.disk_gb}GB", boot_disk_type="pd-balanced",
         tags=naming.name, labels=labels, metadata=told, description=naming.mark(MACHINE), **image,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.azure.ci import CI, ci_resources
+from roadworthy.deploy.azure.dashboard import dashboard
 from roadworthy.deploy.azure.fleet.gateway import KEYS, gateway
 from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
@@ -80,7 +81,7 @@ def fleet_parts(naming: Naming, section: AzureSection, project: Project) -> tupl
         *ci_resources(naming, section, GROUP),
         *((_right(naming, f"{WRITES}-ci", _CONTRIBUTOR, CI, "ServicePrincipal"),)
           if section.ci else ()),
-        *registry_parts(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP, NETWORK),
     )  # fmt: skip
 
 
@@ -235,13 +236,15 @@ def _key(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
 
 
 def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Resource, ...]:
-    """Those of `[monitor]` whose metrics the gateway has."""
+    """Those of `[monitor]` whose metrics the gateway has, and a dashboard of them."""
     balancer = naming.path("Microsoft.Network/applicationGateways", naming.name)
     told = naming.path("Microsoft.Insights/actionGroups", naming.name)
     found = [notices(naming, section)] if section.notify else []
     place = Place(model=naming.model, balancer=balancer, notify=told)
-    (template,) = TARGETS["azure"].render(alarm_list(project.monitor), place).values()
-    for document in msgspec.json.decode(template)["resources"]:
+    on = alarm_list(project.monitor)
+    (template,) = TARGETS["azure"].render(on, place).values()
+    documents = msgspec.json.decode(template)["resources"]
+    for document in documents:
         properties = document["properties"]
         (criterion,) = properties["criteria"]["allOf"]
         if criterion["metricNamespace"] != "Microsoft.Network/applicationGateways":
@@ -254,4 +257,6 @@ def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Re
                  {"location": document["location"], "properties": properties}, GATEWAY,
                  *((NOTICES,) if section.notify else ()), called=f"{naming.name}-{alarm}")
         )  # fmt: skip
-    return tuple(found)
+    sources = {"Microsoft.Network/applicationGateways": balancer}
+    alarms = list(zip(on, documents, strict=True))
+    return (*found, dashboard(naming, section.region, GROUP, alarms, sources, GATEWAY))
