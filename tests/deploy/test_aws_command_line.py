@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 import pytest
-from awscli.clidriver import create_clidriver
 
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.plan import Step
@@ -48,14 +49,45 @@ def lines(step: Step) -> list[list[str]]:
     return found
 
 
-def typed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Carried out by the program itself, in this process, for it takes a second to start."""
-    code = create_clidriver().main(words[1:])  # one of it takes one command
-    assert code == 0, f"{words[1:3]}: {capsys.readouterr().err}"
+PROGRAM = """
+import contextlib, io, json, sys
+from awscli.clidriver import create_clidriver
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = create_clidriver().main(json.loads(line))  # one of it takes one command
+    print(json.dumps([code, said.getvalue()]), flush=True)
+"""
+
+
+class Terminal:
+    """The program in a process of its own: it takes a second to start, and botocore's name."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", PROGRAM]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def type(self, words: list[str]) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words[1:]) + "\n")
+        self.process.stdin.flush()
+        code, said = json.loads(self.process.stdout.readline() or '[-1, "it ended"]')
+        assert code == 0, f"{words[1:3]}: {said}"
+
+
+@pytest.fixture
+def terminal(aws: Aws) -> Iterator[Terminal]:
+    opened = Terminal()
+    with opened.process as process:
+        yield opened
+        process.terminate()
 
 
 def test_typed_in_by_hand_they_make_and_take_away_what_apply_does(
-    aws: Aws, section: AwsSection, capsys: pytest.CaptureFixture[str]
+    aws: Aws, section: AwsSection, terminal: Terminal
 ) -> None:
     one = provider(section)
     for step in one.steps():
@@ -66,12 +98,12 @@ def test_typed_in_by_hand_they_make_and_take_away_what_apply_does(
             if f"${{{step.id}}}" in words[-1]:  # what was just made
                 one.observe()
                 known |= one.known
-            typed([fill(each, known) for each in words], capsys)
+            terminal.type([fill(each, known) for each in words])
     assert apply(provider(section)) == []  # all is as wanted
     assert one.observe().registry
     for step in one.removal():
         for words in lines(step):
-            typed(words, capsys)
+            terminal.type(words)
     assert tagged() == []
     found = provider(section).observe()
     assert (found.steps, found.surplus) == ({}, ())
