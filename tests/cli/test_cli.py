@@ -181,6 +181,17 @@ def test_predict_writes_csv_and_parquet(bundles: dict[str, Trained], tmp_path: P
     assert not (tmp_path / "no.csv").exists()
 
 
+def test_a_model_in_the_place_of_the_table_is_told_where_it_goes(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    path = bundles["binary"].bundle.path
+    for model in (str(path), str(path.parent), "adult@champion", "adult.rwb"):
+        done = run("predict", model, "new.csv", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "a model stands where the table is expected" in done.stderr
+        assert f"roadworthy predict new.csv --model {model}" in done.stderr.replace("\n", "")
+
+
 @pytest.mark.parametrize(
     "verb", ["launch", "init", "predict", "serve", "models verify", "models show"]
 )
