@@ -35,6 +35,8 @@ lint: setup                  ## format, lint, types
 	$(RUN) mypy
 
 bench: setup system          ## the speed claims, each beside its peer
+	$(UV) sync --quiet --frozen --all-extras --compile-bytecode  # as pip and images do
+	$(RUN) python -m compileall -q src
 	$(RUN) python -m benchmarks.in_process
 	$(RUN) python -m benchmarks.serve_one_row
 	$(RUN) python -m benchmarks.serve_batches

@@ -25,8 +25,7 @@ def environment(name: str, *requirements: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         uv = os.environ.get("UV") or str(ROOT / ".uv" / "bin" / "uv")
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, *requirements], check=True
-        )
+        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        subprocess.run([*install, *requirements], check=True)
         (folder / ".ready").touch()
     return python

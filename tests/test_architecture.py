@@ -66,29 +66,68 @@ def test_no_file_is_long_and_none_has_a_name_that_says_nothing() -> None:
     assert (long, vague) == ([], [])
 
 
-def test_a_server_process_loads_nothing_of_training(bundles: dict) -> None:
+def test_a_server_process_loads_nothing_of_training(bundles: dict, tmp_path: Path) -> None:
     program = """
-import asyncio, sys
+import asyncio, json, sys
 from roadworthy.cli import app
 from roadworthy.serve import serve
 from roadworthy.serve.app import load_app
 from roadworthy.serve.orders import Orders
 from roadworthy.serve.messages import Head, Request
 from roadworthy.project import ServeSection
-app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None)))
-bundle = app.models[0].current.bundle
-bundle.predict(bundle.golden[0].row)
+app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None, counts=sys.argv[2])))
+row = json.dumps({**app.models[0].current.bundle.golden[0].row, "age": None}).encode()
+asked = Head("POST", "/predict", "", {"content-type": "application/json"}, len(row), True, None)
+assert app.answer(Request(asked, row, "", "id")).status == 200
 for path in ("/docs", "/metrics"):
     app.answer(Request(Head("GET", path, "", {}, 0, True, None), b"", "", "id"))
+app.close()  # what was served is counted
 print(*sys.modules)
 """
     path = str(bundles["binary"].bundle.path)
     run = subprocess.run(
-        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", program, path, str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert list(tmp_path.rglob("*.window"))
     loaded = set(run.stdout.split())
     assert "onnxruntime" in loaded
     assert [name for name in OF_TRAINING if name in loaded] == []
+    assert "numpy.ma" not in loaded  # 6 MB for each worker, and a stop of 50 ms when it is loaded
+
+
+def test_the_monitor_reports_without_what_only_training_needs(
+    bundles: dict, tmp_path: Path
+) -> None:
+    serving = """
+import asyncio, json, sys
+from roadworthy.serve.app import load_app
+from roadworthy.serve.orders import Orders
+from roadworthy.serve.messages import Head, Request
+from roadworthy.project import ServeSection
+app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None, counts=sys.argv[2])))
+row = json.dumps(app.models[0].current.bundle.golden[0].row).encode()
+asked = Head("POST", "/predict", "", {"content-type": "application/json"}, len(row), True, None)
+for _ in range(300):
+    app.answer(Request(asked, row, "", "id"))
+app.close()
+"""
+    reporting = """
+import sys
+for name in ("catboost", "joblib", "onnx", "pandas", "pyarrow", "sklearn", "skl2onnx", "xgboost"):
+    sys.modules[name] = None
+from roadworthy.cli import app
+app(["monitor", "report", sys.argv[1], "--store", sys.argv[2], "--html", sys.argv[3]])
+"""
+    path, page = str(bundles["binary"].bundle.path), tmp_path / "page.html"
+    for program in (serving, reporting):
+        run = subprocess.run(
+            [sys.executable, "-c", program, path, str(tmp_path / "counts"), str(page)],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+    assert "300 rows" in run.stdout
+    assert "300 rows" in page.read_text()
 
 
 def test_the_supervisor_of_a_server_loads_neither_numpy_nor_a_model_runtime() -> None:

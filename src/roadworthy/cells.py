@@ -170,5 +170,7 @@ def read_number(value: Any) -> float:
     except OverflowError:
         raise CellError("is a number beyond the range of a 64-bit float") from None
     if not math.isfinite(number):
+        if isinstance(value, Decimal) and value.is_finite():
+            raise CellError("is a number beyond the range of a 64-bit float")
         raise CellError("is not a finite number")
     return number

@@ -26,7 +26,7 @@ RECIPE = [
     "procps,cloud-init,python3",
     "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
     '--customize-hook=chroot "$1" apt-get -y --no-install-recommends --download-only install '
-    "python3-venv caddy nftables unattended-upgrades ufw prometheus-node-exporter",
+    "python3-venv caddy nftables unattended-upgrades ufw firewalld prometheus-node-exporter",
     "bookworm",
 ]  # fmt: skip
 PACKAGES = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2",

@@ -280,6 +280,7 @@ def policy_of(wanted: AwsSection) -> list[dict[str, Any]]:
 SECTIONS = {
     "a machine": {},
     "a machine without a port": {"access": "ssm"},
+    "a machine and a registry": {"database": "db.t4g.micro", "database_from": ("192.0.2.0/24",)},
     "a fleet": {"instances": Instances(), "secrets": ("TOKEN",),
                 "certificate": "arn:aws:acm:eu-central-1:123456789012:certificate/" + "0" * 36},
 }  # fmt: skip

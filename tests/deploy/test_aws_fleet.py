@@ -28,6 +28,7 @@ from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.fleet.traffic import Traffic
 from roadworthy.deploy.aws.fleet.wanted import fleet_parts
 from roadworthy.deploy.aws.part import Naming
+from roadworthy.deploy.aws.watching import watching_parts
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, RoadworthyError
@@ -364,10 +365,37 @@ def test_the_machines_may_do_no_more_than_they_need(aws: Aws, balancer: AwsBalan
     policy = json.loads(put.parameters["PolicyDocument"])
     assert {str(each["Action"]) for each in policy["Statement"]} == {
         "s3:GetObject", "['logs:CreateLogStream', 'logs:PutLogEvents']",
-        "secretsmanager:GetSecretValue",
+        "secretsmanager:GetSecretValue", "cloudwatch:PutMetricData",
     }  # fmt: skip
-    assert all("prod" in each["Resource"] or "/releases/" in each["Resource"]
-               for each in policy["Statement"])  # fmt: skip
+    *narrow, metrics = policy["Statement"]
+    assert all("prod" in each["Resource"] or "/releases/" in each["Resource"] for each in narrow)
+    # a metric has no name of its own that a policy could say
+    assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "Roadworthy/prod"}}
+    quiet = fleet_parts(Naming("prod", "adult"), msgspec.structs.replace(section, alarms=False))
+    (put,) = next(each for each in quiet if each.id == "aws-role").settle
+    assert "PutMetricData" not in put.parameters["PolicyDocument"]
+
+
+def test_alarms_ring_for_the_worst_machine_and_the_dashboard_shows_each() -> None:
+    section = AwsSection(region=REGION, instances=Instances())
+    parts = {each.id: each for each in watching_parts(Naming("prod", "adult"), section, Project())}
+    for name, threshold, minutes in (("cpu", 90.0, 15), ("memory", 90.0, 10), ("disk", 85.0, 10)):
+        alarm = parts[f"aws-alarm-{name}"].make.parameters
+        assert (alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"]) == (
+            "Roadworthy/prod", f"machine_{name}_percent", []
+        )  # fmt: skip
+        assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == (
+            "Maximum", 60, minutes
+        )  # fmt: skip
+        assert (alarm["Threshold"], alarm["TreatMissingData"]) == (threshold, "notBreaching")
+    shown = json.loads(parts["aws-dashboard"].make.parameters["DashboardBody"])["widgets"]
+    metrics = [each["properties"]["metrics"] for each in shown if each["type"] == "metric"]
+    assert [["Roadworthy/prod", f"machine_{each}_percent", {"stat": "Maximum"}]
+            for each in ("cpu", "memory", "disk")] in metrics  # fmt: skip
+    searched = [each[0][0]["expression"] for each in metrics if "expression" in each[0][0]]
+    for name in ("cpu", "memory", "disk"):
+        assert (f"SEARCH('{{Roadworthy/prod,InstanceId}} MetricName=\"machine_{name}_percent\"', "
+                "'Average')") in searched  # fmt: skip
 
 
 def test_a_first_release_that_callers_cannot_reach_serves_nobody_and_is_tried_anew(

@@ -10,11 +10,14 @@ import base64
 import datetime
 import hashlib
 import http.client
+import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -133,7 +136,8 @@ def test_a_machine_fetches_verifies_serves_and_sends_its_log(
     with aws_server(tmp_path, "0.0.0.0") as aws:
         point_to(f"http://127.0.0.1:{aws.door.server_port}", monkeypatch)
         account = Account(REGION, None)
-        client = {name: boto3.client(name, REGION) for name in ("s3", "logs", "secretsmanager")}
+        client = {name: boto3.client(name, REGION) for name in
+                  ("s3", "logs", "secretsmanager", "cloudwatch")}  # fmt: skip
         with release_of(tmp_path, versions[0], account) as release:
             data = release.parts[0].make.parameters["LaunchTemplateData"]["UserData"]
             text = base64.b64decode(data)
@@ -155,6 +159,7 @@ def test_a_machine_fetches_verifies_serves_and_sends_its_log(
             row = versions[0].bundle.contract.example()
             assert ask(machine, row)["version"] == versions[0].bundle.version
             wait_until(lambda: shown(client["logs"]), machine)
+            wait_until(lambda: told(client["cloudwatch"]) == TOLD, machine)
             kept = list((machine.root / "etc/roadworthy/prod/secrets").iterdir())
             assert len(kept) == 1
             assert SECRET.encode() not in kept[0].read_bytes()  # encrypted for that host alone
@@ -192,10 +197,68 @@ def shown(logs: Any) -> bool:
     return any(each["logStreamName"] == "i-0123456789abcdef0" for each in found)
 
 
+TOLD = {(f"machine_{name}_percent", machine) for name in ("cpu", "memory", "disk")
+        for machine in ("", "i-0123456789abcdef0")}  # fmt: skip
+
+
+def told(cloudwatch: Any) -> set[tuple[str, str]]:
+    """What came of the machine: metric, and of which machine, or of all."""
+    found = cloudwatch.list_metrics(Namespace="Roadworthy/prod")["Metrics"]
+    return {(each["MetricName"], "".join(one["Value"] for one in each["Dimensions"]))
+            for each in found}  # fmt: skip
+
+
+def test_a_machine_tells_every_minute_how_busy_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, list[str]]] = []
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    def send(region: str, service: str, method: str, path: str, body: bytes) -> io.BytesIO:
+        assert (region, service, method, path) == (REGION, "monitoring", "POST", "/")
+        sent.append(urllib.parse.parse_qs(body.decode(), strict_parsing=True))
+        return io.BytesIO()
+
+    monkeypatch.setattr(fetching, "send", send)
+    monkeypatch.setattr(fetching, "meta", lambda path: "i-1")
+    monkeypatch.setattr(fetching.time, "sleep", pause)
+    with pytest.raises(KeyboardInterrupt):
+        fetching.metrics(REGION, "Roadworthy/prod")
+    assert pauses == [5.0, 60.0, 60.0]
+    assert len(sent) == 2
+    for form in sent:
+        assert form["Namespace"] == ["Roadworthy/prod"]
+        values = [float(form[f"MetricData.member.{each}.Value"][0]) for each in range(1, 7)]
+        assert values[:3] == values[3:]  # of all machines, and of this one
+        assert all(0 <= each <= 100 for each in values)
+        assert [f"MetricData.member.{each}.Dimensions.member.1.Value" in form
+                for each in range(1, 7)] == [False] * 3 + [True] * 3  # fmt: skip
+    disk = shutil.disk_usage("/")
+    share = 100 * (1 - disk.free / disk.total)
+    assert float(sent[-1]["MetricData.member.3.Value"][0]) == pytest.approx(share, abs=1)
+
+
+def test_how_busy_a_machine_is_is_what_it_used_since_it_was_asked_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stat = "cpu  100 10 40 700 100 20 20 10 5 5\ncpu0 1 1\n"
+    memory = "MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 250 kB\nHugePages_Total: 0\n"
+    files = {"/proc/stat": stat, "/proc/meminfo": memory}
+    monkeypatch.setattr("builtins.open", lambda path: io.StringIO(files[path]))
+    now, used = fetching.usage((500, 500))
+    assert now == (1000, 800)  # guests are counted with users already
+    assert used["cpu"] == pytest.approx(40.0)
+    assert used["memory"] == pytest.approx(75.0)
+
+
 @pytest.mark.parametrize(
     ("work", "service", "signer"),
     [(["s3", "bucket/releases/a.tar"], "s3", S3SigV4Auth),
-     (["secret", "roadworthy/prod/a"], "secretsmanager", SigV4Auth)],
+     (["secret", "roadworthy/prod/a"], "secretsmanager", SigV4Auth),
+     (["metrics", "Roadworthy/prod"], "monitoring", SigV4Auth)],
 )  # fmt: skip
 def test_requests_are_signed_as_the_library_of_aws_signs_them(
     tmp_path: Path, metadata: Metadata, work: list[str], service: str, signer: type[SigV4Auth]
@@ -222,10 +285,22 @@ def test_requests_are_signed_as_the_library_of_aws_signs_them(
             "AWS_ENDPOINT_URL": url,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{metadata.port}",
         }
-        script = [sys.executable, str(fetching.__file__), REGION, *work, str(tmp_path / "file")]
-        subprocess.run(script, env=environment, check=True, timeout=120)
+        endless, file = work[0] == "metrics", tmp_path / "file"
+        script = [
+            sys.executable,
+            str(fetching.__file__),
+            REGION,
+            *work,
+            *([] if endless else [file]),
+        ]
+        with subprocess.Popen(script, env=environment) as process:
+            end = time.monotonic() + 120
+            while process.poll() is None and not (endless and seen):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            process.terminate()
         server.shutdown()
-    assert (tmp_path / "file").exists()
+    assert endless or file.exists()
     ((method, path, headers, body),) = seen
     lower = {name.lower(): value for name, value in headers.items()}
     assert lower["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()

@@ -19,6 +19,8 @@ from roadworthy.project import (
 
 SHARED = 'identity = "key"\nssh_from = ["192.0.2.0/24"]\n'
 AWS = '[deploy.prod]\ntarget = "aws"\nregion = "eu-central-1"\n'
+NET = "subnet-0123456789abcdef"
+DATABASE = 'database = "db.t4g.micro"\ndatabase_from = ["192.0.2.0/24"]'
 AZURE = f'[deploy.prod]\ntarget = "azure"\nregion = "westeurope"\n{SHARED}'
 GCP = f'[deploy.prod]\ntarget = "gcp"\nzone = "europe-west1-b"\n{SHARED}'
 
@@ -37,6 +39,14 @@ def test_a_few_lines_are_enough(tmp_path: Path) -> None:
     assert isinstance(gcp, GcpSection)
     assert (gcp.place, gcp.region) == ("gcp europe-west1-b", "europe-west1")
     assert gcp.machine_type == "e2-small"
+
+
+def test_a_machine_on_aws_has_a_database_beside_it(tmp_path: Path) -> None:
+    machine = section_of(tmp_path, f"{AWS}{SHARED}{DATABASE}\n")
+    assert isinstance(machine, AwsSection)
+    assert (machine.fleet, machine.database) == (False, "db.t4g.micro")
+    own = f'subnet = "{NET}0"\nsubnets = ["{NET}1", "{NET}2"]\n'
+    assert section_of(tmp_path, f"{AWS}{SHARED}{own}{DATABASE}\n")
 
 
 def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
@@ -63,6 +73,9 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (AWS, 'instances = {}\ndatabase = "large"', "database"),
         (AWS, 'instances = {}\ndatabase = "db.t4g.micro"', "database_from"),
         (AWS, 'instances = {}\nsubnets = ["subnet-0123456789abcdef0"]', "subnets"),
+        (AWS, f'{SHARED}subnets = ["{NET}0", "{NET}1"]', "subnets"),
+        (AWS, f'{SHARED}subnet = "{NET}0"\n{DATABASE}', "subnets"),
+        (AWS, f'{SHARED}{DATABASE}\nsubnets = ["{NET}0", "{NET}1"]', "subnets"),
         (AWS, 'instances = {}\nsubnet = "subnet-0123456789abcdef0"', "subnets"),
         (AWS, 'instances = {}\ncertificate = "mine.pem"', "certificate"),
         (AWS, 'instances = {}\ndomain = "models.example.org"', "certificate"),
@@ -74,6 +87,21 @@ def test_a_fleet_needs_no_key_and_no_ssh(tmp_path: Path) -> None:
         (AZURE, "disk_gb = 20", "disk_gb"),
         (AZURE, 'database = "B1ms"\ndatabase_from = ["192.0.2.0/24"]', "database"),
         (AZURE, 'database = "Standard_B1ms"', "database_from"),
+        (
+            AZURE,
+            'database = "Standard_B1ms"\ndatabase_access = "private"\n'
+            'database_from = ["192.0.2.0/24"]',
+            "database_from",
+        ),
+        (AZURE, 'database_access = "private"', "database_access"),
+        (GCP, 'database = "db-g1-small"\ndatabase_access = "secret"', "database_access"),
+        (AWS, 'instances = {}\ndatabase_access = "private"', "database_access"),
+        (
+            AWS,
+            'instances = {}\ndatabase = "db.t4g.micro"\ndatabase_access = "private"\n'
+            'database_from = ["192.0.2.0/24"]',
+            "database_from",
+        ),
         (AZURE, 'encryption_at_host = "yes"', "encryption_at_host"),
         (AZURE, 'instance_type = "t3.small"', "instance_type"),
         (GCP, 'project = "P"', "project"),

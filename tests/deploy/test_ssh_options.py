@@ -274,6 +274,48 @@ def test_a_firewall_that_is_at_work_is_told_and_what_it_was_told_is_taken_back(
     assert version_that_answers(host, versions[0]) == versions[0].bundle.version
 
 
+def test_firewalld_is_told_and_what_it_was_told_is_taken_back(
+    deployed: Project, host: Host, versions: list[Trained]
+) -> None:
+    """firewalld, with a port and a reader of its owner's."""
+    apt = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends firewalld"
+    theirs = 'rule family="ipv4" source address="192.0.2.9" service name="http" accept'
+    host.ssh(f"{apt} && systemctl start firewalld")
+    host.ssh("firewall-cmd --permanent --add-port=8091/tcp")
+    host.ssh(f"firewall-cmd --permanent --add-rich-rule='{theirs}' && firewall-cmd --reload")
+    before = zone(host)
+    for port, readers in ((8092, (f"{host.gateway}/32", "2001:db8::/64")), (8094, ())):
+        section = msgspec.structs.replace(deployed.deploy["prod"], port=port, metrics_from=readers)
+        other = msgspec.structs.replace(deployed, deploy={"walled": section})
+        deploying.apply(other, "walled", path(versions[0]))
+        assert host.get("/readyz", port)[0] == 200
+        told = host.ssh("firewall-cmd --info-service=roadworthy-walled").stdout
+        assert f"ports: {port}/tcp" in told
+        assert deploying.plan(other, "walled", path(versions[0])).changes == ()
+        if readers:
+            wait_for(lambda: b"node_memory_MemTotal_bytes" in metrics_of(host))
+        else:
+            assert metrics_of(host) == b""
+    with pytest.raises(OSError, match=r"timed out|refused|No route|unreachable"):
+        host.get("/readyz", 8092)  # what was told before is taken back
+    host.ssh("firewall-cmd --reload")  # and it is so for ever, not only now
+    assert host.get("/readyz", 8094)[0] == 200
+    deploying.destroy(other, "walled")
+    assert zone(host) == before
+    assert "roadworthy" not in host.ssh("firewall-cmd --permanent --get-services").stdout
+    host.ssh("systemctl stop firewalld")
+    changes = [each.id for each in deploying.apply(deployed, "prod", path(versions[0])).changes]
+    assert changes == ["firewall"]  # rules of ours again, as nobody else is at work
+    assert version_that_answers(host, versions[0]) == versions[0].bundle.version
+
+
+def zone(host: Host) -> tuple[str, str]:
+    """What firewalld lets through, now and for ever."""
+    now, ever = (host.ssh(f"firewall-cmd {each} --list-all").stdout for each in
+                 ("", "--permanent"))  # fmt: skip
+    return now, ever
+
+
 def ufw_rules(host: Host, pattern: str) -> set[str]:
     """The ports of the rules that match."""
     said = host.ssh(f"ufw status | grep '{pattern}'", check=False).stdout

@@ -200,6 +200,29 @@ def test_a_machine_without_a_port_gets_its_role_and_its_agent(
     assert checked["client_id_list"] == ["sts.amazonaws.com"]
 
 
+def test_a_machine_has_its_registry_in_the_zones_of_its_network(
+    identity: str, tmp_path: Path
+) -> None:
+    given = {"database": "db.t4g.micro", "database_from": ("192.0.2.0/24",)}
+    wanted = section(identity, ci=CI, **given)
+    document = written(wanted, tmp_path)
+    assert faults(document) == []
+    assert made_by_terraform(document) == made_by_apply(wanted)
+    assert names(document) == names_of(wanted)
+    resources = document["resource"]
+    within = resources["aws_db_subnet_group"]["database_subnets"]["subnet_ids"]
+    assert within == ["${aws_subnet.subnet_1.id}", "${aws_subnet.subnet_2.id}"]
+    zones = {resources["aws_subnet"][f"subnet_{each}"]["availability_zone"] for each in (1, 2)}
+    assert len(zones) == 2
+    assert resources["aws_instance"]["instance"]["subnet_id"] == "${aws_subnet.subnet.id}"
+    assert not resources["aws_s3_bucket"]["store"]["force_destroy"]  # models cannot be made again
+    theirs = ("subnet-0123abcd", "subnet-4567abcd")
+    own = section(identity, subnet=theirs[0], subnets=theirs, **given)
+    document = written(own, tmp_path / "own")
+    assert faults(document) == []
+    assert "aws_subnet" not in document["resource"]
+
+
 def test_what_a_fleet_stands_on_has_the_names_and_the_policies_that_apply_makes(
     tmp_path: Path,
 ) -> None:

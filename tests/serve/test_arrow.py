@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 
 from roadworthy.serve.arrow_answers import encode_arrow, wants_arrow
 from roadworthy.serve.bodies import BodyReader
+from roadworthy.serve.formats import read_body
 from roadworthy.serve.predictions import Predictor
+from roadworthy.serve.problems import RequestProblem
 from roadworthy.target import Interval
 from tests.conftest import Server, Trained
 from tests.serve.test_bad_input import ROW
@@ -33,6 +36,12 @@ TEXTS = (
     pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()),
     pa.dictionary(pa.uint32(), pa.large_string()),
 )  # fmt: skip
+TIMES = (
+    pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ms", "UTC"),
+    pa.timestamp("us", "Asia/Tokyo"), pa.timestamp("ns", "+02:00"),
+    pa.timestamp("s", "Mars/Olympus"),
+)  # fmt: skip
+"""A zone is how a moment is to be shown, not which it is."""
 MANY = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -40,6 +49,8 @@ MANY = settings(
 
 def array(cells: list[object], kind: pa.DataType) -> pa.Array:
     """An array of a kind; pyarrow makes no dictionaries of large texts by itself."""
+    if pa.types.is_timestamp(kind):
+        return pa.array(cells, pa.timestamp(kind.unit)).cast(kind)
     if pa.types.is_dictionary(kind):
         values = pa.array(cells, kind.value_type).dictionary_encode()
         return pa.DictionaryArray.from_arrays(
@@ -71,8 +82,14 @@ def test_every_layout_of_a_column_means_what_its_rows_mean(
             kind = data.draw(st.sampled_from(TEXTS))
             levels = st.sampled_from([*column.levels()[:9], None, "", "?", "never seen", " x "])
             cells = data.draw(st.lists(levels, min_size=count, max_size=count))
+        elif column.kind == "date":
+            kind = data.draw(st.sampled_from(TIMES))
+            days = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)).map(
+                lambda moment: moment.replace(hour=0, minute=0, second=0, microsecond=0)
+            )
+            cells = data.draw(st.lists(days | st.none(), min_size=count, max_size=count))
         for row, cell in zip(rows, cells, strict=True):
-            row[column.name] = cell
+            row[column.name] = cell.isoformat() if isinstance(cell, datetime) else cell
         padded = [cells[0]] * before + cells + [cells[-1]]
         columns[column.name] = (array(padded, kind) if kind else pa.array(padded))[before:-1]
     arrow = pa.table(columns)
@@ -80,7 +97,8 @@ def test_every_layout_of_a_column_means_what_its_rows_mean(
         arrow = pa.concat_tables([arrow[:1], arrow[1:]])
     wanted = outcome(reader, JSON, json.dumps(rows).encode())
     np.testing.assert_equal(outcome(reader, STREAM, as_stream(arrow.unify_dictionaries())), wanted)
-    if not any(pa.types.is_string_view(field.type) for field in arrow.schema):
+    unwritten = (pa.string_view(), pa.timestamp("s", "Mars/Olympus"))  # Parquet has no such thing
+    if not any(field.type in unwritten for field in arrow.schema):
         np.testing.assert_equal(outcome(reader, PARQUET, as_parquet(arrow)), wanted)
 
 
@@ -174,17 +192,43 @@ def test_arrow_is_answered_where_it_is_listed_before_json(accept: str | None, wa
     assert wants_arrow(accept) is wanted
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("tick", [2**62, -(2**62), 2**63 - 1, 253_402_300_800 * 10**6])
+def test_a_moment_beyond_the_calendar_is_refused_and_never_wraps_around(
+    bundles: dict[str, Trained], unit: str, tick: int
+) -> None:
+    bundle = bundles["regression"].bundle
+    rows = pa.Table.from_pylist([bundle.golden[0].row] * 2)
+    ticks = pa.array([None, tick], pa.int64()).cast(pa.timestamp(unit))
+    place = rows.schema.get_field_index("arrival_date")
+    body = as_stream(rows.set_column(place, "arrival_date", ticks))
+    with pytest.raises(RequestProblem, match=r"row 1, column 'arrival_date': is a date outside"):
+        asyncio.run(read_body(BodyReader(bundle, 100, 1000), body, STREAM, 10**6))
+
+
 def test_arrow_in_and_out_leaves_pandas_alone(bundles: dict[str, Trained], tmp_path: Path) -> None:
     assert importlib.util.find_spec("pandas")  # else this would show nothing
     rows = [ROW, {**ROW, "age": None, "sex": None}]
     (tmp_path / "rows.arrow").write_bytes(as_stream(table(rows)))
     (tmp_path / "rows.parquet").write_bytes(as_parquet(table(rows)))
+    moments = pa.array([1, 2], pa.timestamp("ns", "Asia/Tokyo"))
+    odd = [
+        moments, moments.dictionary_encode(), pa.array([1, 2], pa.duration("ns")),
+        pa.array([[1], [2]]), pa.array([{"a": 1}, {"a": 2}]), pa.array([b"1", b"2"]),
+        pa.array([(1, 2, 3)] * 2, pa.month_day_nano_interval()), pa.array([1, 2], pa.time64("ns")),
+        pa.array([[one] for one in (1, 2)], pa.list_(pa.timestamp("ns"))),
+    ]  # fmt: skip
+    whole = table(rows)
+    for number, cells in enumerate(odd):
+        body = as_stream(whole.set_column(whole.schema.get_field_index("age"), "age", cells))
+        (tmp_path / f"odd{number}").write_bytes(body)
     program = f"""
 import asyncio, pathlib, sys
 from roadworthy.bundle import Bundle
 from roadworthy.serve.arrow_answers import encode_arrow
 from roadworthy.serve.formats import read_body
 from roadworthy.serve.predictions import Predictor
+from roadworthy.serve.problems import RequestProblem
 
 async def main():
     predictor = Predictor(Bundle({str(bundles["binary"].bundle.path)!r}), 100)
@@ -194,6 +238,13 @@ async def main():
         batch = await predictor.batch(encoded, "id")
         assert len(batch.warnings) == 2, batch.warnings
         assert await encode_arrow(predictor, batch, "id")
+    for body in pathlib.Path({str(tmp_path)!r}).glob("odd*"):
+        try:
+            await read_body(predictor.reader, body.read_bytes(), {STREAM!r}, 10**6)
+        except RequestProblem as problem:
+            assert "column 'age': expected a number" in problem.detail, problem.detail
+        else:
+            raise AssertionError(body)
     print([name for name in sys.modules if name.partition(".")[0] == "pandas"])
 
 asyncio.run(main())

@@ -340,6 +340,51 @@ def test_no_json_at_all_ends_in_a_server_error(
     json.loads(answer)
 
 
+def places(node: Any, way: tuple = ()) -> Iterator[tuple]:
+    """The way to everything in a document."""
+    yield way
+    for key in node if isinstance(node, dict) else range(len(node) if type(node) is list else 0):
+        yield from places(node[key], (*way, key))
+
+
+GOOD: dict[str, Any] = {
+    "/predict": [ROW, ROW],
+    "/predict?columns": columns([ROW, ROW]),
+    "/invocations": {"dataframe_split": {"columns": NAMES, "index": [0], "data": cells([ROW])},
+                     "params": {"predict_method": "predict"}},
+    "/invocations?records": {"dataframe_records": [ROW]},
+    "/invocations?inputs": {"inputs": columns([ROW])},
+    "/v1/models/adult:predict": {"instances": [ROW]},
+    "/score": {"input_data": {"columns": NAMES, "index": [0], "data": cells([ROW])}},
+    "/score?inputs": {"Inputs": {"data": [ROW]}, "GlobalParameters": {}},
+    "/v2/models/adult/infer": {
+        "id": "a", "inputs": tensors([ROW]), "outputs": [{"name": "predict"}],
+        "parameters": {"content_type": "pd"},
+    },
+}  # fmt: skip
+ODD = ["null", "true", "-1", "0.5", '""', '"\\u0000"', "[]", "{}", "[[]]", "[null]", '{"a": 1}',
+       "1e400", "9" * 5000, '{"a": 1, "a": 2}', "[" * 600 + "]" * 600]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_whatever_stands_in_one_place_of_a_good_request_is_no_fault(
+    server: Server, path: str
+) -> None:
+    for *way, last in list(places([GOOD[path]]))[1:]:
+        whole: Any = json.loads(json.dumps([GOOD[path]]))
+        node = whole
+        for key in way:
+            node = node[key]
+        node[last] = "@"
+        before, after = json.dumps(whole[0]).split('"@"')
+        for odd in ODD:
+            status, _, answer = server.request(
+                "POST", path, (before + odd + after).encode(), **JSON
+            )
+            assert status < 500, (way, last, odd, answer)
+            json.loads(answer)
+
+
 @pytest.mark.parametrize(
     ("port", "folder"),
     [("AIP_HTTP_PORT", "AZUREML_MODEL_DIR"), ("SAGEMAKER_BIND_TO_PORT", "AZUREML_MODEL_DIR")],

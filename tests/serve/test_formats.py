@@ -158,6 +158,7 @@ REFUSED: dict[str, tuple[str, bytes, int, str]] = {
     "empty Arrow": (STREAM, b"", 400, "Arrow"),
     "half of Arrow": (STREAM, as_stream(table(ROWS))[:900], 400, "Arrow"),
     "Arrow without rows": (STREAM, as_stream(table(ROWS)[:0]), 422, "no rows"),
+    "an Arrow file without rows": (FILE, as_file(table(ROWS)[:0]), 422, "no rows"),
     "Arrow with too many rows": (STREAM, as_stream(pa.table({"age": range(20_001)})), 413, "rows"),
     "compressed Arrow": (STREAM, as_stream(table(ROWS), compression="zstd"), 415, "compressed"),
     "Arrow without a column": (STREAM, as_stream(table(ROWS).drop_columns(["age"])), 422, "absent"),

@@ -75,6 +75,21 @@ def options(
     """From a table to a prediction service you can trust."""
 
 
+_EXTRAS = {
+    "boto3": "aws", "botocore": "aws", "kubernetes": "kubernetes", "obstore": "registry",
+    "optuna": "optuna", "psycopg": "registry", "pyarrow": "arrow", "ray": "ray",
+    "skl2onnx": "exchange", "skops": "exchange", "sqlalchemy": "registry", "yaml": "pipeline",
+}  # fmt: skip
+_MONITORING = ("lightgbm", "polars", "scipy", "sqlalchemy", "threadpoolctl")
+"""What brings a library that is not there; others come with training."""
+
+
+def _extra(library: str, verb: list[str]) -> str:
+    if library in _MONITORING and verb in (["monitor"], ["advise"], ["feedback"]):
+        return "monitor"
+    return _EXTRAS.get(library, "train")
+
+
 def main() -> None:
     """Run the command line; every known error ends in its message and its exit code."""
     try:
@@ -93,7 +108,7 @@ def main() -> None:
             raise
         missing = OutsideError(
             f"this verb needs {error.name!r}, which is not installed",
-            fix="pip install 'roadworthy[train]'",
+            fix=f"pip install 'roadworthy[{_extra(error.name or '', sys.argv[1:2])}]'",
         )
         print_error(missing, as_json="--json" in sys.argv)
         sys.exit(missing.exit_code)

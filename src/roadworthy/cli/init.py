@@ -350,10 +350,11 @@ target = {target}
 # subnet = "subnet-0123456789abcdef0"  # else a network is made
 # access = "ssh"            # ssm: by way of Systems Manager, with no port open
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
-# subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet
+# subnets = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]  # of a fleet or database
 # certificate = "arn:aws:acm:…"  # of a fleet
-# database = "db.t4g.micro"  # of a fleet: PostgreSQL and a bucket for [registry]
+# database = "db.t4g.micro"  # PostgreSQL and a bucket for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 
 # [deploy.azure]             # pip install 'roadworthy[azure]'
 # target = "azure"
@@ -366,6 +367,7 @@ target = {target}
 # certificate = "/subscriptions/…/vaults/VAULT/secrets/NAME"  # of a fleet, given with domain
 # database = "Standard_B1ms" # PostgreSQL and a storage account for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 
 # [deploy.google]            # pip install 'roadworthy[gcp]'
 # target = "gcp"
@@ -375,6 +377,7 @@ target = {target}
 # service_account = "NAME@my-project.iam.gserviceaccount.com"  # else none
 # database = "db-custom-1-3840"  # PostgreSQL and a bucket for [registry]
 # database_from = ["203.0.113.0/24"]
+# database_access = "public" # private: reached from its network alone, without database_from
 # instances = {{min = 2, max = 4, cpu = 60, standby = 0}}  # a fleet behind a load balancer
 # certificate = "projects/my-project/global/sslCertificates/NAME"  # of a fleet
 

@@ -11,11 +11,19 @@ Change = Literal["create", "keep", "delete"]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step's resource costs a month, by a price table of a stated day."""
+    """What a step's resource costs, by a price table of a stated day.
 
-    monthly: float
+    Attributes:
+        monthly: A month; None: it is paid by use alone.
+        currency: Its currency.
+        as_of: Day of the price table.
+        by_use: What is paid by use, in words.
+    """
+
+    monthly: float | None
     currency: str
     as_of: str
+    by_use: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +37,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         needs: Ids of steps that must be done before.
         command: A command line that does the same by hand.
         price: What the resource costs, where a price table covers it.
+        paid: Whether it costs money, covered or not.
     """
 
     id: str
@@ -38,6 +47,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     command: str = ""
     price: Price | None = None
+    paid: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +79,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Currency -> what all priced steps cost a month."""
         sums: dict[str, float] = {}
         for step in self.steps:
-            if step.price is not None and step.change != "delete":
-                sums[step.price.currency] = sums.get(step.price.currency, 0.0) + step.price.monthly
+            price = step.price
+            if price is not None and price.monthly is not None and step.change != "delete":
+                sums[price.currency] = sums.get(price.currency, 0.0) + price.monthly
         return sums
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Ids of steps whose resources cost money, but how much no price table says."""
+        return tuple(
+            step.id for step in self.steps
+            if step.paid and step.price is None and step.change != "delete"
+        )  # fmt: skip
 
 
 def in_order(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -73,10 +73,10 @@ class Half:
         flat = np.frombuffer(self._memory, np.float64, rows * width, self.first).copy()
         told = np.frombuffer(self._memory, NOTE, notes, self.notes_at).copy()
         noticed: dict[Note, NDArray[np.int64]] = {}
-        for key in np.unique(told[["code", "place"]]):
-            same = (told["code"] == key["code"]) & (told["place"] == key["place"])
-            its = told["row"][same].astype(np.int64)
-            noticed[_NAMES[int(key["code"]) % 2], int(key["place"])] = its[its < rows]
+        keys = told["place"].astype(np.int64) * 2 + told["code"] % 2
+        for key in np.flatnonzero(np.bincount(keys)).tolist():  # np.unique would load 6 MB more
+            its = told["row"][keys == key].astype(np.int64)
+            noticed[_NAMES[key % 2], key // 2] = its[its < rows]
         return flat.reshape(rows, width), noticed
 
 

@@ -29,7 +29,8 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
         access: How machines are logged in to: `ssh` over the network, or `ssm` by way of Systems
             Manager, for which no port is open.
         instances: How many machines a fleet has; None: there is one machine, and no fleet.
-        subnets: Public subnets of your own for a fleet, in at least two zones.
+        subnets: Public subnets of your own for a fleet, in at least two zones; where `subnet` is
+            given, for the database beside the machine.
         certificate: ARN of a certificate of Certificate Manager, for a fleet's load balancer.
     """
 
@@ -85,20 +86,24 @@ class AwsSection(CloudSection, frozen=True, kw_only=True, forbid_unknown_fields=
             Range(user, "user", "the name of a user"),
             Range(subnet, "subnet", "the id of a subnet, subnet-…"),
             *self._fleet_ranges(),
-            Range(self.fleet or self.database is None, "database", "given with instances"),
         ]
 
     def _fleet_ranges(self) -> list[Range]:
         size = self.instances or Instances()
         own = all(_SUBNET.fullmatch(each) for each in self.subnets) and len(self.subnets) != 1
         known = self.certificate is None or bool(_CERTIFICATE.fullmatch(self.certificate))
+        beside = self.subnet is not None and self.database is not None
         here = self.domain is None and self.tls_certificate is None
         return [
             Range(1 <= size.min <= size.max <= 1000, "instances.min", "at least 1, at most max"),
             Range(10 <= size.cpu <= 95, "instances.cpu", "between 10 and 95"),
             Range(0 <= size.standby < self.keep, "instances.standby", "at least 0, below keep"),
             Range(own, "subnets", "ids of at least two subnets, subnet-…"),
-            Range(self.fleet or not self.subnets, "subnets", "given together with instances"),
+            Range(
+                self.fleet or bool(self.subnets) == beside,
+                "subnets",
+                "a fleet's, or those of a database when subnet is given",
+            ),
             Range(known, "certificate", "the ARN of a certificate, arn:aws:acm:…"),
             Range(self.fleet or not self.certificate, "certificate", "given with instances"),
             Range(not self.fleet or here, "certificate", "a fleet's TLS, not domain or tls_…"),

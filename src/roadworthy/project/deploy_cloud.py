@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
         database: Class of a PostgreSQL database beside it, as its cloud names classes, which comes
             with a bucket, for `[registry]`; None: there is none.
         database_from: Networks that may reach it.
+        database_access: `private`: it has no public address, and is reached from its network alone.
         ci: The jobs of a CI system that may deploy by tokens of theirs; None: none.
     """
 
@@ -55,6 +57,7 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     notify: tuple[str, ...] = ()
     database: str | None = None
     database_from: tuple[str, ...] = ()
+    database_access: Literal["public", "private"] = "public"
     ci: Ci | None = None
 
     @property
@@ -93,11 +96,14 @@ class CloudSection(DeploySection, frozen=True, kw_only=True, forbid_unknown_fiel
     def _database_ranges(self) -> list[Range]:
         pattern, example = self.database_form
         known = self.database is None or bool(re.fullmatch(pattern, self.database))
+        public = self.database_access == "public"
         networks = all(map(is_network, self.database_from))
+        given = bool(self.database_from) == (self.database is not None and public)
         return [
             Range(known, "database", f"like {example}"),
-            Range(networks and bool(self.database_from) == bool(self.database), "database_from",
-                  "IPv4 networks like 203.0.113.0/24, given with database"),
+            Range(public or self.database is not None, "database_access", "given with database"),
+            Range(networks and given, "database_from", "IPv4 networks like 203.0.113.0/24, given "
+                  "with database unless database_access is private"),
         ]  # fmt: skip
 
 

@@ -9,10 +9,14 @@ the event loop sees to other requests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -74,13 +78,9 @@ class BodyReader:
             RequestProblem: The body is not JSON, or its rows break the contract.
         """
         if body[:1] != b"{":
-            try:
+            with contextlib.suppress(msgspec.DecodeError, CellError, ValueError, RecursionError):
                 return Rows(await self._records(self._many.decode(body), body), single=False)
-            except (*SHORT_WAY_FAILS, msgspec.DecodeError, ValueError, RecursionError) as error:
-                refusal: Exception = error
-        else:
-            refusal = msgspec.ValidationError()
-        return await self.content(parse_json(body, refusal), body)
+        return await self.content(parse_json(body), body)
 
     async def lines(self, body: bytes) -> Encoded:
         """Read JSON lines: one object a line; raises as `json`."""
@@ -264,27 +264,25 @@ class BodyReader:
         return await self.mappings(rows, text=text)
 
 
-def parse_json(body: bytes, refusal: Exception | None = None) -> Any:
-    """Plain JSON.
-
-    Args:
-        body: The text.
-        refusal: What a stricter decoder said of it.
+def parse_json(body: bytes) -> Any:
+    """Plain JSON; a number beyond float64 becomes a Decimal, which no cell can be.
 
     Raises:
-        RequestProblem: It is not JSON (400), or a number is beyond float64 (422).
+        RequestProblem: It is not JSON.
     """
     try:
-        return _PLAIN.decode(body)
-    except msgspec.ValidationError:  # the one thing that untyped JSON can still break
-        problem = Problem("is a number beyond the range of a 64-bit float", *_place(refusal))
-        raise RequestProblem(422, _summary([problem]), [problem]) from None
+        try:
+            return _PLAIN.decode(body)
+        except msgspec.ValidationError:  # the one thing that untyped JSON can still break
+            return _WIDE.decode(body.decode())
     except msgspec.DecodeError as error:
         raise RequestProblem(400, _malformed(body, error)) from None
     except UnicodeDecodeError:
         raise RequestProblem(400, "the body is not UTF-8 text") from None
     except RecursionError:
         raise RequestProblem(400, "the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise RequestProblem(400, f"the body is not valid JSON: {error}") from None
 
 
 def check_keys(body: bytes) -> None:
@@ -297,8 +295,9 @@ def check_keys(body: bytes) -> None:
     try:
         # numbers stay texts: an unused column may hold one that Python would not read
         json.loads(body, object_pairs_hook=_unique_keys, parse_int=str, parse_float=str)
-    except _RepeatedKey:
-        raise RequestProblem(400, "a column stands twice in one row: send each once") from None
+    except _RepeatedKey as error:
+        problem = Problem("stands twice in one row: send each once", error.args[0][:100])
+        raise RequestProblem(400, str(problem), [problem]) from None
     except (ValueError, RecursionError):
         raise RequestProblem(400, "the body is nested too deeply") from None
 
@@ -308,7 +307,18 @@ def refuse(problems: list[Problem]) -> None:
     raise RequestProblem(422, _summary(problems), problems[:MAX_PROBLEMS])
 
 
+def _finite(text: str) -> float | Decimal:
+    number = float(text)
+    return number if isfinite(number) else Decimal(text)
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) < 400 else Decimal(text)
+
+
 _PLAIN = msgspec.json.Decoder()
+_WIDE = json.JSONDecoder(parse_float=_finite, parse_int=_whole)
+_NO_JSON = re.compile(rb"NaN|Infinity|nan|inf")
 
 
 class _RepeatedKey(Exception):  # noqa: N818 (a signal within this file)
@@ -324,7 +334,8 @@ def _quotes(content: Any) -> int:
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
-        raise _RepeatedKey
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise _RepeatedKey(key)
 
 
 def _is_columns(content: dict[str, Any]) -> bool:
@@ -360,14 +371,6 @@ def _join(parts: list[Encoded]) -> Encoded:
     return Encoded(np.concatenate([part.matrix for part in parts]), dict(noticed), parts[0].unknown)
 
 
-def _place(refusal: Exception | None) -> tuple[str | None, int | None]:
-    """Column and row in a refusal's `$[row].column` or `$.column`."""
-    path = re.search(r" - at `\$(?:\[(\d+)\])?(?:\.([^`]*))?`", str(refusal), re.DOTALL)
-    if path is None:
-        return None, None
-    return path[2], int(path[1]) if path[1] else None
-
-
 def _summary(problems: list[Problem]) -> str:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{problems[0]}{more}; see errors, and GET /contract for what the model takes"
@@ -378,4 +381,8 @@ def _malformed(body: bytes, error: msgspec.DecodeError) -> str:
         return "the body is empty: send one row as a JSON object"
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "the body starts with a byte order mark: send plain UTF-8"
+    place = re.search(r"\(byte (\d+)\)", str(error))
+    found = _NO_JSON.match(body, int(place[1])) if place else None
+    if found is not None:
+        return f"{found[0].decode()} is not JSON (byte {found.start()}): send null for a blank"
     return f"the body is not valid JSON: {error}"

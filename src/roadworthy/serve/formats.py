@@ -9,12 +9,14 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roadworthy.cells import EPOCH
 from roadworthy.errors import Problem
 from roadworthy.serve.bodies import SLICE, BodyReader, Rows, refuse
 from roadworthy.serve.columns import Cells, Coded, Encoded
@@ -39,6 +41,12 @@ _NUMBERS = {
 }  # fmt: skip
 """Arrow's names of the types of numbers, and NumPy's."""
 _TEXTS = ("string", "large_string")
+_EXPECTED = {
+    "number": "a number", "category": "text or a number", "boolean": "true or false",
+    "date": "a date",
+}  # fmt: skip
+_TICKS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Ticks a second of timestamps."""
 _MAX_UNPACKED = 8
 """Times the largest body that a Parquet file may unpack to."""
 
@@ -182,7 +190,8 @@ def _arrow(reader: BodyReader, body: bytes) -> dict[str, Cells]:
     rows = 0
     content = pa.py_buffer(body)
     try:
-        if any(map(_is_compressed, _file_blocks(body) or _stream_blocks(content))):
+        is_file = body.startswith(_FILE_MARK)
+        if any(map(_is_compressed, _file_blocks(body) if is_file else _stream_blocks(content))):
             raise RequestProblem(
                 415, "compressed Arrow buffers are not taken: use Content-Encoding instead"
             )
@@ -220,9 +229,7 @@ def _stream_blocks(content: Any) -> Iterator[memoryview]:
 
 
 def _file_blocks(body: bytes) -> list[memoryview]:
-    """The metadata of each batch of a file, by its footer (File.fbs); none for a stream."""
-    if not body.startswith(_FILE_MARK):
-        return []
+    """The metadata of each batch of a file, by its footer (File.fbs)."""
     end = len(body) - len(_FILE_MARK) - 4
     footer = memoryview(body)[max(0, end - struct.unpack_from("<I", body, end)[0]) : end]
     root = struct.unpack_from("<I", footer, 0)[0]
@@ -280,8 +287,10 @@ def _columns(reader: BodyReader, batch: Any) -> dict[str, Cells]:
     columns: dict[str, Cells] = {}
     for place, name in enumerate(names):
         column = batch.column(place)
-        kind = column.type
         try:
+            if name in kinds:
+                column = _decoded(column)
+            kind = column.type
             if name not in kinds:
                 columns[name] = np.zeros(len(column))  # it is not looked at
             elif kinds[name] == "number" and str(kind) in _NUMBERS:
@@ -293,12 +302,56 @@ def _columns(reader: BodyReader, batch: Any) -> dict[str, Cells]:
             elif str(kind) == "string_view":
                 columns[name] = _coded(column.cast(pa.string()).dictionary_encode())
             elif pa.types.is_timestamp(kind):
-                columns[name] = column.cast(pa.timestamp("us", kind.tz), safe=False).to_pylist()
-            else:
+                columns[name] = _moments(column, name)
+            elif _is_plain(kind):
                 columns[name] = column.to_pylist()
+            else:
+                found = str(kind).partition("<")[0].partition("[")[0]  # no names of its fields
+                refuse([Problem(f"expected {_EXPECTED[kinds[name]]}, found {found}", name)])
         except (pa.ArrowException, ValueError, OverflowError):
             refuse([Problem("cannot be read as what the contract says", name)])
     return columns
+
+
+def _decoded(array: Any) -> Any:
+    """An array without run ends, and without a dictionary unless it is one of texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_decode(array)
+    if pa.types.is_dictionary(array.type) and str(array.type.value_type) not in _TEXTS:
+        array = array.dictionary_decode()
+    return array
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether an Arrow type's cells are Python's own: nothing nested, no durations, no bytes."""
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(
+        types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        or types.is_boolean(kind) or types.is_date(kind) or types.is_null(kind)
+    )  # fmt: skip
+
+
+def _moments(array: Any, name: str) -> list[datetime | None]:
+    """Timestamps as moments of UTC, whatever zone they are to be shown in."""
+    start, end = array.offset, array.offset + len(array)
+    ticks = np.frombuffer(array.buffers()[1], np.int64, end)[start:].tolist()
+    valid = _is_valid(array).tolist() if array.null_count else [True] * len(ticks)
+    a_second = _TICKS[array.type.unit]
+    found: list[datetime | None] = []
+    for row, (tick, good) in enumerate(zip(ticks, valid, strict=True)):
+        try:
+            since = timedelta(microseconds=tick * 1_000_000 // a_second)
+            found.append(EPOCH + since if good else None)
+        except OverflowError:
+            if good:
+                refuse([Problem("is a date outside the years 1 to 9999", name, row)])
+            found.append(None)
+    return found
 
 
 def _kinds(reader: BodyReader) -> dict[str, str]:

@@ -15,6 +15,8 @@ from roadworthy.serve.messages import Head
 from roadworthy.serve.problems import RequestProblem
 
 MAX_FIELDS = 100
+_ILL_FORMED = "this is not a well-formed HTTP/1.1 request"
+_FIRST_LINE = "its first line is not METHOD /ADDRESS HTTP/1.1, ended by CR LF"
 _ONCE = (
     "authorization", "content-encoding", "content-length", "content-type", "expect", "host",
     "transfer-encoding", "x-api-key", "x-request-id",
@@ -51,15 +53,15 @@ def read_head(content: bytes) -> Head:
     if b"\n" in content.replace(b"\r\n", b""):
         raise RequestProblem(400, "a line of the request's head does not end in CR LF")
     if _REQUEST_LINE.match(content) is None:
-        raise RequestProblem(400, "this is not a well-formed HTTP/1.1 request")
+        raise RequestProblem(400, f"{_ILL_FORMED}: {_FIRST_LINE}")
     found = _Fields()
     parser = httptools.HttpRequestParser(found)
     try:
         parser.feed_data(content)
     except httptools.HttpParserUpgrade:
         pass  # an upgrade is offered, not demanded: the request is answered as it is
-    except httptools.HttpParserError:
-        raise RequestProblem(400, "this is not a well-formed HTTP/1.1 request") from None
+    except httptools.HttpParserError as error:  # it says what it expected, never what was sent
+        raise RequestProblem(400, f"{_ILL_FORMED}: {error}") from None
     if len(found.fields) > MAX_FIELDS:
         raise RequestProblem(431, f"the request has more than {MAX_FIELDS} header fields")
     version = parser.get_http_version()
@@ -93,7 +95,7 @@ def check_beginning(content: bytes) -> None:
     """Refuse at once what can never become a request line, such as a TLS greeting."""
     line, ended, _ = content.partition(b"\n")
     if _BEGINNING.fullmatch(line) is None or (ended and not line.endswith(b"\r")):
-        raise RequestProblem(400, "this is not a well-formed HTTP/1.1 request")
+        raise RequestProblem(400, f"{_ILL_FORMED}: {_FIRST_LINE}")
 
 
 def _merge(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -125,7 +127,9 @@ def _length(method: str, version: str, headers: dict[str, str]) -> int | None:
     if coding is not None:
         if length is not None:
             raise RequestProblem(400, "Content-Length and Transfer-Encoding exclude each other")
-        if coding.lower() != "chunked" or version == "1.0":
+        if version == "1.0":
+            raise RequestProblem(400, "HTTP/1.0 has no Transfer-Encoding: send Content-Length")
+        if coding.lower() != "chunked":
             raise RequestProblem(400, "the only Transfer-Encoding that is read is chunked")
         return None
     if length is not None:

@@ -11,7 +11,7 @@ from roadworthy.errors import Problem
 from roadworthy.serve.messages import Response
 
 TITLES = {
-    400: "The request body cannot be read",
+    400: "The request cannot be read",
     401: "Who asks is not known",
     403: "Who asks may not do this",
     404: "There is nothing here",

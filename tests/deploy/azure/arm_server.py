@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.deploy.azure import gateways, registering
+from tests.deploy.azure import endpoints, gateways, registering, workbooks
 from tests.deploy.azure.bodies import faults, references
 from tests.deploy.certificates import certificate
 
@@ -219,6 +219,7 @@ class Arm:
 
     def _shown(self, key: str, query: dict[str, str]) -> dict[str, Any]:
         thing = json.loads(json.dumps(self.things[key]))
+        workbooks.shown(thing, query)
         state = thing["properties"].pop("power", None)
         if state and query.get("$expand") == "instanceView":
             thing["properties"]["instanceView"] = {"statuses": [{"code": f"PowerState/{state}"}]}
@@ -255,10 +256,9 @@ class Arm:
         if found := faults(kind, version, body):
             raise Refusal(400, *found)
         self._check_trust(path, kind, body)
-        if wrong := registering.wrong(self.things, path, kind, body):
-            raise Refusal(*wrong)
-        if wrong := gateways.wrong(self.things, path, kind, body):
-            raise Refusal(*wrong)
+        for room in (registering, gateways, workbooks, endpoints):
+            if wrong := room.wrong(self.things, path, kind, body):
+                raise Refusal(*wrong)
         for each in references(body):
             if not (self._is_there(each.lower()) or gateways.own(path, body, each)):
                 raise Refusal(400, "InvalidResourceReference", f"Resource {each} was not found.")
@@ -347,6 +347,8 @@ class Arm:
                 and any(each == key or each.startswith(f"{key}/") for each in users)
             ):
                 raise Refusal(409, "InUse", f"Resource {key} is in use by {other}.")
+        if endpoints.nested(self.things, key):
+            raise Refusal(409, "CannotDeleteResource", "nested resources exist")
         kind = self.things[key]["type"].lower()
         if not kind.startswith(_SLOW):
             for each in [at for at in self.things if at == key or at.startswith(f"{key}/")]:

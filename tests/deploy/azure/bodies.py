@@ -44,7 +44,8 @@ def references(body: Any) -> list[str]:
                 found += value
             elif key == "userAssignedIdentities":
                 found += list(value)
-            elif key in ("targetResourceUri", "metricResourceUri"):
+            elif key in ("targetResourceUri", "metricResourceUri", "privateLinkServiceId",
+                         "privateDnsZoneId"):  # fmt: skip
                 found.append(value)
             else:
                 found += references(value)

@@ -12,7 +12,7 @@ OWNER = "11111111-2222-3333-4444-555555555555"
 SERVERS = "microsoft.dbforpostgresql/flexibleservers"
 ACCOUNTS = "microsoft.storage/storageaccounts"
 LISTED = ("/firewallrules", "/administrators", "/containers")
-UNLISTED = (*LISTED, "/databases")
+UNLISTED = (*LISTED, "/databases", "/privatednszonegroups")
 """What no list of a group shows."""
 _NAMES = {SERVERS: r"[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])", ACCOUNTS: r"[a-z0-9]{3,24}"}
 _INSIDE = {"/databases": 2, "/administrators": 2, "/firewallrules": 2, "/containers": 4}

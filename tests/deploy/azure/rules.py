@@ -2,7 +2,8 @@
 
 `rules.json` beside this file is what `python -m tests.deploy.azure.rules` wrote where these were
 installed: azure-mgmt-compute 34.1.0, azure-mgmt-network 28.1.0, azure-mgmt-monitor 7.0.0,
-azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1 and
+azure-mgmt-msi 7.0.0, azure-mgmt-authorization 4.0.0, azure-mgmt-storage 22.1.1,
+azure-mgmt-applicationinsights 4.1.0, azure-mgmt-privatedns 1.2.0 and
 azure-mgmt-postgresqlflexibleservers 1.0.0, copyright Microsoft Corporation, MIT licence. Only what
 deployments use was followed; a property that is not described is refused.
 """
@@ -28,9 +29,16 @@ _ROOTS = {
     "Microsoft.Network/networkInterfaces@2024-05-01": "network NetworkInterface",
     "Microsoft.Insights/metricAlerts@2018-03-01": "monitor MetricAlertResource",
     "Microsoft.Insights/actionGroups@2023-01-01": "monitor ActionGroupResource",
+    "Microsoft.Insights/workbooks@2023-06-01": "applicationinsights.v2023_06_01 Workbook",
     "Microsoft.Compute/virtualMachineScaleSets@2024-11-01": "compute.v2024_11_01 "
     "VirtualMachineScaleSet",
     "Microsoft.Network/natGateways@2024-05-01": "network NatGateway",
+    "Microsoft.Network/privateEndpoints@2024-05-01": "network PrivateEndpoint",
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01": "network "
+    "PrivateDnsZoneGroup",
+    "Microsoft.Network/privateDnsZones@2024-06-01": "privatedns PrivateZone",
+    "Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01": "privatedns "
+    "VirtualNetworkLink",
     "Microsoft.Network/applicationGateways@2024-05-01": "network ApplicationGateway",
     "Microsoft.Insights/autoscaleSettings@2022-10-01": "monitor AutoscaleSettingResource",
     f"{_IDENTITIES}@2023-01-31": "msi Identity",
@@ -76,7 +84,9 @@ _FOLLOWED = {
     "ApplicationGatewayPathRule", "AutoscaleSettingResource", "AutoscaleProfile", "ScaleCapacity",
     "ScaleRule", "MetricTrigger", "ScaleAction",
     "Components1Jq1T4ISchemasManagedserviceidentityPropertiesUserassignedidentitiesAdditionalproperties",
-    "StorageAccountCreateParameters", "BlobContainer",
+    "StorageAccountCreateParameters", "BlobContainer", "Workbook",
+    "PrivateEndpoint", "PrivateLinkServiceConnection", "PrivateDnsZoneGroup",
+    "PrivateDnsZoneConfig", "PrivateZone", "VirtualNetworkLink",
 }  # fmt: skip
 
 

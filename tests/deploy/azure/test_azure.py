@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.deploy.azure.arm_server import SUBSCRIPTION, Arm, Fault, arm_server
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/roadworthy-prod"
 MACHINE = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/roadworthy-prod"
 PARTS = ["azure-group", "azure-network", "azure-firewall", "azure-address", "azure-interface",
-         "azure-machine", "azure-alarm-cpu", "azure-alarm-memory"]  # fmt: skip
+         "azure-machine", "azure-alarm-cpu", "azure-alarm-memory", "azure-dashboard"]  # fmt: skip
 
 
 class Token:
@@ -207,8 +208,9 @@ def test_an_orphan_is_listed_and_removed(arm: Arm, identity: str) -> None:
     assert {step.id for step in quiet.observe().surplus} == {
         "azure-metricAlerts-roadworthy-prod-cpu", "azure-metricAlerts-roadworthy-prod-memory",
         "azure-actionGroups-roadworthy-prod",
+        f"azure-workbooks-{uuid.uuid5(uuid.NAMESPACE_URL, f'{GROUP.lower()}/dashboard')}",
     }  # fmt: skip
-    assert len(apply(quiet)) == 3
+    assert len(apply(quiet)) == 4
     assert not any("insights" in key for key in arm.things)
     assert apply(quiet) == []
 

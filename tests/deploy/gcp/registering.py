@@ -73,7 +73,16 @@ class Registering:
         made = json.loads(json.dumps(body))
         del made["rootPassword"]
         made["settings"]["settingsVersion"] = "1"
+        reached = settings["ipConfiguration"]
+        secluded = reached.get("pscConfig", {}).get("pscEnabled", False)
+        if secluded == reached["ipv4Enabled"]:
+            raise Refusal(400, "invalid", "either a public address or Private Service Connect")
         address = [{"type": "PRIMARY", "ipAddress": "203.0.113.99"}]
+        if secluded:
+            made["pscServiceAttachmentLink"] = (
+                f"projects/of-google/regions/{body['region']}/serviceAttachments/{body['name']}"
+            )
+            address = []
         self.things[path] = {
             **made,
             "project": project,
@@ -87,6 +96,10 @@ class Registering:
             if body.get(key, there[key]) != there[key]:
                 raise Refusal(400, "invalid", f"{key} cannot be changed")
         settings = body["settings"]
+        old, new = (each["ipConfiguration"].get("pscConfig") for each in (there["settings"],
+                                                                         settings))  # fmt: skip
+        if bool(old) != bool(new):
+            raise Refusal(400, "invalid", "Private Service Connect is for new instances")
         if settings.get("settingsVersion") != there["settings"]["settingsVersion"]:
             raise Refusal(412, "staleData", "The settingsVersion does not match.")
         number = str(int(settings["settingsVersion"]) + 1)

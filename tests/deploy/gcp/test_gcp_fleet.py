@@ -31,10 +31,12 @@ from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.gcp.account import Account
 from roadworthy.deploy.gcp.fleet import fetching
 from roadworthy.deploy.gcp.fleet.target import FleetTarget
+from roadworthy.deploy.gcp.fleet.wanted import fleet_parts
 from roadworthy.deploy.gcp.provider import GcpProvider
+from roadworthy.deploy.gcp.resource import Naming
 from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, ProjectError, RoadworthyError
-from roadworthy.project import GcpSection, Instances, Project, load_project
+from roadworthy.project import Ci, GcpSection, Instances, Project, load_project
 from tests.conftest import Server, Trained, serving
 from tests.deploy.conftest import Load
 from tests.deploy.gcp.balancer import GoogleBalancer
@@ -425,9 +427,29 @@ def test_alarms_go_by_what_the_balancer_counts(
     policies = [each for at, each in google.things.items() if "/alertPolicies/" in at]
     found = {each["userLabels"]["roadworthy-part"]: each["conditions"][0]["conditionThreshold"]
              for each in policies}  # fmt: skip
+    machines = {name: found.pop(f"gcp-alarm-{name}") for name in ("cpu", "memory")}
     assert set(found) == {f"gcp-alarm-{each}" for each in ("down", "errors", "latency",
                                                            "no_traffic")}  # fmt: skip
     assert all('url_map_name = "roadworthy-prod"' in each["filter"] for each in found.values())
+    labels = [each["properties"]["labels"] for at, each in google.things.items()
+              if "/instanceTemplates/" in at]  # fmt: skip
+    assert labels == [{"roadworthy-fleet": "prod"}]
+    for each in machines.values():  # each machine by itself, so that the worst one rings
+        assert 'metadata.user_labels."roadworthy-fleet" = "prod"' in each["filter"]
+        (how,) = each["aggregations"]
+        assert how.get("groupByFields", ["resource.labels.instance_id"]) == [
+            "resource.labels.instance_id"
+        ]
+        assert ("crossSeriesReducer" in how) == ("groupByFields" in how)
+        assert (each["comparison"], each["thresholdValue"]) == ("COMPARISON_GT", 0.9)
+    assert "/instance/cpu/utilization" in machines["cpu"]["filter"]
+    assert "balloon/ram_used" in machines["memory"]["filter"]
+    assert "balloon/ram_size" in machines["memory"]["denominatorFilter"]
+    (board,) = [each for at, each in google.things.items() if "/dashboards/" in at]
+    shown = [json.dumps(tile) for tile in board["mosaicLayout"]["tiles"]]
+    for name in ("cpu/utilization", "balloon/ram_used"):
+        (tile,) = [each for each in shown if name in each]
+        assert "roadworthy-fleet" in tile
     assert all(each["notificationChannels"] == [channel] for each in policies)
     assert "response_code_class = 500" in found["gcp-alarm-errors"]["filter"]
     assert "response_code_class" not in found["gcp-alarm-errors"]["denominatorFilter"]
@@ -448,6 +470,23 @@ def test_the_log_of_the_machines_is_read_from_their_consoles(
     google.grouping.consoles = "first\nsecond\nthird\n"
     lines = list(deploying.logs(wanted, "prod", 2))
     assert [each.split(" ", 1)[1] for each in lines] == ["second", "third"] * 2
+
+
+def test_status_of_a_fleet_says_what_its_pipeline_signs_in_by(
+    google: Google, balancer: GoogleBalancer, house: Path, versions: list[Trained]
+) -> None:
+    google.trusting.deleted.clear()
+    ci = Ci(system="github", repository="acme/churn", environment="production")
+    wanted = project(house, balancer, ci=ci, alarms=False)
+    done = deploying.apply(wanted, "prod", path(versions[0]))
+    assert {"gcp-ci-pool", "gcp-ci-provider", "gcp-ci-account"} <= {e.id for e in done.changes}
+    assert deploying.apply(wanted, "prod", path(versions[0])).changes == ()
+    details = deploying.status(wanted, "prod").details
+    assert details["GCP_IDENTITY_PROVIDER"].endswith("/providers/pipeline")
+    assert details["GCP_SERVICE_ACCOUNT"].endswith(f"@{PROJECT}.iam.gserviceaccount.com")
+    assert "machine" not in details
+    deploying.destroy(wanted, "prod")
+    assert google.things == {}
 
 
 def test_destroy_leaves_what_others_made(
@@ -479,3 +518,14 @@ def test_what_a_fleet_cannot_have_is_said(tmp_path: Path, line: str, said: str) 
     place.write_text(f'[deploy.prod]\ntarget = "gcp"\nzone = "europe-west1-b"\n{line}\n')
     with pytest.raises(ProjectError, match=said):
         load_project(place)
+
+
+def test_machines_of_another_series_tell_nothing_of_their_memory() -> None:
+    naming = Naming("proj", "prod", "adult")
+    for machine_type, memory in (("e2-medium", True), ("n2-standard-2", False)):
+        wanted = GcpSection(zone="europe-west1-b", identity="", ssh_from=(),
+                            instances=Instances(), machine_type=machine_type)  # fmt: skip
+        parts = {each.id for each in fleet_parts(naming, wanted, Project())}
+        assert ("gcp-alarm-memory" in parts) == memory
+        assert "gcp-alarm-cpu" in parts
+        assert "gcp-alarm-disk" not in parts

@@ -29,9 +29,18 @@ def faults(document: dict[str, Any]) -> list[str]:
     for kind, name in re.findall(r"\$\{(?!data\.)((?:aws|azurerm|google)_\w+)\.(\w+)\.", text):
         if name not in document["resource"].get(kind, {}):
             found.append(f"{kind}.{name} is not there")
-    for kind, name in re.findall(r"\$\{data\.((?:aws|azurerm|google)_\w+)\.(\w+)\.", text):
-        if name not in document["data"].get(kind, {}):
-            found.append(f"data {kind}.{name} is not there")
+    for owner in ("data", "ephemeral"):
+        for kind, name in re.findall(rf"\$\{{{owner}\.(\w+)\.(\w+)\.", text):
+            if name not in document.get(owner, {}).get(kind, {}):
+                found.append(f"{owner} {kind}.{name} is not there")
+    asked = document.get("variable", {})
+    found += [
+        f"var.{name} is not there" for name in re.findall(r"\bvar\.(\w+)", text)
+        if name not in asked
+    ]  # fmt: skip
+    for kind, name in re.findall(r'"((?:aws|azurerm|google)_\w+)\.(\w+)"', text):
+        if name not in document["resource"].get(kind, {}):  # in `depends_on`
+            found.append(f"{kind}.{name} is not there")
     return found
 
 

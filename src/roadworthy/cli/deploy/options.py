@@ -42,9 +42,8 @@ def print_plan(plan: Plan, *, commands: bool = False) -> None:
     for step in plan.steps:
         if step.change == "keep":
             continue
-        price = f"  {step.price.monthly:.2f} {step.price.currency} a month" if step.price else ""
         console.print(
-            f"{_MARKS[step.change]} [bold]{escape(step.id)}[/]  {escape(step.what)}{price}"
+            f"{_MARKS[step.change]} [bold]{escape(step.id)}[/]  {escape(step.what)}{_price(step)}"
         )
         if commands:
             console.print(f"    {step.command}", markup=False, style="dim")
@@ -55,7 +54,20 @@ def print_plan(plan: Plan, *, commands: bool = False) -> None:
     else:
         console.print(f"{escape(what)}: {len(plan.changes)} steps to do, {kept} as wanted")
     for currency, sum_ in plan.monthly.items():
-        console.print(f"about {sum_:.2f} {currency} a month")
+        console.print(f"about {sum_:.2f} {currency} a month, besides traffic and other use")
+    if plan.uncovered:
+        console.print(f"the price table does not cover {', '.join(plan.uncovered)}", style="yellow")
+
+
+def _price(step: Step) -> str:
+    """What a step's resource costs, in words; that nobody knows is said, too."""
+    if step.change == "delete" or not (step.paid or step.price):
+        return ""
+    if step.price is None:
+        return "  price not covered"
+    if step.price.monthly is None:
+        return f"  {step.price.by_use}"
+    return f"  {step.price.monthly:.2f} {step.price.currency} a month"
 
 
 def watch(step: Step, state: str) -> None:

@@ -38,8 +38,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def command(self, region: str) -> str:
         """The command line that does the same."""
-        # the AWS command line names its commands by this very function
-        line = ["aws", self.service, xform_name(self.operation, "-"), "--region", region]
+        # the AWS command line names its commands by this very function; its s3 is something else
+        service = {"s3": "s3api"}.get(self.service, self.service)
+        line = ["aws", service, xform_name(self.operation, "-"), "--region", region]
         given = msgspec.json.encode(self.parameters).decode()
         return shlex.join([*line, "--cli-input-json", given])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from roadworthy.deploy.aws.fleet.wanted import bucket_of, log_group_of, short
 from roadworthy.deploy.aws.part import Naming
+from roadworthy.deploy.aws.registry import store_of
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.project import AwsSection
 
@@ -67,6 +68,8 @@ def ci_policy(naming: Naming, section: AwsSection, role: str, provider: str) -> 
         statements += _fleet(there)
     elif section.access == "ssm":
         statements += _sessions(there)
+    if section.fleet or section.database:
+        statements += _registry(there)
     return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -147,13 +150,18 @@ def _fleet(there: _Place) -> list[dict[str, Any]]:
                              "secretsmanager:TagResource"), secrets))  # fmt: skip
     if section.certificate:
         found.append(_allow(("acm:DescribeCertificate",), section.certificate))
-    databases = [there.arn("rds", f"{each}:{name}") for each in ("db", "subgrp")]
-    found.append(_allow(("rds:DescribeDBInstances", "rds:DescribeDBSubnetGroups",
-                         "rds:ListTagsForResource"), databases))  # fmt: skip
-    store = f"arn:${{partition}}:s3:::{brief}-models-${{account}}-{section.region}"
-    found.append(_allow(("s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging",
-                         "s3:ListBucket"), store))  # fmt: skip
     return found
+
+
+def _registry(there: _Place) -> list[dict[str, Any]]:
+    """It sees whether database and bucket are as wanted."""
+    databases = [there.arn("rds", f"{each}:{there.naming.name}") for each in ("db", "subgrp")]
+    store = f"arn:${{partition}}:s3:::{store_of(there.naming, there.section.region)}"
+    return [
+        _allow(("rds:DescribeDBInstances", "rds:DescribeDBSubnetGroups",
+                "rds:ListTagsForResource"), databases),
+        _allow(("s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging", "s3:ListBucket"), store),
+    ]  # fmt: skip
 
 
 def _allow(actions: Sequence[str], resource: str | list[str],

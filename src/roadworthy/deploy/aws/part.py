@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.aws.call import Call
+from roadworthy.deploy.cloud.prices import PAID
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.plan import Price, Step
 
@@ -41,14 +42,17 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def step(self, region: str) -> Step:
         """The step that makes it."""
+        # what is looked for and need not be there would end a line of commands
+        typed = (each for each in self.calls if each not in self.look or not each.met)
         return Step(
             id=self.id,
             what=self.what,
             change="create",
             document={"calls": [call.document for call in self.calls]},
             needs=self.needs,
-            command=" && ".join(call.command(region) for call in self.calls),
+            command=" && ".join(each.command(region) for each in typed),
             price=self.price,
+            paid=self.kind in PAID["aws"],
         )
 
 

@@ -14,7 +14,6 @@ from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.ci import CI_KINDS, CI_MARK, variables
 from roadworthy.deploy.aws.exporting import export
 from roadworthy.deploy.aws.fleet.kinds import FLEET
-from roadworthy.deploy.aws.fleet.registry import REGISTRY
 from roadworthy.deploy.aws.fleet.standing import STANDING
 from roadworthy.deploy.aws.fleet.wanted import OUTER
 from roadworthy.deploy.aws.kind import Kind, Thing
@@ -22,6 +21,8 @@ from roadworthy.deploy.aws.kinds import EC2, call
 from roadworthy.deploy.aws.lock import LOCK, held
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.parts import all_parts
+from roadworthy.deploy.aws.registry import FIREWALL as DATABASE_FIREWALL
+from roadworthy.deploy.aws.registry import REGISTRY, registry_of
 from roadworthy.deploy.aws.role import machine_of
 from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE
 from roadworthy.deploy.aws.watching import WATCHING
@@ -34,8 +35,7 @@ from roadworthy.project import AwsSection, Project
 
 HOST_KEY = "roadworthy-host-key"
 """The tag by which an instance's host key is kept."""
-_FLEET = FLEET | REGISTRY
-KINDS = CI_KINDS | WATCHING | _FLEET | EC2
+KINDS = CI_KINDS | WATCHING | FLEET | REGISTRY | EC2
 _WAITS = {
     "StopInstances": "instance_stopped",
     "TerminateInstances": "instance_terminated",
@@ -128,13 +128,14 @@ class AwsProvider:
         return Found(
             steps=steps, surplus=surplus, differences=differences, machine=self._machine(things),
             model=next((each.model for _, each in things), ""),
-            facts={"instance": self._state(things), **self.ci},
+            facts={"instance": self._state(things), **self.ci}, registry=registry_of(things),
         )  # fmt: skip
 
     def _account(self) -> dict[str, str]:
         """What some names hold."""
         wanted = self.section
-        if not (wanted.fleet or wanted.access == "ssm" or wanted.ci or wanted.alarms):
+        named = wanted.access == "ssm" or wanted.ci or wanted.alarms or wanted.database
+        if not (wanted.fleet or named):
             return {}
         return {"account": self.account.id, "partition": self.account.partition}
 
@@ -144,11 +145,14 @@ class AwsProvider:
         Of several that are one part, what the others use comes first.
         """
         found = self._found(WATCHING | EC2)
-        if self.section.fleet or any(each.part == OUTER for _, each in found):
-            found += self._found(_FLEET)
+        marks = {each.part for _, each in found}  # firewalls, which go last, say what else is there
+        if self.section.fleet or OUTER in marks:
+            found += self._found(FLEET)
         elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
                                                  for _, each in found):  # fmt: skip
             found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
+        if self.section.fleet or self.section.database or marks & {OUTER, DATABASE_FIREWALL}:
+            found += self._found(REGISTRY)
         if self.section.ci or any(CI_MARK in each.tags for _, each in found):
             found += self._found(CI_KINDS)
         order, used = {kind: place for place, kind in enumerate(KINDS)}, _used(found)

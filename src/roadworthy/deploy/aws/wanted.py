@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from roadworthy.deploy.aws.call import Call
@@ -21,20 +22,22 @@ _BLOCK = "10.83.0.0/16"
 
 def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     """The instance and all that it needs."""
-    network = () if section.subnet else network_parts(naming)
+    # the database is in two zones of its own, so that it can come and go beside the machine
+    zones = (0,) if section.database is None else (0, 1, 2)
+    network = () if section.subnet else network_parts(naming, zones)
     role = role_parts(naming, section) if section.access == "ssm" else ()
     return (*network, *role, _firewall(naming, section), _key(naming, section),
             _instance(naming, section), _address(naming, section))  # fmt: skip
 
 
-def network_parts(naming: Naming, zones: int = 0) -> tuple[Part, ...]:
+def network_parts(naming: Naming, zones: Sequence[int]) -> tuple[Part, ...]:
     """A network of its own, open to the Internet.
 
     Args:
         naming: Names and tags.
-        zones: How many subnets, each in another zone; 0: one, where AWS likes.
+        zones: A subnet in each of these zones, counted from 1; 0: where AWS likes.
     """
-    subnets = [_subnet(naming, number) for number in range(1, zones + 1)] or [_subnet(naming, 0)]
+    subnets = [_subnet(naming, number) for number in zones]
     return (
         Part(
             id=NETWORK, kind="network", what=f"a network, {_BLOCK}",
@@ -69,7 +72,7 @@ def network_parts(naming: Naming, zones: int = 0) -> tuple[Part, ...]:
 
 
 def _subnet(naming: Naming, number: int) -> Part:
-    """The one subnet (0), or the one in a fleet's zone (from 1)."""
+    """The machine's subnet (0), or the one in a zone (from 1)."""
     name = f"{SUBNET}-{number}" if number else SUBNET
     block = f"10.83.{number}.0/24"
     look: tuple[Call, ...] = ()
@@ -184,7 +187,7 @@ def _address(naming: Naming, section: AwsSection) -> Part:
                  AllowReassociation=True),
         ),
         needs=(INSTANCE,),
-        price=price_of("aws", section.region, "address", 0),
+        price=price_of("aws", section.region, "address"),
     )  # fmt: skip
 
 

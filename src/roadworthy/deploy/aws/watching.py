@@ -15,7 +15,7 @@ from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import INSTANCE
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
-from roadworthy.monitor.alarms.cloudwatch import BALANCED, dashboard
+from roadworthy.monitor.alarms.cloudwatch import BALANCED, OF_MACHINES, dashboard
 from roadworthy.project import AwsSection, Project
 
 TOPIC, DASHBOARD = "aws-topic", "aws-dashboard"
@@ -40,7 +40,7 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
     )
     if section.fleet:
         alarms = _fleet_alarms(naming, project)
-        place = Place(naming.model, balancer=f"${{{BALANCER}.suffix}}")
+        place = Place(naming.model, balancer=f"${{{BALANCER}.suffix}}", fleet=naming.deployment)
         return topic, *alarms, _dashboard(naming, section, alarms, place)
     place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}")
     on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name == "cpu")
@@ -74,9 +74,11 @@ def _dashboard(naming: Naming, section: AwsSection, alarms: Sequence[Part], plac
 
 
 def _fleet_alarms(naming: Naming, project: Project) -> list[Part]:
-    """Those that the load balancer's own metrics can ring."""
-    place = Place(naming.model, notify=f"${{{TOPIC}}}", balancer=f"${{{BALANCER}.suffix}}")
-    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name in BALANCED)
+    """Those that metrics of the load balancer, and of the machines, can ring."""
+    place = Place(naming.model, notify=f"${{{TOPIC}}}", balancer=f"${{{BALANCER}.suffix}}",
+                  fleet=naming.deployment)  # fmt: skip
+    known = (*BALANCED, *OF_MACHINES)
+    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name in known)
     rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
     documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
     return [

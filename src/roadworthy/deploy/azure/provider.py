@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from roadworthy.deploy._base import Tenant
-from roadworthy.deploy.azure import ci, registry
+from roadworthy.deploy.azure import ci, dashboard, registry
 from roadworthy.deploy.azure.account import ENDPOINT, Account
+from roadworthy.deploy.azure.exporting import all_parts, export
 from roadworthy.deploy.azure.lock import held
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.azure.states import failed, power_of
 from roadworthy.deploy.azure.tags import merge_tags, remove_tags
-from roadworthy.deploy.azure.terraform import document
-from roadworthy.deploy.azure.wanted import ADDRESS, GROUP, MACHINE, disk_of, machine_of, resources
+from roadworthy.deploy.azure.wanted import ADDRESS, GROUP, MACHINE, disk_of, machine_of
 from roadworthy.deploy.cloud.comparing import differences
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.filling import fill
@@ -29,6 +29,8 @@ from roadworthy.project import AzureSection, Project
 HOST_KEY = "roadworthy-host-key"
 """The tag by which a machine's host key is kept."""
 _LIST_VERSION = "2021-04-01"
+_ASKED = {MACHINE: {"$expand": "instanceView"}, dashboard.DASHBOARD: {"canFetchContent": "true"}}
+"""Part -> what is said when it is asked for, without which Azure keeps a half of it to itself."""
 _SETTLED = {"Succeeded", "Failed", "Canceled", "Ready", "Stopped", "Disabled", "Inaccessible"}
 _PATIENCE = 600.0
 _PAUSE = 5.0
@@ -69,7 +71,7 @@ class AzureProvider:
     Args:
         naming: Its subscription, its name, and the model's.
         section: `[deploy.NAME]`.
-        project: For `[monitor]`.
+        project: For `[monitor]`, and what is exported.
         account: Where the calls go.
     """
 
@@ -82,13 +84,11 @@ class AzureProvider:
         self.section = section
         self.account = account
         self.place = section.place
-        self.parts = {part.id: part for part in self._resources(project)}
+        self.project = project
+        self.parts = all_parts(naming, section, project)
         self.there: dict[str, dict[str, Any]] = {}
         self.listed: list[dict[str, Any]] = []
         self._known: dict[str, str] = {}
-
-    def _resources(self, project: Project) -> tuple[Resource, ...]:
-        return resources(self.naming, self.section, project)
 
     def close(self) -> None:
         """End connections."""
@@ -115,18 +115,8 @@ class AzureProvider:
         return tuple(part.step(ENDPOINT) for part in self.parts.values())
 
     def terraform(self, beside: Beside | None) -> dict[str, Any]:
-        """The same parts for Terraform.
-
-        Raises:
-            InputError: There is a database.
-        """
-        if self.section.database is not None:
-            raise InputError(
-                "Terraform is not written for databases on Azure",
-                where=f"[deploy.{self.naming.deployment}]",
-                fix="leave database out, or deploy by deploy apply",
-            )
-        return document(self.parts, self.naming)
+        """What a deployment of a name of its own would have; raises as `export`."""
+        return export(self.naming, self.section, self.project, beside)
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's size."""
@@ -208,13 +198,12 @@ class AzureProvider:
         return (found.get("tags") or {}).get(DEPLOYMENT) == self.naming.deployment
 
     def _there(self, part: Resource) -> dict[str, Any] | None:
-        more = {"$expand": "instanceView"} if part.id == MACHINE else {}
         if part.id == registry.ADMIN:
             return registry.there(self.account, part)
-        return self.account.get(part.path, part.version, **more)
+        return self.account.get(part.path, part.version, **_ASKED.get(part.id, {}))
 
     def _differs(self, part: Resource, found: dict[str, Any]) -> list[str]:
-        said = differences(self._compared(part, found), found)
+        said = self._changed(part, found)
         state = (found.get("properties") or {}).get("provisioningState", "Succeeded")
         if state != "Succeeded":
             said.append(f"it is {state}")
@@ -223,6 +212,11 @@ class AzureProvider:
         if part.id == registry.DATABASE and found["properties"].get("state") != "Ready":
             said.append(f"it is {found['properties'].get('state')}")
         return said
+
+    def _changed(self, part: Resource, found: dict[str, Any]) -> list[str]:
+        body = self._compared(part, found)
+        compare = dashboard.differs if part.id == dashboard.DASHBOARD else differences
+        return compare(body, found)
 
     def _compared(self, part: Resource, found: dict[str, Any]) -> dict[str, Any]:
         told = registry.compared(part, self._body(part), found)
@@ -337,7 +331,7 @@ class AzureProvider:
         body = self._body(part)
         if part.id == registry.DATABASE and found is not None:
             registry.mend(self.account, part, body, found)
-        elif found is None or differences(self._compared(part, found), found) or failed(found):
+        elif found is None or self._changed(part, found) or failed(found):
             if "tags" in body:
                 body["tags"] = {**((found or {}).get("tags") or {}), **body["tags"]}
             elif part.kind.lower() == ci.RIGHTS and found is not None:  # it cannot be changed

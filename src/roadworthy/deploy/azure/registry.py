@@ -13,8 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from roadworthy.deploy.azure.account import Account
+from roadworthy.deploy.azure.private import endpoint_of, private_parts
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.cloud.comparing import differences
+from roadworthy.deploy.cloud.prices import price_of, stored
+from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.errors import OutsideError
 from roadworthy.project import AzureSection
 
@@ -31,8 +34,9 @@ _CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 """Storage Blob Data Contributor
 (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles)."""
 _TIERS = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
-_NAME = "roadworthy"
+NAME = "roadworthy"
 _DAYS = 7
+_GIGABYTES = 32
 _CHANGED = ("sku", "properties")
 _FIXED = ("version",)
 
@@ -51,26 +55,32 @@ def _digest(naming: Naming) -> str:
     return hashlib.sha256(naming.group.lower().encode()).hexdigest()[:16]
 
 
-def registry_parts(naming: Naming, section: AzureSection, group: str) -> tuple[Resource, ...]:
+def registry_parts(
+    naming: Naming, section: AzureSection, group: str, network: str
+) -> tuple[Resource, ...]:
     """Database and store; nothing where none are asked for.
 
     Args:
         naming: Names and tags.
         section: `[deploy.NAME]`.
         group: The part that is the resource group.
+        network: The part that is the network, where one is made.
     """
     if section.database is None:
         return ()
     networks = tuple(dict.fromkeys(section.database_from))
+    server = _database(naming, section, group)
     return (
-        _database(naming, section, group), _catalogue(naming), _admin(naming),
+        server, _catalogue(naming), _admin(naming),
         *(_network(naming, number, each) for number, each in enumerate(networks, 1)),
+        *private_parts(naming, section, group, network, server),
         _store(naming, section, group), _models(naming), _right(naming),
     )  # fmt: skip
 
 
 def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
-    networks = ", ".join(dict.fromkeys(section.database_from))
+    public = section.database_access == "public"
+    networks = ", ".join(dict.fromkeys(section.database_from)) if public else SECLUDED
     size = str(section.database)
     body = {
         "location": section.region,
@@ -78,13 +88,13 @@ def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
         "tags": naming.tags(DATABASE),
         "properties": {
             "version": "16",
-            "storage": {"storageSizeGB": 32, "autoGrow": "Enabled"},
+            "storage": {"storageSizeGB": _GIGABYTES, "autoGrow": "Enabled"},
             "backup": {"backupRetentionDays": _DAYS, "geoRedundantBackup": "Disabled"},
             "authConfig": {
                 "activeDirectoryAuth": "Enabled", "passwordAuth": "Disabled",
                 "tenantId": f"${{{WHO}.tenant}}",
             },
-            "network": {"publicNetworkAccess": "Enabled"},
+            "network": {"publicNetworkAccess": "Enabled" if public else "Disabled"},
         },
     }  # fmt: skip
     what = (
@@ -92,15 +102,16 @@ def _database(naming: Naming, section: AzureSection, group: str) -> Resource:
         f"passwords, reached from {networks}"
     )
     return Resource(
-        id=DATABASE, what=what, path=database_of(naming), kind=_SERVERS, body=body, needs=(group,)
-    )
+        id=DATABASE, what=what, path=database_of(naming), kind=_SERVERS, body=body, needs=(group,),
+        price=price_of("azure", section.region, f"database {size}", _GIGABYTES, of="database"),
+    )  # fmt: skip
 
 
 def _catalogue(naming: Naming) -> Resource:
     properties = {"charset": "UTF8", "collation": "en_US.utf8"}
     return Resource(
         id=CATALOGUE, what="in it, the registry's own", kind=f"{_SERVERS}/databases",
-        path=f"{database_of(naming)}/databases/{_NAME}", body={"properties": properties},
+        path=f"{database_of(naming)}/databases/{NAME}", body={"properties": properties},
         needs=(DATABASE,),
     )  # fmt: skip
 
@@ -142,6 +153,7 @@ def _store(naming: Naming, section: AzureSection, group: str) -> Resource:
     return Resource(
         id=STORE, what="a storage account for the registry's models, closed to the public, "
         "without keys", path=store_of(naming), kind=_ACCOUNTS, body=body, needs=(group,),
+        price=stored("azure", section.region),
     )  # fmt: skip
 
 
@@ -168,7 +180,8 @@ def _right(naming: Naming) -> Resource:
 
 def is_ours(path: str, naming: Naming) -> bool:
     """Whether something that Azure gives no tags is the registry's, by its place."""
-    inside = tuple(f"{each(naming)}/".lower() for each in (database_of, store_of))
+    places = (database_of, store_of, endpoint_of)
+    inside = tuple(f"{each(naming)}/".lower() for each in places)
     return path.lower().startswith(inside)
 
 
@@ -248,7 +261,7 @@ def registry_of(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     host = found[DATABASE]["properties"].get("fullyQualifiedDomainName", "")
     name = quote(str(found[ADMIN]["properties"]["principalName"]), safe="")
     return {
-        "url": f"postgresql://{name}@{host}:5432/{_NAME}?sslmode=require",
+        "url": f"postgresql://{name}@{host}:5432/{NAME}?sslmode=require",
         "store": f"az://{found[MODELS]['name']}",
         "account": str(found[STORE]["name"]),
         "password": "az account get-access-token --resource-type oss-rdbms "

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.prices import PAID
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.plan import Price, Step
 
@@ -25,12 +26,17 @@ VERSIONS = {
     "microsoft.network/natgateways": "2024-05-01",
     "microsoft.network/virtualnetworks": "2024-05-01",
     "microsoft.network/networkinterfaces": "2024-05-01",
+    "microsoft.network/privatednszones": "2024-06-01",
+    "microsoft.network/privatednszones/virtualnetworklinks": "2024-06-01",
+    "microsoft.network/privateendpoints": "2024-05-01",
+    "microsoft.network/privateendpoints/privatednszonegroups": "2024-05-01",
     "microsoft.network/applicationgateways": "2024-05-01",
     "microsoft.compute/virtualmachines": "2024-11-01",
     "microsoft.compute/virtualmachinescalesets": "2024-11-01",
     "microsoft.insights/autoscalesettings": "2022-10-01",
     "microsoft.insights/actiongroups": "2023-01-01",
     "microsoft.insights/metricalerts": "2018-03-01",
+    "microsoft.insights/workbooks": "2023-06-01",
     "microsoft.authorization/roleassignments": "2022-04-01",
 }
 """Kind, in lower case -> version of its interface; in the order in which they are made."""
@@ -101,4 +107,5 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
             needs=self.needs,
             command=shlex.join(["az", "rest", "--method", "put", "--url", url, "--body", body]),
             price=self.price,
+            paid=self.kind in PAID["azure"],
         )

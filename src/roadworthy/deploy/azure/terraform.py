@@ -2,144 +2,150 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from roadworthy.deploy.azure.ci import RIGHT
+from roadworthy.deploy.azure.dashboard import CONTENT
+from roadworthy.deploy.azure.fleet.terraform import FLEET_KINDS
 from roadworthy.deploy.azure.resource import Naming, Resource
+from roadworthy.deploy.azure.terraform_registry import REGISTRY_KINDS, VARIABLES, registry_output
+from roadworthy.deploy.azure.terraform_words import (
+    GROUP,
+    KNOWN,
+    Places,
+    label,
+    last_word,
+    named,
+    places,
+    reference,
+    word,
+)
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.terraform import Resources, escaped, gathered
 
-_GROUP = "${azurerm_resource_group.group.name}"
-_PLACES = {
-    "virtualnetworks": "azurerm_virtual_network.network",
-    "networksecuritygroups": "azurerm_network_security_group.firewall",
-    "publicipaddresses": "azurerm_public_ip.address",
-    "networkinterfaces": "azurerm_network_interface.interface",
-    "virtualmachines": "azurerm_linux_virtual_machine.machine",
-    "actiongroups": "azurerm_monitor_action_group.notices",
-    "userassignedidentities": "azurerm_user_assigned_identity.ci",
-}
-"""Last word of a kind -> the resource."""
+_RIGHTS = "/providers/Microsoft.Authorization/roleAssignments/"
+_CLIENT = "data-azurerm_client_config.current"
 
 
-def document(parts: Mapping[str, Resource], naming: Naming) -> dict[str, Any]:
+def document(parts: Mapping[str, Resource], naming: Naming, more: Resources) -> dict[str, Any]:
     """What Terraform reads.
 
     Args:
         parts: The parts, by id.
-        naming: The subscription, and the group that ids of parts begin with.
+        naming: The subscription.
+        more: Resources that no part is.
     """
-    found: Resources = {}
+    known = places(parts)
+    found: Resources = dict(more)
     for part in parts.values():
-        found |= _KINDS[part.kind.rpartition("/")[2].lower()](part, naming)
-    provider = {"azurerm": {"features": {}, "subscription_id": naming.subscription}}
+        found |= _KINDS[last_word(part.kind)](part, known)
+    if "data.azurerm_client_config." in repr(found):
+        found[_CLIENT] = {}
+    provider: dict[str, Any] = {"features": {}, "subscription_id": naming.subscription}
     outputs = {"address": {"value": "${azurerm_public_ip.address.ip_address}"}}
-    # a credential names its identity by another argument before
+    # a credential names its identity, and a blob its container, by another argument before
     version = ">= 4.0"
     if "azurerm_user_assigned_identity.ci" in found:
         outputs["client"] = {"value": "${azurerm_user_assigned_identity.ci.client_id}"}
         version = ">= 5.0"
-    document = gathered(found, "azurerm", "hashicorp/azurerm", version, provider)
-    return document | {"output": outputs}
+    if any(place.startswith("azurerm_storage_account.") for place in found):
+        provider["storage_use_azuread"] = True  # its accounts have no keys
+        version = ">= 5.0"
+    written = gathered(found, "azurerm", "hashicorp/azurerm", version, {"azurerm": provider})
+    if (registry := registry_output(parts)) is not None:
+        outputs["registry"] = registry
+        written["variable"] = VARIABLES
+    return written | {"output": outputs}
 
 
-def _reference(path: str, naming: Naming) -> str:
-    """The id of one of the parts, or of what is yours."""
-    if not path.startswith(f"{naming.group}/"):
-        return escaped(path)
-    kind = path.removeprefix(f"{naming.group}/providers/").split("/")[1]
-    if "/subnets/" in path:
-        return "${azurerm_subnet.machines.id}"
-    return f"${{{_PLACES[kind.lower()]}.id}}"
+def _group(part: Resource, known: Places) -> Resources:
+    arguments = {"name": part.path.rpartition("/")[2], "location": part.body["location"]}
+    return {"azurerm_resource_group.group": arguments}
 
 
-def _named(part: Resource) -> dict[str, Any]:
-    return {
-        "name": part.path.rpartition("/")[2],
-        "location": part.body["location"],
-        "resource_group_name": _GROUP,
-    }
-
-
-def _group(part: Resource, naming: Naming) -> Resources:
-    # beside the group that `deploy apply` makes
-    name = f"{naming.name}-terraform"
-    return {"azurerm_resource_group.group": {"name": name, "location": part.body["location"]}}
-
-
-def _network(part: Resource, naming: Naming) -> Resources:
+def _network(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
-    (subnet,) = properties["subnets"]
-    return {
+    found: Resources = {
         "azurerm_virtual_network.network": {
-            **_named(part),
+            **named(part),
             "address_space": properties["addressSpace"]["addressPrefixes"],
-        },
-        "azurerm_subnet.machines": {
-            "name": subnet["name"],
-            "resource_group_name": _GROUP,
-            "virtual_network_name": "${azurerm_virtual_network.network.name}",
-            "address_prefixes": [subnet["properties"]["addressPrefix"]],
-        },
+        }
     }
+    for subnet in properties["subnets"]:
+        name, inside = word(subnet["name"]), subnet["properties"]
+        found[f"azurerm_subnet.{name}"] = {
+            "name": subnet["name"],
+            "resource_group_name": GROUP,
+            "virtual_network_name": "${azurerm_virtual_network.network.name}",
+            "address_prefixes": [inside["addressPrefix"]],
+        }
+        if "natGateway" in inside:
+            found[f"azurerm_subnet_nat_gateway_association.{name}"] = {
+                "subnet_id": f"${{azurerm_subnet.{name}.id}}",
+                "nat_gateway_id": reference(inside["natGateway"]["id"], known),
+            }
+    return found
 
 
-def _firewall(part: Resource, naming: Naming) -> Resources:
-    found: Resources = {"azurerm_network_security_group.firewall": _named(part)}
+def _firewall(part: Resource, known: Places) -> Resources:
+    found: Resources = {"azurerm_network_security_group.firewall": named(part)}
     for rule in part.body["properties"]["securityRules"]:
-        found[f"azurerm_network_security_rule.{_word(rule['name'])}"] = {
+        found[f"azurerm_network_security_rule.{word(rule['name'])}"] = {
             "name": rule["name"],
-            "resource_group_name": _GROUP,
+            "resource_group_name": GROUP,
             "network_security_group_name": "${azurerm_network_security_group.firewall.name}",
-            **{_word(key): value for key, value in rule["properties"].items()},
+            **{word(key): value for key, value in rule["properties"].items()},
         }
     return found
 
 
-def _address(part: Resource, naming: Naming) -> Resources:
+def _address(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
     arguments = {
-        **_named(part),
+        **named(part),
         "sku": part.body["sku"]["name"],
         "allocation_method": properties["publicIPAllocationMethod"],
         "ip_version": properties["publicIPAddressVersion"],
     }
-    return {"azurerm_public_ip.address": arguments}
+    if "zones" in part.body:
+        arguments["zones"] = part.body["zones"]
+    return {f"azurerm_public_ip.{label(part)}": arguments}
 
 
-def _interface(part: Resource, naming: Naming) -> Resources:
+def _interface(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
     (inside,) = properties["ipConfigurations"]
     wanted = inside["properties"]
     return {
         "azurerm_network_interface.interface": {
-            **_named(part),
+            **named(part),
             "ip_configuration": [
                 {
                     "name": inside["name"],
-                    "subnet_id": _reference(wanted["subnet"]["id"], naming),
+                    "subnet_id": reference(wanted["subnet"]["id"], known),
                     "private_ip_address_allocation": "Dynamic",
-                    "public_ip_address_id": _reference(wanted["publicIPAddress"]["id"], naming),
+                    "public_ip_address_id": reference(wanted["publicIPAddress"]["id"], known),
                 }
             ],
         },
         "azurerm_network_interface_security_group_association.firewall": {
             "network_interface_id": "${azurerm_network_interface.interface.id}",
-            "network_security_group_id": _reference(
-                properties["networkSecurityGroup"]["id"], naming
-            ),
+            "network_security_group_id": reference(properties["networkSecurityGroup"]["id"], known),
         },
     }
 
 
-def _machine(part: Resource, naming: Naming) -> Resources:
+def _machine(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
     disk, login = properties["storageProfile"]["osDisk"], properties["osProfile"]
     security = properties.get("securityProfile") or {}
     boot = security.get("uefiSettings") or {}
     keys = login["linuxConfiguration"]["ssh"]["publicKeys"]
     arguments = {
-        **_named(part),
+        **named(part),
         "size": properties["hardwareProfile"]["vmSize"],
         "computer_name": login["computerName"],
         "admin_username": login["adminUsername"],
@@ -148,7 +154,7 @@ def _machine(part: Resource, naming: Naming) -> Resources:
             {"username": login["adminUsername"], "public_key": each["keyData"]} for each in keys
         ],
         "network_interface_ids": [
-            _reference(each["id"], naming)
+            reference(each["id"], known)
             for each in properties["networkProfile"]["networkInterfaces"]
         ],
         "source_image_reference": properties["storageProfile"]["imageReference"],
@@ -167,7 +173,7 @@ def _machine(part: Resource, naming: Naming) -> Resources:
     return {"azurerm_linux_virtual_machine.machine": arguments}
 
 
-def _notices(part: Resource, naming: Naming) -> Resources:
+def _notices(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
     receivers = [
         {
@@ -179,14 +185,14 @@ def _notices(part: Resource, naming: Naming) -> Resources:
     ]
     arguments = {
         "name": part.path.rpartition("/")[2],
-        "resource_group_name": _GROUP,
+        "resource_group_name": GROUP,
         "short_name": properties["groupShortName"],
         "email_receiver": receivers,
     }
     return {"azurerm_monitor_action_group.notices": arguments}
 
 
-def _alarm(part: Resource, naming: Naming) -> Resources:
+def _alarm(part: Resource, known: Places) -> Resources:
     properties = part.body["properties"]
     criteria = [
         {
@@ -201,13 +207,13 @@ def _alarm(part: Resource, naming: Naming) -> Resources:
         for each in properties["criteria"]["allOf"]
     ]
     actions = [
-        {"action_group_id": _reference(each["actionGroupId"], naming)}
+        {"action_group_id": reference(each["actionGroupId"], known)}
         for each in properties["actions"]
     ]
     arguments = {
         "name": part.path.rpartition("/")[2],
-        "resource_group_name": _GROUP,
-        "scopes": [_reference(each, naming) for each in properties["scopes"]],
+        "resource_group_name": GROUP,
+        "scopes": [reference(each, known) for each in properties["scopes"]],
         "description": escaped(properties["description"]),
         "severity": properties["severity"],
         "enabled": properties["enabled"],
@@ -217,15 +223,30 @@ def _alarm(part: Resource, naming: Naming) -> Resources:
         "criteria": criteria,
         "action": actions,
     }
-    name = _word(part.id.removeprefix("azure-alarm-"))
+    name = word(part.id.removeprefix("azure-alarm-"))
     return {f"azurerm_monitor_metric_alert.{name}": arguments}
 
 
-def _identity(part: Resource, naming: Naming) -> Resources:
-    return {"azurerm_user_assigned_identity.ci": _named(part)}
+def _dashboard(part: Resource, known: Places) -> Resources:
+    told = part.body["properties"]
+    content = escaped(told[CONTENT])
+    for path in msgspec.json.decode(told[CONTENT])["fallbackResourceIds"]:
+        content = content.replace(path, reference(path, known))
+    arguments = {
+        **named(part),
+        "display_name": told["displayName"],
+        "category": told["category"],
+        "source_id": told["sourceId"],
+        "data_json": content,
+    }
+    return {"azurerm_application_insights_workbook.dashboard": arguments}
 
 
-def _trust(part: Resource, naming: Naming) -> Resources:
+def _identity(part: Resource, known: Places) -> Resources:
+    return {f"azurerm_user_assigned_identity.{label(part)}": named(part)}
+
+
+def _trust(part: Resource, known: Places) -> Resources:
     told = part.body["properties"]
     arguments = {
         "name": part.path.rpartition("/")[2],
@@ -237,22 +258,29 @@ def _trust(part: Resource, naming: Naming) -> Resources:
     return {"azurerm_federated_identity_credential.ci": arguments}
 
 
-def _right(part: Resource, naming: Naming) -> Resources:
-    told = part.body["properties"]
+def _right(part: Resource, known: Places) -> Resources:
+    told, scope = part.body["properties"], part.path.partition(_RIGHTS)[0]
     arguments = {
-        "scope": "${azurerm_resource_group.group.id}",
+        "scope": reference(scope, known),
         "role_definition_id": told["roleDefinitionId"],
-        "principal_id": "${azurerm_user_assigned_identity.ci.principal_id}",
-        "principal_type": told["principalType"],
+        "principal_id": fill(told["principalId"], _principals(known)),
     }
-    return {f"azurerm_role_assignment.{_word(part.id.rpartition('-')[2])}": arguments}
+    if not told["principalType"].startswith("${"):  # else it is looked up
+        arguments["principal_type"] = told["principalType"]
+    name = word(part.id.rpartition("-")[2]) if part.id.startswith(RIGHT) else label(part)
+    return {f"azurerm_role_assignment.{name}": arguments}
 
 
-def _word(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
+def _principals(known: Places) -> dict[str, str]:
+    """What `${…}` stands for where a right says whose it is."""
+    identities = [each for each in known.values() if "_identity." in each]
+    return KNOWN | {
+        f"azure-{each.partition('.')[2].replace('_', '-')}.principal": f"${{{each}.principal_id}}"
+        for each in identities
+    }
 
 
-_KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
+_KINDS: dict[str, Callable[[Resource, Places], Resources]] = {
     "resourcegroups": _group,
     "virtualnetworks": _network,
     "networksecuritygroups": _firewall,
@@ -261,7 +289,10 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "virtualmachines": _machine,
     "actiongroups": _notices,
     "metricalerts": _alarm,
+    "workbooks": _dashboard,
     "userassignedidentities": _identity,
     "federatedidentitycredentials": _trust,
     "roleassignments": _right,
+    **FLEET_KINDS,
+    **REGISTRY_KINDS,
 }

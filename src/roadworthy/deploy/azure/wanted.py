@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.azure.ci import ci_resources
+from roadworthy.deploy.azure.dashboard import dashboard
 from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.cloud.keys import public_key
@@ -39,7 +40,7 @@ def resources(naming: Naming, section: AzureSection, project: Project) -> tuple[
         _machine(naming, section),
         *(_alarms(naming, section, project) if section.alarms else ()),
         *ci_resources(naming, section, GROUP),
-        *registry_parts(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP, NETWORK),
     )
 
 
@@ -204,13 +205,15 @@ def _login(naming: Naming, section: AzureSection) -> dict[str, Any]:
 
 
 def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Resource, ...]:
-    """Those of `[monitor]` whose metrics Azure has without an agent on the machine."""
+    """Those of `[monitor]` whose metrics Azure has without an agent, and what all look at."""
     group = naming.path("Microsoft.Insights/actionGroups", naming.name)
     machine = naming.path("Microsoft.Compute/virtualMachines", naming.name)
     found = [notices(naming, section)] if section.notify else []
     place = Place(model=naming.model, resource=machine, notify=group)
-    (template,) = TARGETS["azure"].render(alarm_list(project.monitor), place).values()
-    for document in msgspec.json.decode(template)["resources"]:
+    on = alarm_list(project.monitor)
+    (template,) = TARGETS["azure"].render(on, place).values()
+    documents = msgspec.json.decode(template)["resources"]
+    for document in documents:
         properties = document["properties"]
         (criterion,) = properties["criteria"]["allOf"]
         if not criterion["metricNamespace"].startswith("Microsoft.Compute/"):
@@ -225,7 +228,9 @@ def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Re
                 MACHINE, *((NOTICES,) if section.notify else ()), name=f"{naming.name}-{alarm}",
             )
         )  # fmt: skip
-    return tuple(found)
+    sources = {"Microsoft.Compute/virtualMachines": machine, "roadworthy": machine}
+    alarms = list(zip(on, documents, strict=True))
+    return (*found, dashboard(naming, section.region, GROUP, alarms, sources, MACHINE))
 
 
 def notices(naming: Naming, section: AzureSection) -> Resource:

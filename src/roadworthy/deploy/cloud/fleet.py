@@ -286,6 +286,8 @@ class Fleet(abc.ABC):
             "machines": dict(self._traffic.sizes),
             "too much": [each.id for each in self._too_much(serving or "")],
             "failed": self.evidence.listed(), "registry": dict(self._found.registry),
+            # what a pipeline signs in by; the state of the one machine is no fleet's
+            **{key: each for key, each in self._found.facts.items() if key != "machine"},
         }  # fmt: skip
         return Status(
             deployment=self.name, place=self._provider.place, serving=serving, ready=healthy > 0,

@@ -19,6 +19,8 @@ from roadworthy.deploy.plan import Step
 DEPLOYMENT = "roadworthy-deployment"
 PART = "roadworthy-part"
 MODEL = "roadworthy-model"
+SECLUDED = "its network alone: not by a CI system, nor by people, outside of it"
+"""From where a database with a private address is reached."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

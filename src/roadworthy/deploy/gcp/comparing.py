@@ -11,7 +11,11 @@ from roadworthy.deploy.gcp.resource import Resource
 
 _NOT_SHOWN = ("description", "disks", "metadata", "networkInterfaces", "tags")
 """What an instance gives back in another form."""
-_MOVING = {"globalForwardingRules": "IPAddress", "regionInstanceGroupManagers": "targetSize"}
+_MOVING = {
+    "globalForwardingRules": "IPAddress",
+    "forwardingRules": "IPAddress",
+    "regionInstanceGroupManagers": "targetSize",
+}
 """What is given back in another form, or moves by itself."""
 STATES = ("RUNNING", "PROVISIONING", "STAGING")
 

@@ -13,7 +13,6 @@ from roadworthy.deploy.gcp.registry import registry_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.terraform import document
 from roadworthy.deploy.gcp.wanted import resources
-from roadworthy.errors import InputError
 from roadworthy.project import GcpSection, Project
 
 
@@ -42,15 +41,8 @@ def export(
         beside: A fleet's release; None: there is none yet.
 
     Raises:
-        InputError: There is a database.
         OutsideError: The wheels of a release cannot be had.
     """
-    if section.database is not None:
-        raise InputError(
-            "Terraform is not written for databases on Google Cloud",
-            where=f"[deploy.{naming.deployment}]",
-            fix="leave database out, or deploy by deploy apply",
-        )
     own = Naming(naming.project, apart(naming.deployment), naming.model)
     parts = all_parts(own, section, project)
     if not section.fleet or beside is None:

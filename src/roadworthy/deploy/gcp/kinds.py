@@ -45,6 +45,7 @@ KINDS = {
     "subnetworks": Kind("compute.v1", "subnetwork", "regional"),
     "firewalls": Kind("compute.v1", "firewall", "global"),
     "addresses": Kind("compute.v1", "address", "regional"),
+    "forwardingRules": Kind("compute.v1", "forwardingRule", "regional"),
     "instances": Kind("compute.v1", "instance", "zonal"),
     "globalAddresses": Kind("compute.v1", "address", "global", "addresses"),
     "securityPolicies": Kind("compute.v1", "securityPolicy", "global"),

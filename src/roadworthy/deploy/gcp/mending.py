@@ -68,6 +68,7 @@ def _patch(
     if kind.scope == "regional":
         named["region"] = part.parent.rpartition("/")[2]
     if part.collection == "databaseInstances":
+        _check_address(changes, there, account.place)
         changes["settings"] = changes["settings"] | {
             "settingsVersion": there["settings"]["settingsVersion"]
         }
@@ -80,6 +81,21 @@ def _patch(
     if "fingerprint" in there:
         changes["fingerprint"] = there["fingerprint"]
     account.change(part.collection, "patch", **named, body=changes)
+
+
+def _check_address(wanted: Mapping[str, Any], there: Mapping[str, Any], place: str) -> None:
+    """Google gives a private address by an endpoint to new databases alone, and for good."""
+    private = [
+        bool(each["settings"]["ipConfiguration"].get("pscConfig", {}).get("pscEnabled"))
+        for each in (wanted, there)
+    ]
+    if private[0] != private[1]:
+        raise InputError(
+            f"the database {there['name']} has a {'private' if private[1] else 'public'} address, "
+            "which Google Cloud does not change",
+            where=f"{place}, database_access",
+            fix="put that back; or deploy under another name, and move the registry there",
+        )
 
 
 def _settled(account: Account, there: Mapping[str, Any]) -> str:

@@ -34,7 +34,8 @@ from roadworthy.deploy.gcp.mending import (
     refuse,
     tell,
 )
-from roadworthy.deploy.gcp.registry import SECRET, registry_of
+from roadworthy.deploy.gcp.private import ATTACHMENT
+from roadworthy.deploy.gcp.registry import DATABASE, SECRET, registry_of
 from roadworthy.deploy.gcp.removing import asked_with, removal_of
 from roadworthy.deploy.gcp.resource import (
     Naming,
@@ -222,6 +223,8 @@ class GcpProvider:
             self._known[MACHINE] = str(found[MACHINE].there["id"])
         if ci.POOL in found:
             self._known[ci.NUMBER] = ci.number_of(found[ci.POOL])
+        if link := DATABASE in found and found[DATABASE].there.get("pscServiceAttachmentLink"):
+            self._known[ATTACHMENT] = str(link)
         if ADDRESS in found and found[ADDRESS].there.get("address"):
             self._known[NETWORK_ADDRESS] = str(found[ADDRESS].there["address"])
         if self.section.subnet and f"{SUBNET}-network" not in self._known:

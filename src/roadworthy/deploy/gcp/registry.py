@@ -6,14 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from roadworthy.deploy.cloud.prices import price_of, stored
+from roadworthy.deploy.cloud.provider import SECLUDED
 from roadworthy.deploy.gcp.listing import STORE
+from roadworthy.deploy.gcp.private import ADDRESS, ENDPOINT, private_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, Thing, by_hand
 from roadworthy.deploy.gcp.wanted import short
 from roadworthy.project import GcpSection
 
 DATABASE, SECRET = "gcp-database", "gcp-secret"
-_NAME = "postgres"
+NAME = "postgres"
 _DAYS = 7
+_GIGABYTES = 10
 _PASSWORD = "$(gcloud secrets versions access latest --secret={secret} --project={project})"
 
 
@@ -26,7 +30,9 @@ def registry_parts(naming: Naming, section: GcpSection) -> tuple[Resource, ...]:
     """Password, database and bucket; nothing where none are asked for."""
     if section.database is None:
         return ()
-    return _secret(naming), _database(naming, section), _store(naming, section)
+    database = _database(naming, section)
+    beside = private_parts(naming, section, database)
+    return _secret(naming), database, *beside, _store(naming, section)
 
 
 def _secret(naming: Naming) -> Resource:
@@ -44,20 +50,21 @@ def _secret(naming: Naming) -> Resource:
 
 
 def _database(naming: Naming, section: GcpSection) -> Resource:
-    networks = dict.fromkeys(section.database_from)
+    networks, public = dict.fromkeys(section.database_from), section.database_access == "public"
+    where = ", ".join(networks) if public else SECLUDED
     settings: dict[str, Any] = {
         "tier": section.database,
         "edition": "ENTERPRISE",
         "activationPolicy": "ALWAYS",
         "dataDiskType": "PD_SSD",
-        "dataDiskSizeGb": "10",
+        "dataDiskSizeGb": str(_GIGABYTES),
         "storageAutoResize": True,
         "backupConfiguration": {
             "enabled": True,
             "backupRetentionSettings": {"retentionUnit": "COUNT", "retainedBackups": _DAYS},
         },
         "ipConfiguration": {
-            "ipv4Enabled": True,
+            "ipv4Enabled": public,
             "sslMode": "ENCRYPTED_ONLY",
             "authorizedNetworks": [
                 {"name": f"network-{number}", "value": each}
@@ -66,6 +73,9 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
         },
         "userLabels": naming.labels(DATABASE),
     }
+    if not public:
+        own = {"pscEnabled": True, "allowedConsumerProjects": [naming.project]}
+        settings["ipConfiguration"]["pscConfig"] = own
     body = {
         "name": naming.name, "region": section.region, "databaseVersion": "POSTGRES_16",
         "settings": settings,
@@ -73,12 +83,14 @@ def _database(naming: Naming, section: GcpSection) -> Resource:
     parent = f"projects/{naming.project}"
     password = _PASSWORD.format(secret=naming.name, project=naming.project)
     line = by_hand(f"https://sqladmin.googleapis.com/v1/{parent}/instances", body)
-    login = f"gcloud sql users set-password {_NAME} --instance={naming.name}"
+    login = f"gcloud sql users set-password {NAME} --instance={naming.name}"
     return Resource(
         id=DATABASE,
         what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups, "
-        f"reached with TLS from {', '.join(networks)}",
+        f"reached with TLS from {where}",
         collection="databaseInstances", parent=parent, body=body, needs=(SECRET,),
+        price=price_of("gcp", section.region, f"database {section.database}", _GIGABYTES,
+                       of="database"),
         command=f'{line} && {login} --project={naming.project} --password="{password}"',
     )  # fmt: skip
 
@@ -97,6 +109,7 @@ def _store(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=STORE, what="a bucket for the registry's models, closed to the public",
         collection="buckets", parent="", body=body, command=by_hand(url, body),
+        price=stored("gcp", section.region),
     )  # fmt: skip
 
 
@@ -106,10 +119,12 @@ def registry_of(found: Mapping[str, Thing]) -> dict[str, str]:
         return {}
     given = found[DATABASE].there.get("ipAddresses") or ()
     address = next((each["ipAddress"] for each in given if each.get("type") == "PRIMARY"), None)
+    if ENDPOINT in found and ADDRESS in found:
+        address = found[ADDRESS].there.get("address")
     if address is None:
         return {}
     return {
-        "url": f"postgresql://{_NAME}@{address}:5432/{_NAME}?sslmode=require",
+        "url": f"postgresql://{NAME}@{address}:5432/{NAME}?sslmode=require",
         "store": f"gs://{found[STORE].there['name']}",
         "password": f"{found[SECRET].path}/versions/latest",
     }

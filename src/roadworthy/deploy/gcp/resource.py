@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.prices import PAID
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART
 from roadworthy.deploy.gcp.kinds import is_of, segment
 from roadworthy.deploy.plan import Price, Step
@@ -78,6 +79,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
             id=self.id, what=self.what, change="create",
             document={"parent": f"{self.parent}/{segment(self.collection)}", "body": self.body},
             needs=self.needs, command=self.command, price=self.price,
+            # an address of the network costs nothing
+            paid=self.collection in PAID["gcp"] and self.body.get("addressType") != "INTERNAL",
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from roadworthy.deploy.gcp.comparing import told
 from roadworthy.deploy.gcp.fleet.terraform import FLEET_KINDS, with_group
 from roadworthy.deploy.gcp.listing import USER
 from roadworthy.deploy.gcp.resource import Naming, Resource
+from roadworthy.deploy.gcp.terraform_registry import REGISTRY_KINDS, with_registry
 from roadworthy.deploy.gcp.terraform_words import own_subnet, snake, word
 from roadworthy.deploy.gcp.wanted import MACHINE, NETWORK_ADDRESS, SUBNET
 from roadworthy.project import GcpSection
@@ -44,7 +45,7 @@ def document(
         own = {"name": name, "region": region, "project": project}
         found["data-google_compute_subnetwork.own"] = own
     for part in parts.values():
-        found |= (_KINDS | FLEET_KINDS)[part.collection](part, naming)
+        found |= (_KINDS | FLEET_KINDS | REGISTRY_KINDS)[part.collection](part, naming)
     if "google_compute_region_instance_group_manager.group" in found:
         service = "google_compute_backend_service.service"
         found[service] = with_group(found[service])
@@ -54,9 +55,8 @@ def document(
     if section.ci:
         outputs["provider"] = {"value": "${google_iam_workload_identity_pool_provider.ci.name}"}
         outputs["account"] = {"value": "${google_service_account.ci.email}"}
-    return gathered(found, "google", "hashicorp/google", ">= 5.0", {"google": place}) | {
-        "output": outputs
-    }
+    written = gathered(found, "google", "hashicorp/google", ">= 5.0", {"google": place})
+    return with_registry(written | {"output": outputs}, parts)
 
 
 def _network(part: Resource, naming: Naming) -> Resources:
@@ -102,7 +102,25 @@ def _address(part: Resource, naming: Naming) -> Resources:
         "region": part.parent.rpartition("/")[2],
         "address_type": part.body["addressType"],
     }
-    return {"google_compute_address.address": arguments}
+    if "subnetwork" in part.body:
+        arguments["purpose"] = part.body["purpose"]
+        arguments["subnetwork"] = own_subnet(part.body["subnetwork"], naming)
+    return {f"google_compute_address.{word(part.id.removeprefix('gcp-'))}": arguments}
+
+
+def _endpoint(part: Resource, naming: Naming) -> Resources:
+    body = part.body
+    own = body["network"].startswith("${")
+    arguments = {
+        "name": body["name"],
+        "region": part.parent.rpartition("/")[2],
+        "load_balancing_scheme": "",  # what leads to a service of others has none
+        "network": fill(body["network"], _REFERENCES) if own else _NETWORK,
+        "ip_address": "${google_compute_address.database_address.id}",
+        "target": "${google_sql_database_instance.database.psc_service_attachment_link}",
+        "allow_psc_global_access": body["allowPscGlobalAccess"],
+    }
+    return {"google_compute_forwarding_rule.database_endpoint": arguments}
 
 
 def _machine(part: Resource, naming: Naming) -> Resources:
@@ -239,6 +257,7 @@ _KINDS: dict[str, Callable[[Resource, Naming], Resources]] = {
     "subnetworks": _subnet,
     "firewalls": _firewall,
     "addresses": _address,
+    "forwardingRules": _endpoint,
     "instances": _machine,
     "notificationChannels": _channel,
     "alertPolicies": _policy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
@@ -65,7 +65,8 @@ def _network(naming: Naming) -> Resource:
     )  # fmt: skip
 
 
-def _network_path(naming: Naming) -> str:
+def network_path(naming: Naming) -> str:
+    """The network that is made."""
     return f"projects/{naming.project}/global/networks/{naming.name}"
 
 
@@ -74,7 +75,7 @@ def _subnet(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=SUBNET, what=f"a subnet, {_RANGE}", collection="subnetworks",
         parent=f"projects/{naming.project}/regions/{section.region}",
-        body={"name": naming.name, "network": _network_path(naming), "ipCidrRange": _RANGE,
+        body={"name": naming.name, "network": network_path(naming), "ipCidrRange": _RANGE,
               "description": mark},
         command=_command(naming, "compute", "networks", "subnets", "create", naming.name,
                          network=naming.name, region=section.region, range=_RANGE,
@@ -102,7 +103,7 @@ def _firewall(
     allowed, sources = [str(port) for port in ports], list(dict.fromkeys(networks))
     mark = naming.mark(part)
     # the rules of a network of your own are in it, which only Google knows
-    network = f"${{{SUBNET}-network}}" if section.subnet else _network_path(naming)
+    network = f"${{{SUBNET}-network}}" if section.subnet else network_path(naming)
     return Resource(
         id=part, what=f"a firewall: port {', '.join(allowed)} from {', '.join(sources)}",
         collection="firewalls", parent=f"projects/{naming.project}/global",
@@ -191,14 +192,15 @@ def _machine(naming: Naming, section: GcpSection) -> Resource:
     )  # fmt: skip
 
 
-def _subnet_path(naming: Naming, section: GcpSection) -> str:
+def subnet_path(naming: Naming, section: GcpSection) -> str:
+    """The subnet that is made, or yours."""
     made = f"projects/{naming.project}/regions/{section.region}/subnetworks/{naming.name}"
     return section.subnet or made
 
 
 def _interface(naming: Naming, section: GcpSection) -> dict[str, Any]:
     outside = {"name": "public", "type": "ONE_TO_ONE_NAT", "natIP": f"${{{NETWORK_ADDRESS}}}"}
-    return {"subnetwork": _subnet_path(naming, section), "accessConfigs": [outside]}
+    return {"subnetwork": subnet_path(naming, section), "accessConfigs": [outside]}
 
 
 def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
@@ -214,7 +216,7 @@ def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
         more += ["--shielded-secure-boot", "--shielded-vtpm", "--shielded-integrity-monitoring"]
     line = _command(
         naming, "compute", "instances", "create", naming.name, zone=section.zone,
-        machine_type=section.machine_type, subnet=_subnet_path(naming, section),
+        machine_type=section.machine_type, subnet=subnet_path(naming, section),
         address=naming.name, boot_disk_size=f"{section.disk_gb}GB", boot_disk_type="pd-balanced",
         tags=naming.name, labels=labels, metadata=told, description=naming.mark(MACHINE), **image,
     )  # fmt: skip
@@ -224,20 +226,21 @@ def _machine_command(naming: Naming, section: GcpSection, family: str) -> str:
 def _alarms(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     """Those of `[monitor]` whose metrics Google has without an agent on the machine."""
     place = Place(model=naming.model, resource=f"${{{MACHINE}}}")
-    return alarms(naming, section, project, place, "compute.googleapis.com", MACHINE)
+    return alarms(naming, section, project, place, ("cpu",), MACHINE)
 
 
 def alarms(
-    naming: Naming, section: GcpSection, project: Project, place: Place, source: str, need: str
-) -> tuple[Resource, ...]:
-    """Whom alarms tell, and the alarms of `[monitor]` that a source of metrics can ring.
+    naming: Naming, section: GcpSection, project: Project, place: Place, known: Container[str],
+    need: str,
+) -> tuple[Resource, ...]:  # fmt: skip
+    """Whom alarms tell, and the alarms of `[monitor]` that Google can ring by itself.
 
     Args:
         naming: Names and marks.
         section: `[deploy.NAME]`, for `notify`.
         project: For `[monitor]`.
         place: What the alarms are about.
-        source: Where the metrics come from, like `compute.googleapis.com`.
+        known: Names of those that it can ring.
         need: The part that they are about.
     """
     channels = _channels(naming, section)
@@ -245,10 +248,9 @@ def alarms(
     policies = TARGETS["google"].render(on, place)["google-policies.json"]
     found = []
     for policy in msgspec.json.decode(policies):
-        threshold = policy["conditions"][0].get("conditionThreshold", {})
-        if f'"{source}/' not in threshold.get("filter", ""):
-            continue
         alarm = policy["userLabels"]["alarm"]
+        if alarm not in known:
+            continue
         part = f"gcp-alarm-{alarm}"
         body = {
             **policy,

@@ -102,7 +102,7 @@ fi
 if {_UFW}; then
 {_tell_ufw(layout, public, metrics_from)}
 elif {_FIREWALLD}; then
-{_tell_firewalld(layout, public)}
+{_tell_firewalld(layout, public, metrics_from)}
 else
   mkdir -p {SETTINGS}/firewall.d
   printf '%s\\n' {shlex.quote(listed)} > {SETTINGS}/firewall.d/{layout.name}
@@ -140,6 +140,7 @@ if {_UFW}; then
 elif {_FIREWALLD}; then
   firewall-cmd --quiet --permanent --remove-service={service} || true
   firewall-cmd --quiet --permanent --delete-service={service} || true
+{_forget_readers(layout)}
   firewall-cmd --quiet --reload
 fi
 rm -f {rules} {AGENT}/{layout.name}
@@ -186,7 +187,8 @@ def _forget_ufw(layout: Layout, kept: Sequence[int]) -> str:
   | while read -r rule; do ufw --force delete "$rule" </dev/null >&2; done"""
 
 
-def _tell_firewalld(layout: Layout, public: Sequence[int]) -> str:
+def _tell_firewalld(layout: Layout, public: Sequence[int], metrics_from: Sequence[str]) -> str:
+    """In its default zone; a service of the deployment's name says which ports are its own."""
     service = _service(layout)
     ports = " ".join(f"--add-port={port}/tcp" for port in public)
     return f"""\
@@ -195,7 +197,33 @@ def _tell_firewalld(layout: Layout, public: Sequence[int]) -> str:
   firewall-cmd --quiet --permanent --new-service={service}
   firewall-cmd --quiet --permanent --service={service} {ports}
   firewall-cmd --quiet --permanent --add-service={service}
+{_forget_readers(layout)}
+{_let_read(layout, metrics_from)}
   firewall-cmd --quiet --reload"""
+
+
+def _let_read(layout: Layout, networks: Sequence[str]) -> str:
+    if not networks:
+        return ""
+    service, rules = _readers(layout), []
+    for each in networks:
+        family = "ipv6" if ":" in each else "ipv4"
+        rule = f'rule family="{family}" source address="{each}" service name="{service}" accept'
+        rules.append(f"  firewall-cmd --quiet --permanent --add-rich-rule={shlex.quote(rule)}")
+    made = f"""\
+  firewall-cmd --quiet --permanent --new-service={service}
+  firewall-cmd --quiet --permanent --service={service} --add-port={AGENT_PORT}/tcp"""
+    return "\n".join([made, *rules])
+
+
+def _forget_readers(layout: Layout) -> str:
+    service = _readers(layout)
+    return f"""\
+  firewall-cmd --permanent --list-rich-rules | grep -F 'service name="{service}"' \\
+  | while read -r rule; do
+    firewall-cmd --quiet --permanent --remove-rich-rule="$rule" </dev/null
+  done
+  firewall-cmd --quiet --permanent --delete-service={service} 2>/dev/null || true"""
 
 
 def _comment(layout: Layout) -> str:
@@ -204,6 +232,11 @@ def _comment(layout: Layout) -> str:
 
 def _service(layout: Layout) -> str:
     return f"roadworthy-{layout.name}"
+
+
+def _readers(layout: Layout) -> str:
+    """The service of those who may read the host's own metrics."""
+    return f"{_service(layout)}-metrics"
 
 
 def agent_step(layout: Layout) -> HostStep:

@@ -25,7 +25,11 @@ if command -v apt-get >/dev/null; then
     apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $lacking >&2
   fi
 elif command -v dnf >/dev/null; then
-  dnf install -y -q {redhat} >&2
+  if ! dnf install -y -q {redhat} >&2; then
+    echo "dnf cannot install {redhat}. RHEL, Rocky and AlmaLinux have caddy in EPEL:" \
+      "dnf install epel-release; python3.12 comes with RHEL 9.4 and later" >&2
+    exit 69
+  fi
 else
   echo "neither apt-get nor dnf is here" >&2; exit 69
 fi

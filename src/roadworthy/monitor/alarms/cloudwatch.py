@@ -1,7 +1,8 @@
 """CloudWatch alarms (the parameters of PutMetricAlarm) and a dashboard.
 
 Metrics come under the names that `/metrics` gives them, in the namespace `Roadworthy`; those of the
-machine from EC2 and from the CloudWatch agent.
+machine from EC2 and from the CloudWatch agent; those of a fleet's machines from themselves, in a
+namespace of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ _SINGLE = {
 _BALANCER = "AWS/ApplicationELB"
 BALANCED = ("down", "errors", "latency", "no_traffic")
 """Alarms that a load balancer's own metrics can ring."""
+OF_MACHINES = tuple(_MACHINE)
+"""Alarms that what machines tell can ring."""
 _MISSING = {"down": "breaching", "no_traffic": "breaching"}
+
+
+def machines_of(deployment: str) -> str:
+    """The namespace in which the machines of a deployment tell how busy they are."""
+    return f"{NAMESPACE}/{deployment}"
 
 
 class CloudWatch:
@@ -50,6 +58,8 @@ class CloudWatch:
 
 def _alarm(alarm: Alarm, place: Place) -> dict[str, Any]:
     seconds, count = _periods(alarm)
+    if place.fleet and alarm.name in _MACHINE:  # the worst machine of every minute
+        seconds, count = 60, min(max(1, round(alarm.minutes)), 1440)
     percent = 100.0 if alarm.name in _MACHINE else 1.0
     document: dict[str, Any] = {
         "AlarmName": f"roadworthy-{place.model}-{alarm.name}",
@@ -102,6 +112,9 @@ def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
             for number, kind in enumerate(KINDS[alarm.name])
         ]
         return [*kinds, _formula("MAX(METRICS())", alarm.what)]
+    if place.fleet and alarm.name in _MACHINE:
+        name = f"machine_{alarm.name}_percent"
+        return [_metric("m", name, {}, "Maximum", seconds, machines_of(place.fleet))]
     if alarm.name in _MACHINE:
         space, name = _MACHINE[alarm.name]
         where = {"InstanceId": place.resource or "INSTANCE"}
@@ -200,6 +213,19 @@ def _calls(place: Place) -> dict[str, list[Any]]:
 
 
 def _machine(place: Place) -> dict[str, list[Any]]:
+    if place.fleet:
+        space = machines_of(place.fleet)
+        names = {each: f"machine_{each}_percent" for each in _MACHINE}
+        worst = [[space, name, {"stat": "Maximum"}] for name in names.values()]
+        return {
+            "the worst machine: percent of processors, memory and disk": worst,
+            **{
+                f"each machine: percent of {each}": [
+                    [{"expression": _each_machine(space, name), "id": each}]
+                ]
+                for each, name in names.items()
+            },
+        }  # fmt: skip
     if not place.resource:
         return {}
     measured = [[*each, "InstanceId", place.resource, {"stat": "Average"}]
@@ -215,6 +241,10 @@ def _of_model(place: Place) -> dict[str, list[Any]]:
         ],
         "findings": [[{"expression": _search("roadworthy_findings", place), "id": "f"}]],
     }
+
+
+def _each_machine(space: str, name: str) -> str:
+    return f"SEARCH('{{{space},InstanceId}} MetricName=\"{name}\"', 'Average')"
 
 
 def _search(name: str, place: Place) -> str:

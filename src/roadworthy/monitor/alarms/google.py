@@ -1,7 +1,8 @@
 """Google Cloud Monitoring alert policies, with the same PromQL that Prometheus gets.
 
 Metrics that arrive through OTLP or Managed Prometheus are asked for in PromQL; those of the machine
-come from Compute Engine and the Ops Agent.
+come from Compute Engine and the Ops Agent; those of a fleet, which has no agent, from the former,
+each machine by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _MACHINE = {
     "disk": ("agent.googleapis.com/disk/percent_used", 'metric.labels.state = "used"', 100.0),
 }
 
+FLEET = "roadworthy-fleet"
+"""The label of a fleet's machines, whose value is the deployment."""
 BALANCED = ("down", "errors", "latency", "no_traffic")
 """Alarms that a load balancer's own metrics can ring."""
 
@@ -72,6 +75,8 @@ def _condition(alarm: Alarm, place: Place) -> dict[str, Any]:
                 "duration": f"{max(120, int(alarm.minutes * 60))}s",
             }
         }
+    if place.fleet and alarm.name == "memory":
+        return {"conditionThreshold": _memory(alarm, place, seconds)}
     if alarm.name in _MACHINE:
         metric, label, scale = _MACHINE[alarm.name]
         parts = [f'metric.type = "{metric}"', 'resource.type = "gce_instance"']
@@ -79,6 +84,8 @@ def _condition(alarm: Alarm, place: Place) -> dict[str, Any]:
             parts.append(label)
         if place.resource:
             parts.append(f'resource.labels.instance_id = "{place.resource}"')
+        if place.fleet:
+            parts.append(f'metadata.user_labels."{FLEET}" = "{place.fleet}"')
         return {
             "conditionThreshold": {
                 "filter": " AND ".join(parts),
@@ -97,6 +104,26 @@ def _condition(alarm: Alarm, place: Place) -> dict[str, Any]:
             "ruleGroup": f"roadworthy_{place.service.replace('-', '_')}",
         }
     }
+
+
+def _memory(alarm: Alarm, place: Place, seconds: str) -> dict[str, Any]:
+    """What machines of the series E2 tell of their memory without an agent, as a share.
+
+    Source: https://cloud.google.com/monitoring/api/metrics_gcp_c (`instance/memory/balloon`)
+    """
+    told = {
+        key: f'metric.type = "compute.googleapis.com/instance/memory/balloon/{key}" AND '
+        'resource.type = "gce_instance" AND '
+        f'metadata.user_labels."{FLEET}" = "{place.fleet}"'
+        for key in ("ram_used", "ram_size")
+    }
+    # both sides of a share must have the same labels
+    each = _together("ALIGN_MEAN", "60s") | {"groupByFields": ["resource.labels.instance_id"]}
+    return {
+        "filter": told["ram_used"], "aggregations": [each],
+        "denominatorFilter": told["ram_size"], "denominatorAggregations": [each],
+        "comparison": "COMPARISON_GT", "thresholdValue": alarm.threshold, "duration": seconds,
+    }  # fmt: skip
 
 
 def _balanced(alarm: Alarm, place: Place, seconds: str) -> dict[str, Any]:
@@ -135,7 +162,7 @@ def _counted(place: Place, metric: str) -> str:
     )
 
 
-def _together(aligner: str, period: str, reducer: str = "REDUCE_SUM") -> dict[str, str]:
+def _together(aligner: str, period: str, reducer: str = "REDUCE_SUM") -> dict[str, Any]:
     return {"alignmentPeriod": period, "perSeriesAligner": aligner, "crossSeriesReducer": reducer}
 
 

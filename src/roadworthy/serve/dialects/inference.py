@@ -138,7 +138,7 @@ async def read_tensors(reader: BodyReader, inputs: list[Any], binary: memoryview
         if name in tensors:
             raise RequestProblem(400, "an input stands twice: send each once")
         shape, kind = _shape(tensor), tensor.get("datatype")
-        if kind != "BYTES" and kind not in TYPES:
+        if not isinstance(kind, str) or (kind != "BYTES" and kind not in TYPES):
             refuse([Problem("has an unknown datatype", name)])
         parameters = tensor.get("parameters") or {}
         size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
@@ -245,7 +245,7 @@ def wanted_outputs(outputs: list[Tensor], content: dict[str, Any]) -> list[Tenso
     by_name = {output["name"]: output for output in outputs}
     wanted = []
     for entry in asked if isinstance(asked, list) else [None]:
-        if not isinstance(entry, dict) or entry.get("name") not in by_name:
+        if not isinstance(entry, dict) or entry.get("name") not in list(by_name):  # or unhashable
             raise RequestProblem(400, f"the outputs are {', '.join(by_name)}")
         its = entry.get("parameters")
         own = its.get("binary_data", binary) if isinstance(its, dict) else binary

@@ -1,8 +1,9 @@
-"""What a machine of a fleet does with its role: fetch a release or a secret, send its log.
+"""What a machine of a fleet does with its role: fetch a release or a secret, and tell of itself.
 
     python3 fetching.py REGION s3 BUCKET/KEY FILE
     python3 fetching.py REGION secret NAME FILE
     python3 fetching.py REGION logs GROUP UNITS CURSOR
+    python3 fetching.py REGION metrics NAMESPACE
 
 It runs by the system's Python alone, from user data. Requests are signed by Signature Version 4
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html), with
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -61,6 +63,8 @@ def send(
     }  # fmt: skip
     if target:
         headers |= {"content-type": "application/x-amz-json-1.1", "x-amz-target": target}
+    elif method == "POST":
+        headers |= {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     names = ";".join(sorted(headers))
     lines = [method, path, ""] + [f"{key}:{value}" for key, value in sorted(headers.items())]
     text = "\n".join([*lines, "", names, digest])
@@ -122,11 +126,52 @@ def logs(region: str, group: str, units: str, cursor: str) -> None:
         time.sleep(5)
 
 
+def usage(before: tuple[int, int]) -> tuple[tuple[int, int], dict[str, float]]:
+    """Processor time, all and idle, till now; what is used since then, in percent."""
+    with open("/proc/stat") as source:
+        times = [int(each) for each in source.readline().split()[1:9]]
+    now = sum(times), times[3] + times[4]
+    with open("/proc/meminfo") as source:
+        memory = {line.split(":")[0]: int(line.split()[1]) for line in source}
+    disk, passed = os.statvfs("/"), max(1, now[0] - before[0])
+    free = {
+        "cpu": (now[1] - before[1]) / passed,
+        "memory": memory["MemAvailable"] / memory["MemTotal"],
+        "disk": disk.f_bavail / disk.f_blocks,
+    }
+    return now, {key: 100.0 * min(1.0, max(0.0, 1.0 - each)) for key, each in free.items()}
+
+
+def metrics(region: str, namespace: str) -> None:
+    """Send how busy the machine is, once by itself and once among all, every minute for ever.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+    """
+    machine, pause = meta("instance-id"), 5.0
+    before, _ = usage((0, 0))
+    while True:
+        time.sleep(pause)
+        before, used = usage(before)
+        form = {"Action": "PutMetricData", "Version": "2010-08-01", "Namespace": namespace}
+        for number, (name, percent) in enumerate([*used.items(), *used.items()], 1):
+            one = f"MetricData.member.{number}."
+            form |= {one + "MetricName": f"machine_{name}_percent", one + "Unit": "Percent",
+                     one + "Value": f"{percent:.3f}"}  # fmt: skip
+            if number > len(used):
+                by = one + "Dimensions.member.1."
+                form |= {by + "Name": "InstanceId", by + "Value": machine}
+        body = urllib.parse.urlencode(form).encode()
+        send(region, "monitoring", "POST", "/", body).close()
+        pause = 60.0
+
+
 if __name__ == "__main__":
     work, given = sys.argv[2], [sys.argv[1], *sys.argv[3:]]
     if work == "s3":
         fetch(*given)
     elif work == "secret":
         secret(*given)
+    elif work == "metrics":
+        metrics(*given)
     else:
         logs(*given)

@@ -17,19 +17,19 @@ from roadworthy.deploy.aws.fleet.wanted import (
     PORT,
     bucket_of,
     log_group_of,
+    namespace_of,
     short,
     subnets_of,
 )
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
-from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.releasing import encrypting
 from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Content, Wanted, in_file, in_memory
 from roadworthy.project import AwsSection, Instances, Project, SshSection
@@ -41,24 +41,24 @@ FLEET = "roadworthy-fleet"
 """The tag of a fleet's machines and disks."""
 GRACE = 900
 """Seconds that a machine may take to boot before its health counts."""
-_LOG_UNIT = """\
+_UNIT = """\
 # Roadworthy: deployment {name}
 [Unit]
-Description=Roadworthy {name}, log
+Description=Roadworthy {name}, {work}
 After=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=/usr/bin/python3 {script} {region} logs {group} {units} /var/lib/roadworthy-{name}-logs/cursor
+ExecStart=/usr/bin/python3 {script} {region} {work} {words}
 DynamicUser=yes
 SupplementaryGroups=systemd-journal
-StateDirectory=roadworthy-{name}-logs
+StateDirectory=roadworthy-{name}-{work}
 Restart=always
 RestartSec=5
 
 [Install]
 WantedBy=multi-user.target
-"""  # noqa: E501
+"""
 
 
 class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,17 +153,14 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
     place = f"{layout.root}/aws.py"
     script = file_step("aws", "write what speaks with AWS", place, in_memory(_script()),
                        layout.stamp("aws"), mode="0755", needs=("mark",))  # fmt: skip
-    unit = f"/etc/systemd/system/roadworthy-{layout.name}-logs.service"
-    text = _LOG_UNIT.format(
-        name=layout.name, script=place, region=section.region, group=log_group_of(naming),
-        units=shlex.quote(f"{layout.service}*"),
-    )  # fmt: skip
-    logs = file_step(
-        "logs", "send the log to CloudWatch", unit, in_memory(text.encode()), layout.stamp("logs"),
-        after=f"systemctl daemon-reload\nsystemctl enable --quiet --now {Path(unit).name}",
-    )  # fmt: skip
+    cursor = f"/var/lib/roadworthy-{layout.name}-logs/cursor"
+    words = f"{log_group_of(naming)} {shlex.quote(f'{layout.service}*')} {cursor}"
+    telling = [_telling(layout, section, place, "logs", "send the log to CloudWatch", words)]
+    if section.alarms:
+        what = "tell CloudWatch how busy the machine is"
+        telling.append(_telling(layout, section, place, "metrics", what, namespace_of(naming)))
     mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
-    steps[mark:mark] = [script, logs]
+    steps[mark:mark] = [script, *telling]
     if section.access == "ssm":
         steps.append(HostStep(id="agent", what="let Systems Manager reach the machine",
                               script=f"sh -c {shlex.quote(agent_script(section))}",
@@ -172,6 +169,19 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
         steps = [_secret(layout, section, wanted, secret, place) if each.id == "secrets" else each
                  for each in steps]  # fmt: skip
     return [*steps, *swap_steps(layout, wanted.release.id, host)]
+
+
+def _telling(layout: Layout, section: AwsSection, script: str, work: str, what: str, words: str
+             ) -> HostStep:  # fmt: skip
+    """A service that tells AWS something for ever."""
+    unit = f"roadworthy-{layout.name}-{work}.service"
+    text = _UNIT.format(
+        name=layout.name, work=work, script=script, region=section.region, words=words
+    )
+    return file_step(
+        work, what, f"/etc/systemd/system/{unit}", in_memory(text.encode()), layout.stamp(work),
+        after=f"systemctl daemon-reload\nsystemctl enable --quiet --now {unit}",
+    )  # fmt: skip
 
 
 def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str, script: str
@@ -267,10 +277,9 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
         "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
         "TargetValue": float(size.cpu),
     }
-    one = price_of("aws", section.region, section.instance_type, section.disk_gb)
-    price = one and Price(
-        monthly=round(one.monthly * size.min, 2), currency=one.currency, as_of=one.as_of
-    )
+    machines = price_of("aws", section.region, section.instance_type, section.disk_gb,
+                        count=size.min)  # fmt: skip
+    addresses = price_of("aws", section.region, "address", count=size.min)
     return Part(
         id=part, kind="group", what=f"{size.min} to {size.max} machines for {release}",
         make=call("autoscaling", "CreateAutoScalingGroup", AutoScalingGroupName=name,
@@ -285,7 +294,7 @@ def _group(naming: Naming, section: AwsSection, release: str) -> Part:
                       PolicyName="processors", PolicyType="TargetTrackingScaling",
                       TargetTrackingConfiguration=policy),),
         needs=(template_of(release), targets_of(release), TRIAL),
-        price=price,
+        price=together(machines, addresses),
     )  # fmt: skip
 
 

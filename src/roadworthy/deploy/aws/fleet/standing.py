@@ -94,9 +94,10 @@ def _detach(there: There) -> list[Call]:
 
 def _remove_role(there: There) -> list[Call]:
     name, gone = there["RoleName"], ("NoSuchEntity",)
+    own = [call("iam", "DeleteRolePolicy", gone, RoleName=name, PolicyName=POLICY)]
     return [
         *_detach(there),
-        call("iam", "DeleteRolePolicy", gone, RoleName=name, PolicyName=POLICY),
+        *(own if there["policy"] is not None else ()),
         call("iam", "DeleteRole", gone, RoleName=name),
     ]
 

@@ -22,7 +22,6 @@ from roadworthy.deploy._base import Status, Tenant, There
 from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.evidence import gather
 from roadworthy.deploy.aws.fleet.kinds import FLEET
-from roadworthy.deploy.aws.fleet.registry import registry_of
 from roadworthy.deploy.aws.fleet.releases import (
     ARCHIVE,
     GRACE,
@@ -36,6 +35,7 @@ from roadworthy.deploy.aws.fleet.traffic import Traffic
 from roadworthy.deploy.aws.fleet.wanted import BUCKET, log_group_of
 from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
+from roadworthy.deploy.aws.registry import registry_of
 from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency

@@ -9,6 +9,8 @@ from roadworthy.deploy.aws.call import Call, call
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
+from roadworthy.deploy.cloud.prices import price_of, stored, together
+from roadworthy.monitor.alarms.cloudwatch import machines_of
 from roadworthy.project import AwsSection
 
 OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
@@ -34,14 +36,19 @@ def log_group_of(naming: Naming) -> str:
     return f"/roadworthy/{naming.deployment}"
 
 
+def namespace_of(naming: Naming) -> str:
+    """Where machines tell how busy they are; a namespace of its own, so that a role can name it."""
+    return machines_of(naming.deployment)
+
+
 def subnets_of(section: AwsSection) -> list[str]:
-    """Where machines and balancer are."""
+    """Where a fleet's machines, the balancer and a database are."""
     return list(section.subnets) or [f"${{{SUBNET}-{number}}}" for number in (1, 2)]
 
 
 def fleet_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     """Everything but the releases, in order."""
-    network = () if section.subnets else network_parts(naming, zones=2)
+    network = () if section.subnets else network_parts(naming, (1, 2))
     redirect = (_redirect(naming),) if section.certificate else ()
     return (
         *network, _outer(naming, section), _inner(naming, section), _bucket(naming, section),
@@ -113,6 +120,7 @@ def _bucket(naming: Naming, section: AwsSection) -> Part:
     return Part(
         id=BUCKET, kind="bucket", what="a bucket for releases, encrypted and closed to the public",
         make=call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
+        price=stored("aws", section.region),
         settle=(
             call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(BUCKET)}),
             call("s3", "PutPublicAccessBlock", Bucket=name,
@@ -135,13 +143,14 @@ def role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
         secret = f"secret:roadworthy/{naming.deployment}/*"
         where = f"arn:${{partition}}:secretsmanager:{section.region}:${{account}}:{secret}"
         allowed.append(("secretsmanager:GetSecretValue", where))
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": action, "Resource": resource}
-            for action, resource in allowed
-        ],
-    }
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed
+    ]
+    if section.alarms:  # metrics are narrowed by their namespace alone
+        only = {"StringEquals": {"cloudwatch:namespace": namespace_of(naming)}}
+        statements.append({"Effect": "Allow", "Action": "cloudwatch:PutMetricData",
+                           "Resource": "*", "Condition": only})  # fmt: skip
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _logs(naming: Naming) -> Part:
@@ -157,10 +166,10 @@ def _logs(naming: Naming) -> Part:
 
 
 def _balancer(naming: Naming, section: AwsSection) -> Part:
-    name = f"{short(naming)}-{naming.deployment[:20]}".rstrip("-")
+    name, zones = f"{short(naming)}-{naming.deployment[:20]}".rstrip("-"), subnets_of(section)
     return Part(
         id=BALANCER, kind="balancer", what="a load balancer over two zones",
-        make=call("elbv2", "CreateLoadBalancer", Name=name, Subnets=subnets_of(section),
+        make=call("elbv2", "CreateLoadBalancer", Name=name, Subnets=zones,
                    SecurityGroups=[f"${{{OUTER}}}"], Scheme="internet-facing", Type="application",
                    Tags=naming.tags(BALANCER)),
         settle=(
@@ -170,6 +179,9 @@ def _balancer(naming: Naming, section: AwsSection) -> Part:
                   ]),
         ),
         needs=(OUTER, *(() if section.subnets else (ROUTES,))),
+        # it has a public address in each zone
+        price=together(price_of("aws", section.region, "balancer"),
+                       price_of("aws", section.region, "address", count=len(zones))),
     )  # fmt: skip
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from roadworthy.deploy.azure.account import Account
 from roadworthy.deploy.azure.fleet import wanted
 from roadworthy.deploy.azure.fleet.gateway import kept
 from roadworthy.deploy.azure.fleet.releases import SETS, release_of
 from roadworthy.deploy.azure.provider import AzureProvider
-from roadworthy.deploy.azure.resource import VERSIONS, Resource
+from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.cloud.provider import PART, Found
-from roadworthy.deploy.cloud.terraform import Beside
-from roadworthy.errors import InputError, OutsideError
-from roadworthy.project import Project
+from roadworthy.errors import OutsideError
+from roadworthy.project import AzureSection, Project
 
 
 class FleetProvider(AzureProvider):
@@ -23,9 +23,11 @@ class FleetProvider(AzureProvider):
     archives: list[str]
     """Names of the archives, as they were observed last."""
 
-    def _resources(self, project: Project) -> tuple[Resource, ...]:
+    def __init__(
+        self, naming: Naming, section: AzureSection, project: Project, account: Account
+    ) -> None:
+        super().__init__(naming, section, project, account)
         self.groups, self.archives = {}, []
-        return wanted.fleet_parts(self.naming, self.section, project)
 
     def observe(self) -> Found:
         """Look at the group, at everything in it by its tag, at each part, and at releases."""
@@ -64,18 +66,6 @@ class FleetProvider(AzureProvider):
         if found is None or not self._is_ours(found):
             raise OutsideError("the gateway is gone", where=self.place, fix="run the same again")
         return found
-
-    def terraform(self, beside: Beside | None) -> dict[str, Any]:
-        """It is not written.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(
-            "Terraform is not written for fleets on Azure",
-            where=f"[deploy.{self.naming.deployment}]",
-            fix="leave instances out, or deploy by deploy apply",
-        )
 
     def _is_ours(self, found: dict[str, Any]) -> bool:
         if wanted.is_ours(str(found["id"]), self.naming, self.section):

@@ -29,7 +29,6 @@ from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Wanted, in_file, in_memory
 from roadworthy.project import AzureSection, Instances, Project, SshSection
@@ -218,10 +217,7 @@ def _machines(naming: Naming, section: AzureSection, release: str, told: bytes) 
     if section.zones:
         body["zones"] = list(section.zones)
         body["properties"]["zoneBalance"] = False
-    one = price_of("azure", section.region, section.size, section.disk_gb)
-    price = one and Price(
-        monthly=round(one.monthly * size.min, 2), currency=one.currency, as_of=one.as_of
-    )
+    price = price_of("azure", section.region, section.size, section.disk_gb, count=size.min)
     made = part(
         naming, f"azure-machines-{release}", SETS,
         f"{size.min} machines and more for {release}: {section.size}, {section.disk_gb} GB",

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.azure.ci import CI, ci_resources
+from roadworthy.deploy.azure.dashboard import dashboard
 from roadworthy.deploy.azure.fleet.gateway import KEYS, gateway
 from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.azure.wanted import ADDRESS, FIREWALL, GROUP, NETWORK, NOTICES, notices
-from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
 from roadworthy.project import AzureSection, Project
 
@@ -75,17 +76,12 @@ def fleet_parts(naming: Naming, section: AzureSection, project: Project) -> tupl
     return (
         group, *_network(naming, section), *_storing(naming, section),
         *_key(naming, section),
-        part(
-            naming, GATEWAY, "Microsoft.Network/applicationGateways",
-            "a gateway of two to ten instances, which callers reach",
-            gateway(naming, section, drain), NETWORK, ADDRESS,
-            *((KEY_RIGHT,) if section.certificate else ()),
-        ),
+        _gateway(naming, section, drain),
         *(_alarms(naming, section, project) if section.alarms else ()),
         *ci_resources(naming, section, GROUP),
         *((_right(naming, f"{WRITES}-ci", _CONTRIBUTOR, CI, "ServicePrincipal"),)
           if section.ci else ()),
-        *registry_parts(naming, section, GROUP),
+        *registry_parts(naming, section, GROUP, NETWORK),
     )  # fmt: skip
 
 
@@ -100,13 +96,27 @@ def part(
     )  # fmt: skip
 
 
+def _gateway(naming: Naming, section: AzureSection, drain: int) -> Resource:
+    key = (KEY_RIGHT,) if section.certificate else ()
+    made = part(
+        naming, GATEWAY, "Microsoft.Network/applicationGateways",
+        "a gateway of two to ten instances, which callers reach",
+        gateway(naming, section, drain), NETWORK, ADDRESS, *key,
+    )  # fmt: skip
+    price = together(
+        price_of("azure", section.region, "balancer"),
+        # ten units are kept ready for each of the two instances that are always there
+        price_of("azure", section.region, "balancer unit", count=20),
+    )
+    return msgspec.structs.replace(made, price=price)
+
+
 def _network(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
     """The machines have no public address: they reach outside by one of all of them."""
     addresses, nats = "Microsoft.Network/publicIPAddresses", "Microsoft.Network/natGateways"
     fixed = {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"}
     address = {"location": section.region, "sku": {"name": "Standard"}, "properties": fixed}
     zones = {"zones": list(section.zones)} if section.zones else {}
-    price = price_of("azure", section.region, "address")
     out = {
         "location": section.region, "sku": {"name": "Standard"},
         "properties": {
@@ -134,10 +144,12 @@ def _network(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
         part(naming, NAT, nats, "their way outside", out, OUT),
         part(naming, NETWORK, "Microsoft.Network/virtualNetworks", what, net, NAT),
     )  # fmt: skip
+    paid = {ADDRESS: "address", OUT: "address", NAT: "nat"}
     return tuple(
-        msgspec.structs.replace(each, price=price) if each.id in (ADDRESS, OUT) else each
+        msgspec.structs.replace(each, price=price_of("azure", section.region, paid[each.id]))
+        if each.id in paid else each
         for each in made
-    )
+    )  # fmt: skip
 
 
 def _firewall(section: AzureSection) -> dict[str, Any]:
@@ -173,6 +185,7 @@ def _storing(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
         Resource(
             id=STORE, what="a storage account for releases, closed to the public, without keys",
             path=store_of(naming), kind=_ACCOUNTS, body=body, needs=(GROUP,),
+            price=stored("azure", section.region),
         ),
         Resource(
             id=RELEASES, what="its container", kind=f"{_ACCOUNTS}/blobServices/containers",
@@ -223,13 +236,15 @@ def _key(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
 
 
 def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Resource, ...]:
-    """Those of `[monitor]` whose metrics the gateway has."""
+    """Those of `[monitor]` whose metrics the gateway has, and a dashboard of them."""
     balancer = naming.path("Microsoft.Network/applicationGateways", naming.name)
     told = naming.path("Microsoft.Insights/actionGroups", naming.name)
     found = [notices(naming, section)] if section.notify else []
     place = Place(model=naming.model, balancer=balancer, notify=told)
-    (template,) = TARGETS["azure"].render(alarm_list(project.monitor), place).values()
-    for document in msgspec.json.decode(template)["resources"]:
+    on = alarm_list(project.monitor)
+    (template,) = TARGETS["azure"].render(on, place).values()
+    documents = msgspec.json.decode(template)["resources"]
+    for document in documents:
         properties = document["properties"]
         (criterion,) = properties["criteria"]["allOf"]
         if criterion["metricNamespace"] != "Microsoft.Network/applicationGateways":
@@ -242,4 +257,6 @@ def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Re
                  {"location": document["location"], "properties": properties}, GATEWAY,
                  *((NOTICES,) if section.notify else ()), called=f"{naming.name}-{alarm}")
         )  # fmt: skip
-    return tuple(found)
+    sources = {"Microsoft.Network/applicationGateways": balancer}
+    alarms = list(zip(on, documents, strict=True))
+    return (*found, dashboard(naming, section.region, GROUP, alarms, sources, GATEWAY))

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.deploy.cloud.fleet import GRACE
-from roadworthy.deploy.cloud.prices import price_of
+from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, bootstrap
 from roadworthy.deploy.gcp.fleet.wanted import (
     ACCOUNT,
@@ -30,13 +30,11 @@ from roadworthy.deploy.gcp.wanted import machine_of, short
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.plan import Price
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Wanted, in_file, in_memory
+from roadworthy.monitor.alarms.google import FLEET
 from roadworthy.project import GcpSection, Instances, Project, SshSection
 
-FLEET = "roadworthy-fleet"
-"""The label of a fleet's machines."""
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _CONSOLE = """\
 [Journal]
@@ -192,9 +190,9 @@ def _group(naming: Naming, section: GcpSection, release: str) -> Resource:
         "regionInstanceGroupManagers", body, f"gcp-template-{release}", HEALTH, "upload",
         region=section.region,
     )  # fmt: skip
-    one = price_of("gcp", section.region, section.machine_type, section.disk_gb)
-    price = one and Price(
-        monthly=round(one.monthly * size.min, 2), currency=one.currency, as_of=one.as_of
+    price = together(
+        price_of("gcp", section.region, section.machine_type, section.disk_gb, count=size.min),
+        price_of("gcp", section.region, "address", count=size.min),
     )
     return msgspec.structs.replace(made, price=price)
 

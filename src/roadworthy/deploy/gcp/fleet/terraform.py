@@ -8,6 +8,7 @@ from typing import Any
 from roadworthy.deploy.cloud.terraform import Resources
 from roadworthy.deploy.gcp.comparing import told
 from roadworthy.deploy.gcp.fleet.wanted import TRIAL
+from roadworthy.deploy.gcp.listing import STORE
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.terraform_words import own_subnet, snake
 
@@ -33,15 +34,19 @@ def stored(key: str) -> Resources:
 
 
 def _bucket(part: Resource, naming: Naming) -> Resources:
-    closed = part.body["iamConfiguration"]
+    """That of releases, which can be made again, or that of a registry's models, which cannot."""
+    closed, models = part.body["iamConfiguration"], part.id == STORE
+    arguments = {
+        "name": part.body["name"],
+        "location": part.body["location"],
+        "uniform_bucket_level_access": closed["uniformBucketLevelAccess"]["enabled"],
+        "public_access_prevention": closed["publicAccessPrevention"],
+        "force_destroy": not models,
+    }
+    if models:
+        return {"google_storage_bucket.models": arguments}
     return {
-        "google_storage_bucket.releases": {
-            "name": part.body["name"],
-            "location": part.body["location"],
-            "uniform_bucket_level_access": closed["uniformBucketLevelAccess"]["enabled"],
-            "public_access_prevention": closed["publicAccessPrevention"],
-            "force_destroy": True,  # releases can be made again
-        },
+        "google_storage_bucket.releases": arguments,
         "google_storage_bucket_iam_member.releases": {
             "bucket": "${google_storage_bucket.releases.name}",
             "role": "roles/storage.objectViewer",

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.prices import price_of, stored
 from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
 from roadworthy.deploy.gcp.wanted import alarms, short
 from roadworthy.monitor.alarms import Place
+from roadworthy.monitor.alarms.google import BALANCED
 from roadworthy.project import GcpSection, Project
 
 NETWORK, SUBNET, FIREWALL = "gcp-network", "gcp-subnet", "gcp-firewall-balancer"
@@ -58,8 +60,10 @@ def fleet_parts(naming: Naming, section: GcpSection, project: Project) -> tuple[
 def _watching(naming: Naming, section: GcpSection, project: Project) -> tuple[Resource, ...]:
     if not section.alarms:
         return ()
-    place = Place(model=naming.model, balancer=naming.name)
-    return alarms(naming, section, project, place, "loadbalancing.googleapis.com", MAP)
+    place = Place(model=naming.model, balancer=naming.name, fleet=naming.deployment)
+    # of their memory, machines of this series alone tell without an agent
+    memory = ("memory",) if section.machine_type.startswith("e2-") else ()
+    return alarms(naming, section, project, place, (*BALANCED, "cpu", *memory), MAP)
 
 
 def subnet_path(naming: Naming, section: GcpSection) -> str:
@@ -138,6 +142,7 @@ def _bucket(naming: Naming, section: GcpSection) -> Resource:
     return Resource(
         id=BUCKET, what="a bucket for releases, closed to the public, which the account reads",
         collection="buckets", parent="", body=body, command=by_hand(url, body),
+        price=stored("gcp", section.region),
         readers=(f"serviceAccount:{account_of(naming)}",), needs=(ACCOUNT,),
     )  # fmt: skip
 
@@ -223,4 +228,5 @@ def _door(naming: Naming, section: GcpSection) -> Resource:
         "loadBalancingScheme": "EXTERNAL_MANAGED",
     }  # fmt: skip
     what = f"its port {section.public_port}"
-    return part(naming, DOOR, what, "globalForwardingRules", body, PROXY, ADDRESS)
+    door = part(naming, DOOR, what, "globalForwardingRules", body, PROXY, ADDRESS)
+    return msgspec.structs.replace(door, price=price_of("gcp", section.region, "balancer"))

@@ -1,4 +1,4 @@
-"""A registry beside a fleet: a PostgreSQL database and a bucket, for `[registry]` url and store."""
+"""A registry beside a deployment: a PostgreSQL database and a bucket, for `[registry]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from roadworthy.deploy.aws.fleet.wanted import security_group, short, subnets_of
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.wanted import ROUTES
-from roadworthy.deploy.cloud.provider import DEPLOYMENT
+from roadworthy.deploy.cloud.prices import price_of, stored, together
+from roadworthy.deploy.cloud.provider import DEPLOYMENT, SECLUDED
 from roadworthy.project import AwsSection
 
 DATABASE, STORE, SUBNETS = "aws-database", "aws-store", "aws-database-subnets"
@@ -20,6 +21,10 @@ FIREWALL = "aws-database-firewall"
 _PORT = 5432
 _NAME = "roadworthy"
 _DAYS = 7
+_GIGABYTES = 20
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Networks of which no packet comes over the internet (RFC 1918): the database's own, and those
+that are joined to it."""
 
 
 def store_of(naming: Naming, region: str, account: str = "${account}") -> str:
@@ -31,11 +36,13 @@ def registry_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     """Database and bucket; nothing where none are asked for."""
     if section.database is None:
         return ()
+    public = section.database_access == "public"
+    networks = tuple(dict.fromkeys(section.database_from)) if public else _PRIVATE
     rules = [
         {"IpProtocol": "tcp", "FromPort": _PORT, "ToPort": _PORT, "IpRanges": [{"CidrIp": each}]}
-        for each in dict.fromkeys(section.database_from)
+        for each in networks
     ]
-    what = f"a security group: PostgreSQL from {', '.join(section.database_from)}"
+    what = f"a security group: PostgreSQL from {', '.join(networks)}"
     group = security_group(
         naming, section, FIREWALL, f"{naming.name}-database", what, rules, ()
     )  # fmt: skip
@@ -53,19 +60,27 @@ def _subnets(naming: Naming, section: AwsSection) -> Part:
 
 
 def _database(naming: Naming, section: AwsSection) -> Part:
+    public = section.database_access == "public"
+    where = "" if public else f", reached from {SECLUDED}"
     return Part(
         id=DATABASE, kind="database",
-        what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups",
+        what=f"a database of PostgreSQL, {section.database}, encrypted, {_DAYS} days of backups"
+        f"{where}",
         make=call(
             "rds", "CreateDBInstance", DBInstanceIdentifier=naming.name, Engine="postgres",
-            DBInstanceClass=section.database, AllocatedStorage=20, StorageType="gp3",
+            DBInstanceClass=section.database, AllocatedStorage=_GIGABYTES, StorageType="gp3",
             StorageEncrypted=True, DBName=_NAME, MasterUsername=_NAME,
             ManageMasterUserPassword=True, DBSubnetGroupName=f"${{{SUBNETS}}}",
             VpcSecurityGroupIds=[f"${{{FIREWALL}}}"], BackupRetentionPeriod=_DAYS,
-            PubliclyAccessible=True, AutoMinorVersionUpgrade=True,
+            PubliclyAccessible=public, AutoMinorVersionUpgrade=True,
             Tags=naming.tags(DATABASE),
         ),
         needs=(FIREWALL, SUBNETS),
+        price=together(
+            price_of("aws", section.region, f"database {section.database}", _GIGABYTES,
+                     of="database"),
+            *((price_of("aws", section.region, "address"),) if public else ()),
+        ),
     )  # fmt: skip
 
 
@@ -80,6 +95,7 @@ def _store(naming: Naming, section: AwsSection) -> Part:
     return Part(
         id=STORE, kind="store", what="a bucket for the registry's models",
         make=call("s3", "CreateBucket", ("BucketAlreadyOwnedByYou",), Bucket=name, **region),
+        price=stored("aws", section.region),
         settle=(
             call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": naming.tags(STORE)}),
             call("s3", "PutPublicAccessBlock", Bucket=name, PublicAccessBlockConfiguration=closed),
@@ -101,6 +117,8 @@ def _database_differs(there: There, part: Part, known: Known) -> str:
     wanted, said = part.make.parameters, []
     if there["DBInstanceClass"] != wanted["DBInstanceClass"]:
         said.append(there["DBInstanceClass"])
+    if there["PubliclyAccessible"] != wanted["PubliclyAccessible"]:
+        said.append(f"{'a' if there['PubliclyAccessible'] else 'no'} public address")
     groups = {each["VpcSecurityGroupId"] for each in there.get("VpcSecurityGroups") or ()}
     if groups != {known.get(FIREWALL)}:
         said.append("other security groups")
@@ -111,6 +129,7 @@ def _mend_database(there: There, part: Part, known: Known) -> list[Call]:
     return [
         call("rds", "ModifyDBInstance", DBInstanceIdentifier=there["DBInstanceIdentifier"],
              DBInstanceClass=part.make.parameters["DBInstanceClass"],
+             PubliclyAccessible=part.make.parameters["PubliclyAccessible"],
              VpcSecurityGroupIds=[known[FIREWALL]], ApplyImmediately=True),
     ]  # fmt: skip
 
@@ -178,9 +197,10 @@ def _gone(account: Account, name: str) -> None:
 
 
 REGISTRY = {
+    # a store that still holds models stops the removal before the database is touched
+    "store": Kind(_find_stores, _remove_store, _store_differs),
     "database": Kind(_find_databases, _remove_database, _database_differs, _mend_database,
                      _ready, _gone),
     "database subnets": Kind(_find_subnets, _remove_subnets),
-    "store": Kind(_find_stores, _remove_store, _store_differs),
 }  # fmt: skip
 """Kind -> how it is looked after, in the order in which they are taken away."""
