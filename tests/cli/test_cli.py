@@ -11,9 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
+from roadworthy.cli.files import write_file, write_frame
+from roadworthy.errors import OutsideError
 from roadworthy.project import load_project
 from tests.conftest import DATA, Trained, free_port
 
@@ -179,6 +183,31 @@ def test_predict_writes_csv_and_parquet(bundles: dict[str, Trained], tmp_path: P
     assert done.returncode == 2
     assert "is absent" in done.stderr
     assert not (tmp_path / "no.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.html"])
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_what_is_there(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("old")
+    (tmp_path / f".{name}.draft").mkdir()  # no file can be made there, and none taken away
+    page = name.endswith("html")
+    written = "new" if page else pl.DataFrame({"x": [1]})
+    write: Any = write_file if page else write_frame
+    with pytest.raises(OutsideError, match="cannot be written"):
+        write(*((tmp_path / name, written) if page else (written, str(tmp_path / name))))
+    assert (tmp_path / name).read_text() == "old"
+
+
+def test_a_model_in_the_place_of_the_table_is_told_where_it_goes(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    path = bundles["binary"].bundle.path
+    for model in (str(path), str(path.parent), "adult@champion", "adult.rwb"):
+        done = run("predict", model, "new.csv", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "a model stands where the table is expected" in done.stderr
+        assert f"roadworthy predict new.csv --model {model}" in done.stderr.replace("\n", "")
 
 
 @pytest.mark.parametrize(

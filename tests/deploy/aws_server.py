@@ -63,16 +63,8 @@ class Aws:
             "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1", "MOTO_ENABLE_KEYPAIR_VALIDATION": "1",
             "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
         }  # fmt: skip
-        self.port = free_port()
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | strict
-        )
-        ready, end = answers(f"http://127.0.0.1:{self.port}/moto-api/"), time.monotonic() + 120
-        while not ready():
-            assert self.process.poll() is None, "moto ended"
-            assert time.monotonic() < end, "moto does not answer"
-            time.sleep(0.1)
+        while not self._start(os.environ | strict, folder / "moto.log"):
+            pass  # somebody was faster to the port
         self.calls: list[str] = []
         self.fail: Callable[[str, bytes], Fault | None] = lambda operation, body: None
         self.console = ""
@@ -93,6 +85,21 @@ class Aws:
         self.door = ThreadingHTTPServer((address, 0), Door)
         self.url = f"http://127.0.0.1:{self.door.server_port}"
         threading.Thread(target=self.door.serve_forever, daemon=True).start()
+
+    def _start(self, environment: dict[str, str], log: Path) -> bool:
+        """Start moto on a port that is free now; whether it still was."""
+        self.port = free_port()
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with log.open("wb") as into:
+            self.process = subprocess.Popen(command, stdout=into, stderr=into, env=environment)
+        ready, end = answers(f"http://127.0.0.1:{self.port}/moto-api/"), time.monotonic() + 120
+        while not ready() or self.process.poll() is not None:
+            if self.process.poll() is not None:
+                assert "in use" in (said := log.read_text()), said[-2000:]
+                return False
+            assert time.monotonic() < end, "moto does not answer"
+            time.sleep(0.1)
+        return True
 
     def close(self) -> None:
         self.door.shutdown()

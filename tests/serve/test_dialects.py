@@ -130,6 +130,9 @@ DIALECTS: dict[str, Callable[[Server, list[dict]], list]] = {
     "MLflow CSV": lambda server, rows: ask(
         server, "/invocations", text(rows, header=True), Content_Type="text/csv"
     )["predictions"],
+    "CSV of a spreadsheet": lambda server, rows: ask(
+        server, "/invocations", text(rows, header=True).replace(b",", b";"), Content_Type="text/csv"
+    )["predictions"],
     "SageMaker JSON lines": lambda server, rows: [
         json.loads(line)["prediction"]
         for line in server.request(

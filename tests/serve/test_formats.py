@@ -86,6 +86,11 @@ BODIES = {
     "CSV with a mark of Excel": (CSV + "; charset=utf-8", b"\xef\xbb\xbf" + as_csv(ROWS)),
     "CSV with Unix lines": (CSV, as_csv(ROWS).replace(b"\r\n", b"\n")),
     "CSV, all quoted": (CSV, as_csv(ROWS, quoting=csv.QUOTE_ALL)),
+    "CSV with semicolons": (CSV, as_csv(ROWS, delimiter=";")),
+    "CSV with tabs": (CSV, as_csv(ROWS, delimiter="\t")),
+    "CSV with bars, without a header": (
+        CSV + "; header=absent", as_csv(ROWS, delimiter="|").partition(b"\r\n")[2],
+    ),
     "CSV without a header": (CSV + "; header=absent", as_csv(ROWS).partition(b"\r\n")[2]),
     "an Arrow stream": (STREAM, as_stream(table(ROWS))),
     "an Arrow stream of many batches": (

@@ -59,6 +59,15 @@ def test_delimiter_and_line_end_are_found_out(tmp_path: Path, delimiter: str, en
     assert column(table, "x").to_list()[:3] == [0.0, 1.5, 3.0]
 
 
+@pytest.mark.parametrize("lines", ["", "1,\n" * 30, "1,a\n" * 5])
+def test_a_table_without_enough_targets_names_the_column(tmp_path: Path, lines: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_table(
+            csv(tmp_path, "x,y\n" + lines), "y", project=Project(data=DataSection(header=True))
+        )
+    assert refused.value.where == "target column 'y'"
+
+
 def test_quoted_cells_may_hold_delimiters_quotes_and_line_breaks(tmp_path: Path) -> None:
     text = "c,x,y\n" + rows('"a, ""b""\nline {p}",{n},{p}')
     table = read_table(csv(tmp_path, text), "y")

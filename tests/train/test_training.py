@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from roadworthy.errors import InputError
+from roadworthy.prepare.fit import fit_encode
 from roadworthy.project import Project
 from roadworthy.table import Table, read_table
 from roadworthy.train import train
@@ -75,6 +76,20 @@ def test_a_budget_that_is_gone_already_still_ends_in_a_model() -> None:
     model = train(table, "5s", started=time.monotonic() - 30)
     assert np.isfinite(model.scores(table.holdout.frame)).all()
     assert not model.search.complete
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("family", ["boosting", "catboost", "xgboost"])
+def test_boosting_whose_time_is_over_in_its_first_round_is_a_model(family: str, task: str) -> None:
+    table = small(task)
+    labels = table.labels
+    plan, matrix = fit_encode(table.frame, labels, table.contract, Project().prepare)
+    rows = Rows(matrix, labels)
+    problem = Problem(table.task, len(table.classes), plan, seed=0, threads=1, deadline=0.0)
+    fitted = CANDIDATES[family].fit({}, problem, rows, valid=rows)
+    assert fitted.rounds >= 1
+    assert not fitted.complete
+    assert np.isfinite(fitted.estimator.predict(rows.X)).all()
 
 
 def test_classes_too_rare_for_the_folds_are_still_learned() -> None:

@@ -30,7 +30,8 @@ from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.frames import predict_typed
 from roadworthy.errors import InputError, Problem, RowsError
 from roadworthy.table.conform import conform
-from roadworthy.table.delimited import detect_encoding, plain_file, utf8_file
+from roadworthy.table.delimited import plain_file, utf8_file
+from roadworthy.table.encodings import detect_encoding
 
 _CELLS, _MOST_ROWS = 2_000_000, 100_000
 """Cells and rows that are scored at a time."""

@@ -1,7 +1,9 @@
-"""Write frames that a verb makes: whole, or not at all."""
+"""Write files that a verb makes: whole, or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +25,30 @@ def write_frame(frame: pl.DataFrame, file: str) -> None:
     Raises:
         OutsideError: The file cannot be written.
     """
-    target = Path(file)
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        if target.suffix == ".csv":
+    with _draft_of(Path(file)) as draft:
+        if file.endswith(".csv"):
             frame.write_csv(draft)
         else:
             frame.write_parquet(draft)
-        draft.replace(target)
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a text; raises as `write_frame`."""
+    with _draft_of(path) as draft:
+        draft.write_text(content, "utf-8")
+
+
+@contextlib.contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """A file beside another that takes its place once it is whole, and else goes."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        yield draft
+        draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise OutsideError(
-            f"the file cannot be written: {error.strerror or error}", where=file
+            f"the file cannot be written: {error.strerror or error}", where=str(path)
         ) from None
+    finally:
+        with contextlib.suppress(OSError):  # a read-only disk does not let go either
+            draft.unlink(missing_ok=True)

@@ -81,6 +81,7 @@ def predict(
     """
     from roadworthy.acceptance import resolve
 
+    _refuse_models(data, model)
     in_parts = _in_parts(data, output, engine)
     if not in_parts:
         check_frame_file(output)
@@ -102,6 +103,27 @@ def predict(
         return
     more = f", {result.rejected:,} of them rejected" if result.rejected else ""
     typer.echo(f"{result.rows:,} rows{more}, by {bundle}, in {result.parts:,} parts of {output}")
+
+
+def _refuse_models(data: list[str], model: str | None) -> None:
+    """Tell who names the model first, as with other verbs, what goes where.
+
+    Raises:
+        InputError: One of the tables is a bundle, or a name of one (`name@alias`).
+    """
+    for path in data:
+        manifests = ("manifest.json", "*/manifest.json")  # a version, a folder of versions
+        bundle = path.endswith(".rwb") or any(
+            next(Path(path).glob(wild), None) for wild in manifests if Path(path).is_dir()
+        )
+        alias = "@" in path and "://" not in path and not Path(path).exists()
+        if (bundle or alias) and model is None:
+            tables = " ".join(other for other in data if other != path) or "DATA"
+            raise InputError(
+                "a model stands where the table is expected",
+                where=path,
+                fix=f"roadworthy predict {tables} --model {path}",
+            )
 
 
 def _in_parts(data: list[str], output: str, engine: str) -> bool:

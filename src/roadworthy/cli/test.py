@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from roadworthy.cli.files import write_file
 from roadworthy.cli.measures import print_measures
 from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile, Quiet
 from roadworthy.cli.output import print_json
-from roadworthy.errors import OutsideError
 from roadworthy.project import load_project
 
 if TYPE_CHECKING:
@@ -94,19 +94,6 @@ def test(
         print_verdict(verdict)
     if not verdict.passed:
         raise typer.Exit(1)
-
-
-def write_file(path: Path, content: str) -> None:
-    """Write a file whole, or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(content, "utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutsideError(
-            f"the file cannot be written: {error.strerror or error}", where=str(path)
-        ) from None
 
 
 def print_verdict(verdict: Verdict) -> None:

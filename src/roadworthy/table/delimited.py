@@ -23,6 +23,7 @@ import polars as pl
 from roadworthy.cells import WHITE_SPACE
 from roadworthy.errors import InputError
 from roadworthy.project import DataSection
+from roadworthy.table.encodings import detect_encoding
 
 _HEAD_BYTES = 1 << 18
 _ZLIB = ("x^", "x\x01")
@@ -124,44 +125,6 @@ def plain_file(path: Path) -> Iterator[Path]:
             raise InputError(f"the file cannot be unpacked: {error}", where=str(path)) from None
         copy.flush()
         yield Path(copy.name)
-
-
-def detect_encoding(plain: Path, path: Path) -> str:
-    """The encoding of a text file; the whole of it is looked at."""
-    with plain.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-        if not head.strip():
-            raise InputError("the file is empty", where=str(path))
-        for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-            if head.startswith(bom):
-                return name
-        if b"\0" in head:
-            raise InputError(
-                "the file is not delimited text: it holds NUL bytes",
-                where=str(path),
-                fix="give a CSV, TSV or Parquet file, or name the encoding in [data] encoding",
-            )
-        stream.seek(0)
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            while block := stream.read(1 << 22):
-                start = stream.tell() - len(block)
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            return _guess_encoding(plain, max(0, start + error.start - (1 << 15)))
-    return "utf-8"
-
-
-def _guess_encoding(plain: Path, offset: int) -> str:
-    from charset_normalizer import from_bytes
-
-    with plain.open("rb") as stream:
-        stream.seek(offset)
-        sample = stream.read(1 << 16)
-    best = from_bytes(sample).best()
-    # A byte that no guess explains is read as Western European, which takes any byte.
-    return best.encoding if best is not None and best.encoding != "ascii" else "cp1252"
 
 
 @contextmanager

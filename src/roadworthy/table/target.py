@@ -28,14 +28,21 @@ def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, li
         InputError: Too few rows have a target.
     """
     if not len(series):
-        raise InputError("the table has a header and no rows")
+        raise InputError(
+            "the table has a header and no rows",
+            where=f"target column {series.name!r}",
+            fix=f"give at least {MIN_ROWS} rows with a target",
+        )
     series = usable_target(series, blanks)
     missing = series.null_count()
     if missing == len(series):
-        raise InputError("every cell of the target is blank", where=f"column {series.name!r}")
+        raise InputError(
+            "every cell of the target is blank", where=f"target column {series.name!r}"
+        )
     if len(series) - missing < MIN_ROWS:
         raise InputError(
             f"too few rows to train on: {len(series) - missing} have a target",
+            where=f"target column {series.name!r}",
             fix=f"give at least {MIN_ROWS} rows with a target",
         )
     rows = "1 row" if missing == 1 else f"{missing:,} rows"

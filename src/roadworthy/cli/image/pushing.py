@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from roadworthy.cli.files import write_file
 from roadworthy.cli.image.options import Engine, Layout, Reference
 from roadworthy.cli.options import Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
-from roadworthy.cli.test import write_file
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roadworthy.cli.files import write_file
 from roadworthy.cli.image.options import Engine, Tag
 from roadworthy.cli.options import Destination, Json, Model, ProjectFile, Quiet
 from roadworthy.cli.output import print_json
-from roadworthy.cli.test import print_verdict, write_file
+from roadworthy.cli.test import print_verdict
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
 

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli.advise import LogOption
+from roadworthy.cli.files import write_file
 from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile
 from roadworthy.cli.output import print_json
-from roadworthy.errors import InputError, OutsideError
+from roadworthy.errors import InputError
 from roadworthy.project import Project, load_project, parse_duration
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def report(
     if html is not None:
         from roadworthy.monitor.page import render_overview
 
-        write_page(Path(html), render_overview(known))
+        write_file(Path(html), render_overview(known))
     if json:
         print_json(content(known))
     else:
@@ -186,16 +187,3 @@ def quality_line(situation: Situation) -> str:
     if metric in situation.reference:
         parts.append(f"on the holdout {situation.reference[metric]:.3g}")
     return "; ".join(parts)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page, whole or not at all; raises OutsideError when it cannot be."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutsideError(
-            f"the page cannot be written: {error.strerror}", where=str(path)
-        ) from None

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from roadworthy.cli.advise import LogOption
-from roadworthy.cli.monitor.report import Against, Store, look, open_model, told, write_page
+from roadworthy.cli.files import write_file
+from roadworthy.cli.monitor.report import Against, Store, look, open_model, told
 from roadworthy.cli.options import AnyModel, Destination, Json, ProjectFile
 from roadworthy.errors import RoadworthyError
 from roadworthy.project import Project, load_project, parse_duration
@@ -93,7 +94,7 @@ def leave_page(wanted: Project, known: Overview) -> None:
     place = WindowStore(wanted.monitor.counts or ".").page(known.inspection.model)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_page(place, render_overview(known))
+        write_file(place, render_overview(known))
     except (OSError, RoadworthyError) as error:
         print(f"the dashboard's page stays as it was: {error}", file=sys.stderr, flush=True)
 

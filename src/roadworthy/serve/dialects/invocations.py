@@ -33,6 +33,7 @@ from roadworthy.serve.dialects._base import (
 from roadworthy.serve.formats import (
     CSV_TYPES,
     LINES_TYPES,
+    csv_delimiter,
     is_json,
     media_type,
     read_body,
@@ -106,7 +107,8 @@ def _names_columns(reader: BodyReader, body: bytes) -> bool:
     """Whether the first line of a CSV names columns: one of the model's is enough."""
     first = body.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     try:
-        cells = next(csv.reader([first.strip()]), [])
+        delimiter = csv_delimiter(reader, first, header=True)
+        cells = next(csv.reader([first.strip()], delimiter=delimiter), [])
     except csv.Error:
         return False
     return bool({cell.strip() for cell in cells} & set(reader.contract.names))

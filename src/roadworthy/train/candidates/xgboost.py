@@ -99,9 +99,9 @@ class XGBoost:
         )
         # the callback holds the clock; bytes must not tell cores
         model.set_params(n_jobs=1, callbacks=None)
-        best = model.get_booster().num_boosted_rounds()
-        if valid is not None:
-            best = model.best_iteration + 1
+        booster = model.get_booster()
+        # where time was over in the first round, the library has not named a best one
+        best = int(booster.attr("best_iteration") or booster.num_boosted_rounds() - 1) + 1
         return Fitted(Pipeline([("clip", clip), ("model", model)]), int(best), not cut)
 
 
