@@ -186,6 +186,17 @@ COMPRESSED: dict[str, tuple[str, bytes, int]] = {
     "a larger gzip bomb": ("gzip", gzip.compress(b"[" + b"{}," * 20_000_000), 413),
     "plain text said to be zstd": ("zstd", TEXT.encode(), 400),
     "half of zstd": ("zstd", zstandard.compress(TEXT.encode())[:60], 400),
+    "zstd that breaks off behind a whole block": (
+        "zstd",
+        zstandard.compress(TEXT.encode() + b" " * 900_000)[:-4],
+        400,
+    ),
+    "more gzip members than anyone needs": ("gzip", gzip.compress(b"") * 1500 + GZIPPED, 400),
+    "more zstd frames than anyone needs": (
+        "zstd",
+        zstandard.compress(b"") * 1500 + zstandard.compress(TEXT.encode()),
+        400,
+    ),
     "a zstd bomb": ("zstd", zstandard.compress(b" " * 100_000_000), 413),
 }
 
@@ -205,6 +216,7 @@ def test_a_badly_compressed_body_is_refused(server: Server, name: str) -> None:
         ("gzip", GZIPPED),
         ("GZIP", gzip.compress(TEXT[:50].encode()) + gzip.compress(TEXT[50:].encode())),
         ("zstd", zstandard.compress(TEXT.encode())),
+        ("zstd", zstandard.compress(TEXT[:50].encode()) + zstandard.compress(TEXT[50:].encode())),
         ("identity", TEXT.encode()),
     ],
 )

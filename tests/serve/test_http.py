@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -443,6 +444,32 @@ def test_any_bytes_are_a_chunked_body_or_refused(content: bytes) -> None:
     with contextlib.suppress(RequestProblem):
         body.feed(content)
     assert len(body.content) <= 50
+
+
+def test_many_small_chunks_are_read_without_copying_what_is_behind_each() -> None:
+    class Counted(bytes):
+        """Counts the bytes that are cut out of it."""
+
+        copied = 0
+
+        def __radd__(self, held: bytes) -> Counted:
+            return self
+
+        def __getitem__(self, place: Any) -> Any:
+            found = bytes.__getitem__(self, place)
+            Counted.copied += len(found) if isinstance(found, bytes) else 1
+            return Counted(found) if len(found) > 100 else found
+
+        def partition(self, mark: Any) -> Any:
+            before, ended, after = bytes.partition(self, mark)
+            Counted.copied += len(before) + len(after)
+            return Counted(before), ended, Counted(after)
+
+    coded = b"1\r\nx\r\n" * 2000 + b"0\r\n\r\nrest"
+    body = ChunkedBody(10_000)
+    body.feed(Counted(coded))
+    assert (body.content, body.rest) == (b"x" * 2000, b"rest")
+    assert Counted.copied <= len(coded)
 
 
 def test_more_large_requests_than_allowed_are_turned_away_at_once(

@@ -26,7 +26,7 @@ class ChunkedBody:
         self.complete = False
         self.rest = b""
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._content = bytearray()
         self._size = 0
         self._missing = 0  # bytes of the chunk that is being read
         self._in_trailers = False
@@ -36,7 +36,7 @@ class ChunkedBody:
     @property
     def content(self) -> bytes:
         """The body."""
-        return b"".join(self._parts)
+        return bytes(self._content)
 
     def feed(self, data: bytes) -> None:
         """Take a piece.
@@ -46,28 +46,33 @@ class ChunkedBody:
         """
         data = self._held + data
         self._held = b""
-        while data and not self.complete:
+        place = 0  # what stands before it is read; cutting it off would copy the rest each time
+        while place < len(data) and not self.complete:
             if self._missing > 2:
-                part = data[: self._missing - 2]
-                self._parts.append(part)
+                part = data[place : place + self._missing - 2]
+                self._content += part
                 self._missing -= len(part)
-                data = data[len(part) :]
+                place += len(part)
             elif self._missing:
-                ending = data[: self._missing]
+                ending = data[place : place + self._missing]
                 if ending != b"\r\n"[2 - self._missing :][: len(ending)]:
                     raise _malformed()
                 self._missing -= len(ending)
-                data = data[len(ending) :]
+                place += len(ending)
             else:
-                line, ended, after = data.partition(b"\r\n")
-                if not ended:
-                    if len(line) > _MAX_LINE or b"\n" in line:
-                        raise _malformed()
-                    self._held = line
+                end = data.find(b"\r\n", place)
+                if end < 0:
+                    self._hold(data[place:])
                     return
-                data = after
-                self._line(line)
-        self.rest = data if self.complete else b""
+                self._line(data[place:end])
+                place = end + 2
+        self.rest = data[place:] if self.complete else b""
+
+    def _hold(self, line: bytes) -> None:
+        """Keep the beginning of a line until its end comes."""
+        if len(line) > _MAX_LINE or b"\n" in line:
+            raise _malformed()
+        self._held = line
 
     def _line(self, line: bytes) -> None:
         if self._in_trailers:

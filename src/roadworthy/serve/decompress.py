@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from roadworthy.serve.chunks import too_large
@@ -12,7 +13,10 @@ from roadworthy.serve.problems import RequestProblem
 _MAX_RATIO = 200
 _FREE = 1_000_000
 """Bytes up to which no ratio is looked at: a small text may well shrink to a thousandth."""
-_STEP = 1 << 18
+_PIECE = 512
+"""Bytes that are unpacked at once, so that a bomb is seen before it fills the memory."""
+_MAX_STREAMS = 1000
+"""Most gzip members or zstd frames of a body: each costs time, even when it is empty."""
 
 
 def decompress(body: bytes, coding: str, limit: int) -> bytes:
@@ -30,54 +34,45 @@ def decompress(body: bytes, coding: str, limit: int) -> bytes:
     if coding in ("", "identity"):
         return body
     if coding in ("gzip", "x-gzip"):
-        return _gunzip(body, limit)
+        return _unpack(body, limit, "gzip", lambda: zlib.decompressobj(wbits=31), zlib.error)
     if coding == "zstd" and importlib.util.find_spec("zstandard") is not None:
-        return _unzstd(body, limit)
+        import zstandard
+
+        # a window as large as the limit is enough for what may come out
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 25)
+        return _unpack(body, limit, "zstd", unpacker.decompressobj, zstandard.ZstdError)
     known = "gzip, zstd" if importlib.util.find_spec("zstandard") is not None else "gzip"
     raise RequestProblem(
         415, f"send the body plain or as one of: {known}", headers=(("accept-encoding", known),)
     )
 
 
-def _gunzip(body: bytes, limit: int) -> bytes:
+def _unpack(
+    body: bytes, limit: int, name: str, begin: Callable[[], Any], damaged: type[Exception]
+) -> bytes:
     parts: list[bytes] = []
-    size = 0
-    rest = body
-    try:
-        while rest:  # a gzip file may have several members
-            stream = zlib.decompressobj(wbits=31)
-            while not stream.eof:
-                part = stream.decompress(rest, _STEP)
-                if not part and not stream.unconsumed_tail and not stream.eof:
-                    raise RequestProblem(400, "the body is not whole: its gzip stream breaks off")
-                size += len(part)
-                _check(size, len(body), limit)
-                parts.append(part)
-                rest = stream.unconsumed_tail
-            rest = stream.unused_data
-    except zlib.error:
-        raise RequestProblem(400, "the body is not valid gzip") from None
-    return b"".join(parts)
-
-
-def _unzstd(body: bytes, limit: int) -> bytes:
-    import zstandard
-
-    parts: list[bytes] = []
-    size = 0
-    # a window as large as the limit is enough for what may come out
-    stream: Any = zstandard.ZstdDecompressor(max_window_size=1 << 25).stream_reader(
-        body, read_across_frames=True
-    )
-    try:
-        while part := stream.read(_STEP):
+    size = streams = 0
+    stream: Any = None
+    for place in range(0, len(body), _PIECE):
+        rest = body[place : place + _PIECE]
+        while rest:
+            if stream is None:  # a body may have several, one behind the other
+                stream = begin()
+                streams += 1
+                if streams > _MAX_STREAMS:
+                    raise RequestProblem(
+                        400, f"the body has more than {_MAX_STREAMS:,} {name} streams: send one"
+                    )
+            try:
+                part = stream.decompress(rest)
+            except damaged:
+                raise RequestProblem(400, f"the body is not valid {name}") from None
             size += len(part)
             _check(size, len(body), limit)
             parts.append(part)
-    except zstandard.ZstdError:
-        raise RequestProblem(400, "the body is not valid zstd") from None
-    if not parts and body:
-        raise RequestProblem(400, "the body is not valid zstd")
+            rest, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
+    if stream is not None:
+        raise RequestProblem(400, f"the body is not whole: its {name} stream breaks off")
     return b"".join(parts)
 
 
