@@ -315,3 +315,39 @@ def test_slices_of_a_text_hold_the_rows_that_the_whole_text_holds(
         at, first = cut.stop, first + cut.rows
     assert at == len(content)
     assert pl.concat(frames).equals(whole)
+
+
+def test_a_packed_file_is_called_by_its_name_as_in_training(bundle: Bundle, tmp_path: Path) -> None:
+    for head, kind in (
+        (b"PK\x03\x04", "Excel workbook"),
+        (b"SQLite format 3\0", "SQLite database"),
+    ):
+        (tmp_path / "odd.csv").write_bytes(head + b"\0" * 50)
+        with pytest.raises(InputError, match=kind):
+            predict_files([str(tmp_path / "odd.csv")], bundle, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_not_ascii_are_read_and_written_where_the_locale_is(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    source = tmp_path / "häuser"
+    source.mkdir()
+    rows(20).write_csv(source / "größe.csv")
+    rows(20).write_parquet(source / "größe.parquet")
+    program = "from roadworthy.cli import main; main()"
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    for data, output in (
+        ("größe.csv", "antwört.csv"),
+        ("größe.parquet", "antwört.parquet"),
+        ("größe.csv", "teilä/"),
+        ("größe.parquet", "gänze/"),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", program, "predict", str(source / data), "--json",
+             "--model", str(bundle.path), "-o", str(tmp_path / output)],
+            capture_output=True, text=True, env={**os.environ, **plain}, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert (tmp_path / output).exists()
+        assert msgspec.json.decode(run.stdout)["rows"] == 20

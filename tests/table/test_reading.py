@@ -145,6 +145,8 @@ def test_kinds_of_text(tmp_path: Path, cells: list[str], kind: str, values: list
         (["2024-02-29T13:45:10Z", "2023-01-31T00:00:00Z"], "2024-02-29T13:45:10"),
         (["2024-02-29T13:45:10+02:00", "2023-01-31T00:00:00+01:00"], "2024-02-29T11:45:10"),
         (["29 Feb 2024", "31 Jan 2023"], "2024-02-29T00:00:00"),
+        (["29 February 2024", "31 January 2023"], "2024-02-29T00:00:00"),
+        (['"February 29, 2024"', '"January 31, 2023"'], "2024-02-29T00:00:00"),
         (["2024-02-29", "2023-01-31T00:00:00+01:00"], "2024-02-29T00:00:00"),
     ],
 )
@@ -154,7 +156,7 @@ def test_dates(tmp_path: Path, cells: list[str], iso: str) -> None:
     assert kinds(table)["d"] == "date"
     assert column(table, "d")[0].isoformat() == iso
     learned = {c.name: c for c in table.contract.columns}["d"]
-    epoch = learned.read_text(cells[0], ("",))
+    epoch = learned.read_text(cells[0].strip('"'), ("",))
     assert epoch == (np.datetime64(iso) - np.datetime64("1970-01-01")) / np.timedelta64(1, "s")
 
 
@@ -446,3 +448,41 @@ def test_a_pandas_frame_is_read_the_same_where_pyarrow_is_absent() -> None:
     for name in alone.columns:
         assert alone[name].to_list() == usual[name].to_list()
     assert from_pandas_alone(frame.head(0)).columns == usual.columns
+
+
+def test_a_file_whose_name_is_no_utf8_is_read(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": [i * 37 % 11 for i in range(60)], "y": [i % 5 for i in range(60)]})
+    for suffix, write in ((".csv", frame.write_csv), (".parquet", frame.write_parquet)):
+        name = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xf6\xdfe" + suffix.encode()))
+        with name.open("wb") as file:
+            write(file)
+        table = read_table(name, "y")
+        assert len(table) == 60
+        assert "\ufffd" in table.source
+
+
+def words_table(**columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"a": [n % 7 for n in range(300)], **columns})
+
+
+def test_numbers_with_a_word_behind_them_are_told(tmp_path: Path) -> None:
+    weights = [f"{n / 4} kg" for n in range(300)]
+    table = words_table(weight=weights, y=["p", "q", "q"] * 100)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    notes = read_table(tmp_path / "t.csv", "y").notes
+    assert any("'weight'" in note and "'kg'" in note for note in notes)
+    assert not any("'y'" in note for note in notes)
+    words_table(y=weights).to_csv(tmp_path / "u.csv", index=False)
+    with pytest.raises(InputError, match="take the word 'kg' away"):
+        read_table(tmp_path / "u.csv", "y")
+
+
+def test_a_target_of_dates_and_a_header_among_the_rows_are_told(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=300).strftime("%Y-%m-%d")
+    words_table(y=list(days)).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="dates are not predicted"):
+        read_table(tmp_path / "t.csv", "y")
+    lines = ["a,y", *(f"{n % 7},{'pq'[n % 2]}" for n in range(50))]
+    (tmp_path / "u.csv").write_text("\n".join([*lines, *lines[:20]]))
+    with pytest.raises(InputError, match="the header stands among the rows again"):
+        read_table(tmp_path / "u.csv", "y")

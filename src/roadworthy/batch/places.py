@@ -15,6 +15,7 @@ import msgspec
 
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.registry.stores import connect, refused
+from roadworthy.table.file_names import named, shown_name
 
 DRAFT = ".draft-"
 _SCHEMES = ("s3", "gs", "az")
@@ -23,18 +24,26 @@ _TABLES = re.compile(r"\.(parquet|pq|((csv|tsv|txt)(\.(gz|bz2|xz))?))$", re.IGNO
 _READ_AHEAD = 1 << 20
 
 
-class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file to score, as it was when it was found.
 
     Attributes:
         path: Its path or address.
-        size: Bytes.
-        stamp: What changes when its content does: an ETag, or the time of its last change.
+        size: Bytes; of a database's table rows.
+        stamp: What changes when its content does: an ETag, the time of its last change, or what
+            a table holds.
+        copy: Where it lies on this machine, when that is a copy of a database's table.
     """
 
     path: str
     size: int
     stamp: str
+    copy: str = ""
+
+    @property
+    def original(self) -> Input:
+        """It, wherever it was copied to."""
+        return msgspec.structs.replace(self, copy="")
 
 
 def is_remote(path: str) -> bool:
@@ -94,7 +103,7 @@ def _is_table(name: str) -> bool:
 
 def _stat(path: Path) -> Input:
     found = path.stat()
-    return Input(str(path), found.st_size, str(found.st_mtime_ns))
+    return Input(shown_name(path), found.st_size, str(found.st_mtime_ns))
 
 
 def _in_bucket(pattern: str) -> list[Input]:
@@ -147,13 +156,16 @@ def open_input(wanted: Input) -> IO[bytes]:
         InputError: The file is gone, or is another than it was.
         OutsideError: The bucket is out of reach.
     """
+    if wanted.copy:
+        return Path(wanted.copy).open("rb")
     if is_remote(wanted.path):
         bucket, key = _split(wanted.path)
         source = _Ranges(connect(bucket), key, wanted)
         return io.BufferedReader(source, _READ_AHEAD)
     try:
-        _check_same(_stat(Path(wanted.path)), wanted)
-        return Path(wanted.path).open("rb")
+        path = named(wanted.path)
+        _check_same(_stat(path), wanted)
+        return path.open("rb")
     except FileNotFoundError:
         raise InputError("the file is gone", where=wanted.path) from None
     except OSError as error:
@@ -237,7 +249,7 @@ class Place(Protocol):
 
 def open_place(address: str) -> Place:
     """The place of an address: a folder, which need not be there yet, or a bucket's prefix."""
-    return Bucket(address) if is_remote(address) else Folder(Path(_local(address)))
+    return Bucket(address) if is_remote(address) else Folder(named(_local(address)))
 
 
 class Folder:
@@ -245,7 +257,7 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shown = str(folder)
+        self.shown = shown_name(folder)
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None when it is not there."""

@@ -12,6 +12,7 @@ from roadworthy.contract import Contract
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import DataSection
 from roadworthy.table.delimited import check_names
+from roadworthy.table.encodings import refuse_binary
 
 _PARQUET = (".parquet", ".pq")
 _MOST_ROWS = 200_000
@@ -40,7 +41,8 @@ def plan_tasks(
     tasks: list[Task] = []
     for wanted in inputs:
         told(wanted.path)
-        cut = _parquet if wanted.path.lower().endswith(_PARQUET) else _text
+        name = wanted.copy or wanted.path
+        cut = _parquet if name.lower().endswith(_PARQUET) else _text
         tasks += [
             Task(len(tasks) + place, *part)
             for place, part in enumerate(cut(wanted, text_options(contract), size))
@@ -119,12 +121,7 @@ def _cuts(wanted: Input, options: DataSection, size: int) -> Iterator[tuple[Any,
             raise InputError("the file is empty", where=wanted.path)
         if head.startswith(_UTF16):
             raise NotUtf8
-        if b"\0" in head:
-            raise InputError(
-                "the file is not delimited text: it holds NUL bytes",
-                where=wanted.path,
-                fix="give CSV, TSV or Parquet files",
-            )
+        refuse_binary(head, wanted.path)
         layout, begin = find_layout(head, options, wanted.path)
         some = False
         for cut in cut_text(stream, begin, layout, size, wanted.path):

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
+from roadworthy.batch.copies import copied
 from roadworthy.batch.local import run_local
-from roadworthy.batch.places import DRAFT, Place, find_inputs, open_place
+from roadworthy.batch.places import DRAFT, Input, Place, find_inputs, open_place
 from roadworthy.batch.planning import plan_tasks
 from roadworthy.batch.tasks import (
     MANIFEST,
@@ -21,11 +23,13 @@ from roadworthy.batch.tasks import (
     Model,
     Plan,
     Receipt,
+    Task,
     receipt_name,
 )
 from roadworthy.bundle import Bundle
 from roadworthy.errors import InputError
 from roadworthy.progress import Progress, Report
+from roadworthy.table.file_names import shown_name
 
 Engine = Literal["local", "ray"]
 PARTITION_MB = 16.0
@@ -64,6 +68,7 @@ def predict_files(
     address: str | None = None,
     partition_mb: float = PARTITION_MB,
     overwrite: bool = False,
+    query: str | None = None,
     report: Report | None = None,
 ) -> Result:
     """Score files of any size into partitions of a folder or of a bucket's prefix.
@@ -75,7 +80,7 @@ def predict_files(
 
     Args:
         inputs: Paths, folders, globs and addresses (`s3://`, `gs://`, `az://`) of CSV and Parquet
-            files.
+            files, and tables of databases (`postgresql://HOST/DB#TABLE`, `sqlite:///FILE#TABLE`).
         bundle: The model.
         output: A folder or an address.
         engine: `local` runs in processes of this machine, `ray` on a Ray cluster, whose nodes
@@ -88,6 +93,7 @@ def predict_files(
         address: Of the Ray cluster; None takes `RAY_ADDRESS`, or starts one here.
         partition_mb: Megabytes of input in a partition: of text, or of Parquet before packing.
         overwrite: Begin anew where another run's partitions are.
+        query: What is read of a database whose address names no table.
         report: Called with the progress.
 
     Returns:
@@ -102,23 +108,51 @@ def predict_files(
     count = workers or os.cpu_count() or 1
     if count < 1 or partition_mb <= 0:
         raise InputError("workers and partition_mb must be above 0")
-    _check_keep(bundle, keep)
+    check_keep(bundle, keep)
+    output = shown_name(output)
     job = Job(output, format, bad_rows, tuple(keep), int(partition_mb * 1e6))
     model = Model(bundle.contract, bundle.plan, bundle.core, bundle.version)
-    place = open_place(output)
-    plan = _plan(list(inputs), job, model, place, overwrite, told)
+    with copied(inputs, query) as (files, copies):
+        if copies and engine == "ray":
+            raise InputError(
+                "a cluster reads no database: every worker would ask for all of it",
+                where=next(iter(copies)),
+                fix="leave --engine out, or give files that all nodes reach",
+            )
+        found = find_inputs(files) if files else []
+        wanted = sorted([*found, *copies.values()], key=lambda each: each.path)
+        return _score(wanted, job, model, bundle, _runner(engine, address), count, overwrite, told)
+
+
+def _score(
+    files: list[Input],
+    job: Job,
+    model: Model,
+    bundle: Bundle,
+    run: Run,
+    workers: int,
+    overwrite: bool,
+    told: Report,
+) -> Result:
+    place = open_place(job.output)
+    plan = _plan(files, job, model, place, overwrite, told)
     receipts = _receipts(plan, place)
     resumed = len(receipts)
     if place.read(MANIFEST) is None or resumed < len(plan.tasks):
-        _run(plan, model, receipts, _runner(engine, address), count, told)
+        _run(plan, files, model, receipts, run, workers, told)
         _finish(plan, receipts, bundle, place)
     rows = sum(receipt.rows for receipt in receipts.values())
     rejected = sum(receipt.rejected for receipt in receipts.values())
     parts = sum(len(receipt.parts) for receipt in receipts.values())
-    return Result(output, rows, rejected, parts, resumed, bundle.version)
+    return Result(job.output, rows, rejected, parts, resumed, bundle.version)
 
 
-def _check_keep(bundle: Bundle, keep: Sequence[str]) -> None:
+def check_keep(bundle: Bundle, keep: Sequence[str]) -> None:
+    """Refuse to keep columns that the output has already.
+
+    Raises:
+        InputError: A column would stand twice.
+    """
     target = bundle.contract.target
     made = {"file", "row", "prediction", "low", "high"}
     made |= {f"probability_{name}" for name in target.class_names}
@@ -139,17 +173,26 @@ def _runner(engine: Engine, address: str | None) -> Run:
 
 
 def _plan(
-    inputs: list[str], job: Job, model: Model, place: Place, overwrite: bool, told: Report
+    files: list[Input], job: Job, model: Model, place: Place, overwrite: bool, told: Report
 ) -> Plan:
     """The plan of an earlier run of the same, or a new one."""
-    files = find_inputs(inputs)
+
+    def planned() -> tuple[Task, ...]:
+        tasks = plan_tasks(
+            files, model.contract, job.partition_bytes, lambda path: told(Progress("plan", path))
+        )
+        return tuple(replace(task, input=task.input.original) for task in tasks)
+
+    original = [each.original for each in files]
     known = place.read(PLAN)
     if known is not None and not overwrite:
         try:
             plan = msgspec.json.decode(known, type=Plan)
         except msgspec.DecodeError:
             plan = None
-        if plan is not None and plan.same_run(model.version, job, files):
+        same = plan is not None and plan.same_run(model.version, job, original)
+        # a copy of a table is another file each time, and its groups of rows may be others
+        if plan is not None and same and (files == original or planned() == plan.tasks):
             return plan
         raise InputError(
             "the folder holds a run of other inputs, options or another model",
@@ -165,15 +208,13 @@ def _plan(
             fix="name another folder",
         )
     told(Progress("plan", f"{len(files):,} files"))
-    tasks = plan_tasks(
-        files, model.contract, job.partition_bytes, lambda path: told(Progress("plan", path))
-    )
+    tasks = planned()
     if MANIFEST in sizes:
         place.delete(MANIFEST)  # first: what is half gone must not look whole
     for name in sizes:
         if name not in (MANIFEST, PLAN):
             place.delete(name)
-    plan = Plan(model.version, job, tuple(tasks))
+    plan = Plan(model.version, job, tasks)
     place.write(PLAN, msgspec.json.encode(plan))
     return plan
 
@@ -200,6 +241,7 @@ def _receipts(plan: Plan, place: Place) -> dict[int, Receipt]:
 
 def _run(
     plan: Plan,
+    files: list[Input],
     model: Model,
     receipts: dict[int, Receipt],
     run: Run,
@@ -215,7 +257,12 @@ def _run(
         rows += receipt.rows
         told(Progress("predict", f"{rows:,} rows", len(receipts), total))
 
-    left = [task for task in plan.tasks if task.number not in receipts]
+    near = {each.path: each for each in files}
+    left = [
+        replace(task, input=near[task.input.path])
+        for task in plan.tasks
+        if task.number not in receipts
+    ]
     told(Progress("predict", f"{len(left):,} parts to do", len(receipts), total))
     if left:
         run(left, plan.job, model, workers, done)

@@ -24,6 +24,7 @@ from roadworthy.cells import WHITE_SPACE
 from roadworthy.errors import InputError
 from roadworthy.project import DataSection
 from roadworthy.table.encodings import detect_encoding
+from roadworthy.table.file_names import for_polars
 
 _HEAD_BYTES = 1 << 18
 _ZLIB = ("x^", "x\x01")
@@ -285,7 +286,7 @@ def lines_before(head: str, delimiter: str) -> int:
 
 def _not_packed(utf8: Path, head: str) -> Any:
     """The file, or its content behind a line break where it begins as zlib's format does."""
-    return io.BytesIO(b"\n" + utf8.read_bytes()) if head.startswith(_ZLIB) else utf8
+    return io.BytesIO(b"\n" + utf8.read_bytes()) if head.startswith(_ZLIB) else for_polars(utf8)
 
 
 def unreadable(utf8: Path, dialect: Dialect, path: Path, error: Exception) -> InputError:

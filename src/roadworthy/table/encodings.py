@@ -19,7 +19,7 @@ _PACKED = {
     b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "unpack it, or save the sheet as CSV"),
     b"SQLite format 3\0": (
         "an SQLite database",
-        "save what you ask of it as CSV or Parquet, or give a data frame",
+        "name a table of it: sqlite:///FILE#TABLE",
     ),
 }
 """How files begin that are no text, what they are, and what can be done."""
@@ -63,7 +63,7 @@ def detect_encoding(plain: Path, path: Path) -> str:
         for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
             if head.startswith(bom):
                 return name
-        _refuse_binary(head, path)
+        refuse_binary(head, str(path))
         stream.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
@@ -77,14 +77,23 @@ def detect_encoding(plain: Path, path: Path) -> str:
     return "utf-8"
 
 
-def _refuse_binary(head: bytes, path: Path) -> None:
+def refuse_binary(head: bytes, where: str) -> None:
+    """Refuse what is no text.
+
+    Args:
+        head: How a file begins, in an encoding other than UTF-16.
+        where: Its name.
+
+    Raises:
+        InputError: It is of a kind that is known, or holds NUL bytes.
+    """
     for mark, (kind, fix) in _PACKED.items():
         if head.startswith(mark):
-            raise InputError(f"the file is {kind}, not text", where=str(path), fix=fix)
+            raise InputError(f"the file is {kind}, not text", where=where, fix=fix)
     if b"\0" in head:
         raise InputError(
             "the file is not delimited text: it holds NUL bytes",
-            where=str(path),
+            where=where,
             fix="give a CSV, TSV or Parquet file, or name the encoding in [data] encoding",
         )
 

@@ -56,6 +56,8 @@ DATE_FORMATS = (
     "%d %b %Y",
     "%b %d, %Y",
     "%d-%b-%Y",
+    "%d %B %Y",
+    "%B %d, %Y",
 )
 _ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|key|index|rownames?|record|nr|no|number)$", re.I)
 _TIME_MARKS = ("%H", "%I", "%p", "%M", "%S", "%T", "%R", "%r", "%X", "%c")

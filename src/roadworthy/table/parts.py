@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from roadworthy.buckets import open_bucket
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import DataSection
 from roadworthy.table.delimited import Dialect, check_names, opened_text, scan_text, unreadable
+from roadworthy.table.file_names import for_polars
 
 PARQUET = (".parquet", ".pq")
 _SCHEMES = ("s3", "gs", "az")
@@ -30,17 +31,21 @@ class File(NamedTuple):
         origin: Its path or address, for people.
         options: What the user says of a text file.
         held: What keeps a copy on the disk, as long as the file is read.
+        notes: What was noticed when it was copied, for people.
+        lineage: Where a model's rows come from, when not from a file.
     """
 
     path: Path
     origin: str
     options: DataSection
     held: Any = None
+    notes: tuple[str, ...] = ()
+    lineage: Mapping[str, str] = {}
 
     @property
     def text(self) -> bool:
         """Whether its cells are all texts."""
-        return not self.origin.lower().endswith(PARQUET)
+        return not self.path.name.lower().endswith(PARQUET)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[pl.LazyFrame, Dialect | None]]:
@@ -51,7 +56,7 @@ class File(NamedTuple):
         """
         if not self.text:
             with _told(self.origin):
-                found = pl.scan_parquet(self.path, glob=False)
+                found = pl.scan_parquet(for_polars(self.path), glob=False)
                 check_names(tuple(found.collect_schema().names()), self.origin)
             yield found, None
             return
@@ -93,7 +98,7 @@ def is_address(path: str) -> bool:
     """
     scheme, separator, _ = path.partition("://")
     if separator and scheme not in _SCHEMES:
-        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        known = ", ".join(f"{name}://" for name in (*_SCHEMES, "postgresql", "sqlite"))
         raise InputError(f"unknown address {scheme}://", where=path, fix=f"use {known} or a path")
     return bool(separator)
 

@@ -1,4 +1,4 @@
-"""Read a table from CSV, Parquet or a data frame and learn its contract."""
+"""Read a table from CSV, Parquet, a database or a data frame and learn its contract."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from roadworthy.cells import TextOptions
 from roadworthy.contract import Column, Contract, Target
 from roadworthy.errors import InputError
 from roadworthy.project import ColumnOptions, DataSection, PrepareSection, Project
+from roadworthy.project.data import is_database
 from roadworthy.project.prepare import Impute
 from roadworthy.table.kinds import Typed, infer
 from roadworthy.table.roles import Roles, choose_split
@@ -30,6 +31,7 @@ from roadworthy.table.target import (
     read_target,
     target_scale,
     type_target,
+    word_behind_numbers,
 )
 from roadworthy.table.weights import read_weights
 from roadworthy.table.whole import Whole
@@ -38,25 +40,33 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def read_table(
-    data: Any, target: str | None = None, *, project: Project | None = None, name: str | None = None
+    data: Any,
+    target: str | None = None,
+    *,
+    project: Project | None = None,
+    name: str | None = None,
+    fitted: bool = False,
 ) -> Table:
     """Read a table, infer its columns and split off the holdout.
 
     Args:
         data: A CSV/TSV file (plain, .gz, .bz2, .xz), a Parquet file, the address of one in a
-            bucket (`s3://`, `gs://`, `az://`), or a data frame (pandas, Polars, or anything that
-            speaks Arrow's PyCapsule interface). Of a file that does not fit into memory a random
-            sample is read; the contract is learned of all its rows.
+            bucket (`s3://`, `gs://`, `az://`), a table of a database
+            (`postgresql://HOST/DB#TABLE`, `sqlite:///FILE#TABLE`, or without a table what
+            `[data] query` finds), or a data frame (pandas, Polars, or anything that speaks
+            Arrow's PyCapsule interface). Of what does not fit into memory a random sample is
+            read; the contract is learned of all rows.
         target: The column to predict; None takes `[data] target`.
         project: The project; None takes every default.
         name: A short name for the table; None takes the file's.
+        fitted: Whether it is a sample for a model that is fitted: a class may have a single row.
 
     Returns:
         The table with typed columns, contract and split.
 
     Raises:
         InputError: The data cannot be read or cannot be trained on; the message says where.
-        OutsideError: A bucket cannot be read.
+        OutsideError: A bucket or a database cannot be read.
     """
     options = (project or Project()).data
     prepare = (project or Project()).prepare
@@ -64,6 +74,7 @@ def read_table(
     reading = read_sample(data, options, seed)
     source = reading.source
     frame, origin, notes = source.frame, source.origin, list(source.notes)
+    lineage = source.lineage
     wanted = target or options.target
     if wanted is None:
         raise InputError("no target column is named", fix="give --target or [data] target")
@@ -79,12 +90,13 @@ def read_table(
     lines = raw_target.is_not_null().arg_true().filter(kept)
     raw_target = raw_target.drop_nulls().filter(kept)
     task, classes, labels = type_target(typed.pop(wanted), raw_target, options.task)
-    if task != "regression":
-        check_classes(labels, classes)
+    if task != "regression" and not fitted:
+        check_classes(labels, classes, wanted)
     roles = choose_split(typed, labels, task, options, seed)
     split = roles.split
-    if task != "regression":
+    if task != "regression" and not fitted:
         check_trained_classes(labels[split.train], classes, split.policy)
+    notes += _word_notes(typed)
     profiles = tuple(_profile(column, cells, options, prepare) for column, cells in typed.items())
     used = [profile.name for profile in profiles if profile.used]
     if not used:
@@ -143,7 +155,17 @@ def read_table(
             read_weights(typed[options.weight].series, lines.to_numpy()) if options.weight else None
         ),
         whole=whole,
+        lineage=lineage,
     )
+
+
+def _word_notes(typed: dict[str, Typed]) -> list[str]:
+    """What to know of columns whose numbers have a word behind them, which makes texts of them."""
+    return [
+        f"column {name!r} is read as {cells.kind}: take the word {word!r} away to have numbers"
+        for name, cells in typed.items()
+        if cells.series.dtype == pl.String and (word := word_behind_numbers(cells.series))
+    ]
 
 
 def _border(roles: Roles, typed: dict[str, Typed]) -> tuple[Column, float] | None:
@@ -310,5 +332,9 @@ def _learn(
 
 
 def _short_name(data: Any) -> str:
+    if isinstance(data, str) and is_database(data):
+        place, _, table = data.partition("#")
+        named = table or Path(place.partition("?")[0]).name.partition(".")[0]
+        return re.sub(r"[^a-z0-9]+", "-", named.rpartition(".")[2].lower()).strip("-") or "model"
     stem = Path(data).name.split(".")[0] if isinstance(data, (str, os.PathLike)) else "model"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "model"

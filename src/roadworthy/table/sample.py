@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.project import DataSection
+from roadworthy.project.data import is_database
+from roadworthy.table.file_names import named, shown_name
 from roadworthy.table.memory import memory_bytes
 from roadworthy.table.parts import File, fetch, is_address
-from roadworthy.table.sources import Source, read_frame
+from roadworthy.table.sources import Source, copied, read_frame
 
 _COPIES = 8
 """Times that the cells of a table lie in memory in training: raw, typed, encoded, in folds."""
@@ -59,26 +60,27 @@ def read_sample(data: Any, options: DataSection, seed: int) -> Reading:
     """Read a table, or as many of its rows as are wanted or fit into memory.
 
     Args:
-        data: A path, an address of a bucket (`s3://`, `gs://`, `az://`) or a data frame.
+        data: A path, an address of a bucket (`s3://`, `gs://`, `az://`), a table of a database
+            (`postgresql://`, `sqlite://`) or a data frame.
         options: `[data]`.
         seed: Of the draw.
 
     Raises:
         InputError: The data cannot be read.
-        OutsideError: A bucket cannot be read.
+        OutsideError: A bucket or a database cannot be read.
     """
     if not isinstance(data, (str, os.PathLike)):
         return Reading(read_frame(data, options))
     name = os.fspath(data)
-    file = fetch(name, options) if is_address(name) else File(Path(name), name, options)
+    file = _at_hand(name, options)
     rows = options.sample_rows or rows_that_fit(file, memory_bytes())
     if rows is None or not file.path.is_file():
-        return Reading(read_frame(file.path, options)._replace(origin=file.origin))
+        return Reading(copied(file, read_frame(file.path, options)))
     found = draw(file.parts(), rows, seed)
     with file.opened() as (_, dialect):
         notes = ("Parquet",) if dialect is None else (dialect.describe(),)
         semicolons = dialect is not None and dialect.delimiter == ";"
-    source = Source(found.frame, file.origin, notes, file.text, semicolons)
+    source = copied(file, Source(found.frame, file.origin, notes, file.text, semicolons))
     if len(found.places) == found.total:
         return Reading(source)
     why = "[data] sample_rows" if options.sample_rows else "all of them do not fit into memory"
@@ -88,6 +90,16 @@ def read_sample(data: Any, options: DataSection, seed: int) -> Reading:
         "the reference of drift are of all rows"
     )
     return Reading(source._replace(notes=(*notes, told)), file, found.places, found.total)
+
+
+def _at_hand(name: str, options: DataSection) -> File:
+    if is_database(name):
+        from roadworthy.table.database import copy_table
+
+        return copy_table(name, options)
+    return (
+        fetch(name, options) if is_address(name) else File(named(name), shown_name(name), options)
+    )
 
 
 def rows_that_fit(file: File, memory: int) -> int | None:

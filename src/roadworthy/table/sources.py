@@ -1,10 +1,10 @@
-"""Where tables come from: text files, Parquet, data frames."""
+"""Where tables come from: text files, Parquet, databases, data frames."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,10 @@ import polars as pl
 
 from roadworthy.errors import InputError
 from roadworthy.project import DataSection
+from roadworthy.project.data import is_database
 from roadworthy.table.delimited import check_names, read_delimited
+from roadworthy.table.file_names import for_polars, named, shown_name
+from roadworthy.table.parts import File
 
 _PARQUET = (".parquet", ".pq")
 
@@ -26,6 +29,7 @@ class Source(NamedTuple):
         notes: How it is written, for people.
         text: Whether its cells are all texts, numbers too.
         semicolons: Whether the text is cut at semicolons, as files with decimal commas are.
+        lineage: Where it comes from, when that is no file.
     """
 
     frame: pl.DataFrame
@@ -33,16 +37,22 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()
     text: bool = False
     semicolons: bool = False
+    lineage: Mapping[str, str] = {}
 
 
 def read_frame(data: Any, options: DataSection) -> Source:
-    """The raw frame of a file or a data frame object.
+    """The raw frame of a file, of a database's table or of a data frame object.
 
     Raises:
         InputError: The data cannot be read.
     """
+    if isinstance(data, str) and is_database(data):
+        from roadworthy.table.database import copy_table
+
+        file = copy_table(data, options)
+        return copied(file, _read_file(file.path, options))
     if isinstance(data, (str, os.PathLike)):
-        return _read_file(Path(data), options)
+        return _read_file(named(data), options)
     if isinstance(data, pl.DataFrame):
         frame = data
     elif isinstance(data, pl.LazyFrame):
@@ -55,22 +65,29 @@ def read_frame(data: Any, options: DataSection) -> Source:
     return Source(frame, "a data frame")
 
 
+def copied(file: File, source: Source) -> Source:
+    """What was read of a copy, told as what it is a copy of."""
+    notes = file.notes or source.notes
+    return source._replace(origin=file.origin, notes=notes, lineage=file.lineage)
+
+
 def _read_file(path: Path, options: DataSection) -> Source:
+    origin = shown_name(path)
     if not path.exists():
-        raise InputError("the file does not exist", where=str(path))
+        raise InputError("the file does not exist", where=origin)
     if path.is_dir():
-        raise InputError("a folder, not a file", where=str(path), fix="name one file")
+        raise InputError("a folder, not a file", where=origin, fix="name one file")
     if path.suffix.lower() in _PARQUET:
         try:
-            return Source(pl.read_parquet(path), str(path), ("Parquet",))
+            return Source(pl.read_parquet(for_polars(path)), origin, ("Parquet",))
         except (pl.exceptions.PolarsError, OSError) as error:
             first_line = str(error).splitlines()[0]
-            raise InputError(f"not a Parquet file: {first_line}", where=str(path)) from None
+            raise InputError(f"not a Parquet file: {first_line}", where=origin) from None
     try:
         frame, dialect = read_delimited(path, options)
     except OSError as error:
         raise InputError(
-            f"the file cannot be read: {error.strerror or error}", where=str(path)
+            f"the file cannot be read: {error.strerror or error}", where=origin
         ) from None
     notes = [dialect.describe()]
     if dialect.short_line is not None:
@@ -78,7 +95,7 @@ def _read_file(path: Path, options: DataSection) -> Source:
             f"line {dialect.short_line:,} has fewer cells than there are columns; what is missing "
             "there, and on any such line after it, counts as blank"
         )
-    return Source(frame, str(path), tuple(notes), True, dialect.delimiter == ";")
+    return Source(frame, origin, tuple(notes), True, dialect.delimiter == ";")
 
 
 def _from_object(data: Any) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 
 import msgspec
@@ -59,6 +60,7 @@ class Table:
         times: A number of each row that grows with time, when the project names a time column.
         weights: Weight of each row, 0 or more, when the project names a weight column.
         whole: The file of which the rows are a sample, when not all of them were read.
+        lineage: The database, the table or query and the rows that were read, when it is no file.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Table:
     times: NDArray[np.float64] | None = None
     weights: NDArray[np.float64] | None = None
     whole: Whole | None = None
+    lineage: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

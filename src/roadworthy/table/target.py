@@ -16,6 +16,7 @@ from roadworthy.table.split import Split
 
 MIN_ROWS = 20
 MAX_CLASSES = 200
+_NUMBER_AND_WORD = r"^[+-]?\d[\d.,]*\s+([\p{L}µ°²³/]{1,8})$"
 
 
 def read_target(series: pl.Series, blanks: Sequence[str]) -> tuple[pl.Series, list[str]]:
@@ -90,13 +91,31 @@ def type_target(
         raise InputError(
             f"{distinct:,} different classes are more than {MAX_CLASSES}",
             where=where,
-            fix="choose another target, group the classes, or say task = 'regression'",
+            fix=_fix_of_many(goal, raw),
         )
     classes, codes = _classes(goal, raw)
     task: Task = "binary" if len(classes) == 2 else "multiclass"
     if wanted in ("binary", "multiclass") and wanted != task:
         raise InputError(f"the target has {len(classes)} classes, not a {wanted} task", where=where)
     return task, classes, codes
+
+
+def _fix_of_many(goal: Typed, raw: pl.Series) -> str:
+    """What to do about a target that is no number and has too many values for classes."""
+    if goal.kind == "date":
+        return "dates are not predicted: make a number of them, such as the days until then"
+    if raw.dtype == pl.String and (word := word_behind_numbers(raw)):
+        return f"take the word {word!r} away from behind the numbers: then they are predicted"
+    if goal.series.dtype.is_numeric():
+        return "choose another target, group the classes, or say task = 'regression'"
+    return "choose another target, or group the classes"
+
+
+def word_behind_numbers(texts: pl.Series) -> str:
+    """The one word that stands behind the number in every cell, as kg in 12 kg; or nothing."""
+    words = texts.drop_nulls().unique().head(1000).str.extract(_NUMBER_AND_WORD, 1)
+    alike = len(words) > 1 and not words.null_count() and words.n_unique() == 1
+    return str(words[0]) if alike else ""
 
 
 def _classes(goal: Typed, raw: pl.Series) -> tuple[tuple[ClassValue, ...], NDArray[np.float64]]:
@@ -119,7 +138,9 @@ def _classes(goal: Typed, raw: pl.Series) -> tuple[tuple[ClassValue, ...], NDArr
     return classes, codes.to_numpy()
 
 
-def check_classes(labels: NDArray[np.float64], classes: tuple[ClassValue, ...]) -> None:
+def check_classes(
+    labels: NDArray[np.float64], classes: tuple[ClassValue, ...], target: str
+) -> None:
     """Refuse classes with a single row, which cannot be trained and tested."""
     counts = np.bincount(labels.astype(int), minlength=len(classes))
     rare = [str(name) for name, count in zip(classes, counts, strict=True) if count < 2]
@@ -127,7 +148,9 @@ def check_classes(labels: NDArray[np.float64], classes: tuple[ClassValue, ...]) 
         raise InputError(
             f"classes with a single row cannot be trained and tested: {', '.join(rare[:10])}",
             where="target column",
-            fix="remove or merge them, or add rows",
+            fix="the header stands among the rows again: remove that line"
+            if target in rare
+            else "remove or merge them, or add rows",
         )
 
 
