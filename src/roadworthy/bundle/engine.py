@@ -20,6 +20,7 @@ from roadworthy.prepare.rows import RowEncoder, compile_rows
 
 INPUT, OUTPUT = "X", "scores"
 _BATCH = 20_000
+_MAX_PROBLEMS = 100
 _PROBES = 64
 _SIZES = (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 7.0, 40.0, 1e3, 1e6, 1e15)
 
@@ -161,6 +162,23 @@ class Engine:
                 pass  # a look-up beyond its table: the runtime says what that is
         scores: NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: matrix})[0]
         return scores
+
+
+def check_finite(scores: NDArray[np.float64]) -> None:
+    """Refuse rows to which a model has no finite answer.
+
+    Args:
+        scores: Probabilities `[N, K]` or predictions `[N]`.
+
+    Raises:
+        RowsError: With the number of each such row, a hundred at most.
+    """
+    finite = np.isfinite(scores)
+    if finite.all():
+        return
+    rows = np.flatnonzero(~finite.reshape(len(scores), -1).all(axis=1))
+    reason = "the model has no answer to this row"
+    raise RowsError([Problem(reason, None, int(row)) for row in rows[:_MAX_PROBLEMS]])
 
 
 def _open(core: bytes) -> onnxruntime.InferenceSession:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ import polars as pl
 
 from roadworthy.cells import json_level
 from roadworthy.contract import Column, Contract
+from roadworthy.errors import InputError
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import DataSection
 from roadworthy.table.conform import conform
@@ -20,13 +22,26 @@ if TYPE_CHECKING:
     from roadworthy.bundle.engine import Engine
 
 
-def predict_frame(bundle: Bundle, data: Any) -> pl.DataFrame:
-    """Predict a file or a data frame; see `Bundle.predict`."""
+def predict_frame(
+    bundle: Bundle, data: Any, *, keep: Sequence[str] = (), query: str | None = None
+) -> pl.DataFrame:
+    """Predict a file, a database's table or a data frame; see `Bundle.predict`.
+
+    Args:
+        bundle: The model.
+        data: The rows.
+        keep: Columns of theirs to put before the predictions.
+        query: What is read of a database whose address names no table.
+    """
     contract = bundle.contract
     said = msgspec.structs.asdict(contract.text)
-    source = read_frame(data, DataSection(blanks=contract.blanks, **said))
+    source = read_frame(data, DataSection(blanks=contract.blanks, query=query, **said))
     typed = conform(source.frame, contract, text=source.text, absent=bundle.absent)
-    return predict_typed(bundle.engine, typed)
+    missing = [name for name in keep if name not in source.frame.columns]
+    if missing:
+        raise InputError(f"there is no column {missing[0]!r} to keep", where=source.origin)
+    answers = predict_typed(bundle.engine, typed)
+    return pl.DataFrame([*source.frame.select(keep).get_columns(), *answers.get_columns()])
 
 
 def predict_typed(engine: Engine, typed: pl.DataFrame) -> pl.DataFrame:

@@ -13,19 +13,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import onnx
 import polars as pl
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from roadworthy.bundle.engine import Engine
 from roadworthy.bundle.formats.reopen import reopened_scores
 from roadworthy.bundle.frames import json_rows
 from roadworthy.bundle.hostile import accepted, generated_rows, schema
+from roadworthy.bundle.jumps import jump_rows, threshold_vectors
 from roadworthy.bundle.portable import FILE_NAME, Portable, export_portable
 from roadworthy.bundle.portable.feed import portable_scores
 from roadworthy.contract import Target
-from roadworthy.errors import CheckFailed
+from roadworthy.errors import CheckFailed, RoadworthyError
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.reference import reference_frame, reference_transformer
 from roadworthy.table.conform import conform
@@ -36,6 +35,11 @@ from roadworthy.train.servable import sums_in_float32
 TOLERANCE = 1e-5
 """Largest difference of a probability; of a regression relative to the prediction, or to the
 standard deviation of the target where that is larger."""
+_FIX = "report the estimator; a search leaves its family out by [train] candidates"
+_FIX_FOREIGN = (
+    'its conversion to ONNX is not exact: [package] formats = ["skops"] (--format skops) has '
+    "scikit-learn itself serve it, more slowly"
+)
 _TIE = 1e-12
 _FLOAT32_TIE = 1e-6
 """Where the library itself sums in float32 (XGBoost), which class wins below this is chance."""
@@ -43,7 +47,6 @@ _CELLS = 4_000_000
 _MAX_ROWS = 20_000
 _PORTABLE_COST = 50_000.0
 _CELL_COST = {"category": 1.0, "text": 20.0}
-_EDGES = 1000
 Floats = NDArray[np.float64]
 
 
@@ -162,7 +165,7 @@ def check_parity(
         ways["plan, against scikit-learn's transformers"] = WayEvidence(
             rows=rows.raw.height, different_labels=0, ties=0, largest_difference=0.0
         )
-    prove("plan and core, batch", rows.wanted, engine.run_many(rows.matrix))
+    prove("plan and core, batch", rows.wanted, answers_of(engine, rows.matrix))
     prove("plan and core, one row of JSON", rows.wanted, _by_row(model, engine, rows))
     if engine.run_one is not engine.run_bound:
         one = np.array([engine.run_bound(vector) for vector in rows.matrix.tolist()])
@@ -170,7 +173,7 @@ def check_parity(
     codes = [place for place, feature in enumerate(model.plan.features) if feature.code]
     edges = rows.matrix[:0]
     if reference is None and core is not None:
-        edges = _edges(core, rows.matrix, codes)
+        edges = threshold_vectors(core, rows.matrix, codes)
     if len(edges):
         with np.errstate(all="ignore"):
             theirs = model_scores(model.estimator, edges, engine.classes)
@@ -206,6 +209,12 @@ def _rows(model: TrainedModel, reference: Reference, *, every: bool) -> Compared
     held = accepted(model.table.holdout.frame, contract).head(most)
     held = held.cast(schema(contract.columns))
     generated = generated_rows(held, contract)
+    if not every:  # the thresholds of trained trees are known: see threshold_vectors
+
+        def ask(rows: pl.DataFrame) -> Floats:
+            return reference(rows, encode_columns(rows, model.plan))
+
+        generated = pl.concat([generated, jump_rows(held, contract, ask)])
     typed = pl.concat([held, conform(generated, contract)])
     matrix = encode_columns(typed, model.plan)
     wanted = reference(typed, matrix)
@@ -220,6 +229,21 @@ def _rows(model: TrainedModel, reference: Reference, *, every: bool) -> Compared
         wanted=wanted[known],
         held=int(known[: held.height].sum()),
     )
+
+
+def answers_of(engine: Engine, matrix: Floats) -> Floats:
+    """A core's answers to a plan's vectors.
+
+    Raises:
+        CheckFailed: It fails on a row, as one that somebody's converter wrote may.
+    """
+    try:
+        return engine.run_many(matrix)
+    except RoadworthyError:
+        raise
+    except Exception as error:  # ONNX Runtime raises a class of its own for every status
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckFailed(f"the core cannot answer every row: {first[:200]}") from None
 
 
 def _by_scikit_learn(model: TrainedModel, typed: pl.DataFrame, matrix: Floats) -> Floats:
@@ -288,34 +312,6 @@ def _other_column(
     return None
 
 
-def _edges(core: bytes, matrix: Floats, codes: list[int]) -> Floats:
-    """Vectors that lie on, just below and just above the thresholds of a core's trees.
-
-    Here a threshold that was rounded, or compared by < in place of <=, shows at once; rows of a
-    table seldom lie there. A code is whole also there: the plan makes no others.
-    """
-    random = np.random.default_rng(0)
-    parts = [matrix[:0]]
-    for node in onnx.load_from_string(core).graph.node:
-        if node.op_type != "TreeEnsemble":
-            continue
-        fields = {attribute.name: attribute for attribute in node.attribute}
-        thresholds = numpy_helper.to_array(fields["nodes_splits"].t)
-        features = np.array(fields["nodes_featureids"].ints)
-        within = np.flatnonzero(np.abs(thresholds) < np.finfo(np.float64).max)
-        chosen = random.permutation(within)[:_EDGES]
-        is_code = np.isin(features[chosen], codes)
-        for step in (None, -np.inf, np.inf):
-            vectors = matrix[random.integers(0, len(matrix), len(chosen))]
-            at = thresholds[chosen]
-            at = at if step is None else np.nextafter(at, step)
-            whole = np.ceil(at) if step == np.inf else np.floor(at)
-            at = np.where(is_code, np.maximum(whole, -1.0), at)
-            vectors[np.arange(len(chosen)), features[chosen]] = at
-            parts.append(vectors)
-    return np.vstack(parts)
-
-
 def _by_row(model: TrainedModel, engine: Engine, rows: Compared) -> Floats:
     scores, matrix = [], rows.matrix
     for number, row in enumerate(json_rows(rows.raw, model.contract)):
@@ -367,7 +363,7 @@ def _compare(model: TrainedModel, way: str, wanted: Floats, got: Floats) -> WayE
             f"({model.family}) predicts: {int(flipped.sum())} classes differ, largest "
             f"difference {difference.max():.3g}: no bundle is made",
             where=f"row {worst} of the {len(wanted)} compared",
-            fix="report the estimator; a search leaves its family out by [train] candidates",
+            fix=_FIX_FOREIGN if model.search.kind == "elsewhere" else _FIX,
         )
     return WayEvidence(
         rows=len(wanted),

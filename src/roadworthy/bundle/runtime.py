@@ -16,14 +16,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.bundle.engine import Engine
+from roadworthy.bundle.engine import Engine, check_finite
 from roadworthy.cells import canonical_text
 from roadworthy.contract import Contract
-from roadworthy.errors import Problem, RowsError
 from roadworthy.prepare.plan import Feature, FeaturePlan
 from roadworthy.prepare.rows import compile_rows
 
-_MAX_PROBLEMS = 100
 Floats = NDArray[np.float64]
 Ask = Callable[[pl.DataFrame], Floats]
 """Typed rows -> probabilities `[N, K]` or predictions `[N]`; NaN for rows that it refuses."""
@@ -77,10 +75,7 @@ class RuntimeEngine(Engine):
             }
         )
         scores = self._ask(frame)
-        refused = np.flatnonzero(~np.isfinite(scores.reshape(len(matrix), -1)).all(axis=1))
-        if len(refused):
-            reason = "the model has no answer to this row"
-            raise RowsError([Problem(reason, None, int(row)) for row in refused[:_MAX_PROBLEMS]])
+        check_finite(scores)
         return scores
 
 

@@ -200,7 +200,7 @@ def write_bundle(
             **parts.measured,
             **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
         },
-        lineage={"data": data, **_commit(), **parts.lineage},
+        lineage={"data": data, **model.table.lineage, **_commit(), **parts.lineage},
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)

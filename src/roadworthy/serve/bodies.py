@@ -40,6 +40,7 @@ from roadworthy.serve.problems import RequestProblem
 
 SLICE = 512
 """Rows between two looks at what else there is to do: a few milliseconds of work."""
+_OF_INVOCATIONS = ("dataframe_records", "dataframe_split", "inputs", "instances")
 SHORT_WAY_FAILS = (msgspec.ValidationError, CellError)
 
 
@@ -106,6 +107,8 @@ class BodyReader:
         """
         if body and body.count(b'"') != _quotes(content):
             check_keys(body)
+        if isinstance(content, dict):
+            self._check_unwrapped(content)
         if isinstance(content, dict) and _is_columns(content):
             return Rows(await self.table(content), single=False)
         if isinstance(content, dict):
@@ -115,6 +118,16 @@ class BodyReader:
                 422, "send one row as an object, rows as a list of objects, or columns of lists"
             )
         return Rows(await self.mappings(content), single=False)
+
+    def _check_unwrapped(self, content: dict[str, Any]) -> None:
+        """Say it when rows came under a name that is no column, as other servers take them."""
+        if any(name in content for name in self.contract.names):
+            return
+        for name, value in content.items():
+            if isinstance(value[0] if isinstance(value, list) and value else value, dict):
+                also = ", or all of it to /invocations" if name in _OF_INVOCATIONS else ""
+                what = f"{name[:50]!r} is no column: send the row or the rows that it holds alone"
+                raise RequestProblem(422, f"{what}{also}; GET /contract tells the columns")
 
     async def table(self, table: Mapping[str, Cells], *, text: bool = False) -> Encoded:
         """Read columns.

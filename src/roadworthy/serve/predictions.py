@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.answers import answer, class_chooser
+from roadworthy.bundle.engine import check_finite
 from roadworthy.contract import Target
 from roadworthy.errors import RowsError
 from roadworthy.observe.recording import Recorder
@@ -187,6 +189,8 @@ class Predictor:
             scores = self.engine.run_one(vector)
         except RowsError:  # only scikit-learn itself refuses a row: the long way says so
             return None
+        if not math.isfinite(sum(scores)):  # neither JSON nor a caller can use it
+            return None
         self.counts.rows += 1
         warnings: Sequence[Warning] = ()
         if notes:
@@ -228,12 +232,17 @@ class Predictor:
         return self.encode(batch, request_id, single=single)
 
     def _run(self, matrix: NDArray[np.float64], start: int, step: int) -> NDArray[np.float64]:
-        """Scores of one slice; RequestProblem for rows that scikit-learn itself refuses."""
+        """Scores of one slice; RequestProblem for rows without a finite answer.
+
+        A model of others may overflow on far numbers, and scikit-learn itself refuses rows.
+        """
         try:
-            return self.engine.run_many(matrix[start : start + step])
+            scores = self.engine.run_many(matrix[start : start + step])
+            check_finite(scores)
         except RowsError as error:
             problems = [each._replace(row=start + (each.row or 0)) for each in error.problems]
             raise RequestProblem(422, "the model has no answer to these rows", problems) from None
+        return scores
 
     async def batch(
         self, encoded: Encoded, request_id: str, *, single: bool = False, told: bool = True

@@ -4,7 +4,7 @@ For two classes a graph may give one column, the second class's probability. `ex
 an estimator of any known kind; `write_core` writes it into a graph that others go on with.
 """
 
-from roadworthy.bundle.core.export import Scores, export_core, write_core
+from roadworthy.bundle.core.export import Scores, export_core, export_margin, write_core
 from roadworthy.bundle.core.graph import INPUT, OUTPUT, Graph
 
-__all__ = ["INPUT", "OUTPUT", "Graph", "Scores", "export_core", "write_core"]
+__all__ = ["INPUT", "OUTPUT", "Graph", "Scores", "export_core", "export_margin", "write_core"]

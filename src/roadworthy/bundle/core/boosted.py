@@ -18,6 +18,8 @@ from roadworthy.bundle.core.trees import Branch, Leaf, Node
 from roadworthy.errors import InputError
 
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
+_CODES = 256
+"""HistGradientBoosting has this many codes of categories at most."""
 _FAR = 1e300
 """LightGBM takes numbers beyond for this (`AvoidInf`)."""
 _ZERO = float(np.float32(1e-35))
@@ -212,14 +214,15 @@ def read_catboost(model: Any) -> Boosted:
 def read_hist(model: Any) -> Boosted:
     """Take a HistGradientBoosting model apart.
 
-    Raises:
-        InputError: Categorical splits.
+    A split by categories looks at a feature of its own behind the model's, which
+    `categories.write_categories` adds: 0 goes left.
     """
-    if model.is_categorical_ is not None and model.is_categorical_.any():
-        raise InputError("HistGradientBoosting's categorical splits are not exported")
     base = [float(value) for value in np.ravel(model._baseline_prediction)]
+    width = len(model._bin_mapper.is_categorical_)
+    known = _known_bits(model)
+    places = {split: width + place for place, split in enumerate(category_splits(model))}
     trees = [
-        (target, _hist_reader(predictor.nodes))
+        (target, _hist_reader(predictor, known, places))
         for row in model._predictors
         for target, predictor in enumerate(row)
     ]
@@ -229,16 +232,75 @@ def read_hist(model: Any) -> Boosted:
     return Boosted(base, trees, "exp" if is_log else "identity")
 
 
-def _hist_reader(nodes: Any) -> Callable[[int], Node]:
+class CategorySplit(NamedTuple):
+    """A split by categories.
+
+    Attributes:
+        feature: The feature, which holds codes or NaN.
+        left: The codes that go left.
+        missing_left: Whether NaN does.
+    """
+
+    feature: int
+    left: frozenset[int]
+    missing_left: bool
+
+
+def category_splits(model: Any) -> tuple[CategorySplit, ...]:
+    """The different splits by categories of a HistGradientBoosting model, in a settled order."""
+    known = _known_bits(model)
+    if not known:
+        return ()
+    found = {
+        _category_split(entry, predictor, known)
+        for row in model._predictors
+        for predictor in row
+        for entry in predictor.nodes
+        if entry["is_categorical"] and not entry["is_leaf"]
+    }
+    return tuple(sorted(found, key=lambda split: (split.feature, sorted(split.left), *split[2:])))
+
+
+def _known_bits(model: Any) -> dict[int, frozenset[int]]:
+    """Feature of categories -> the codes that training saw."""
+    bits, places = model._bin_mapper.make_known_categories_bitsets()
+    return {
+        feature: _codes(bits[places[feature]])
+        for feature in np.flatnonzero(model._bin_mapper.is_categorical_).tolist()
+    }
+
+
+def _category_split(entry: Any, predictor: Any, known: dict[int, frozenset[int]]) -> CategorySplit:
+    """A node's split; codes that training never saw go where NaN goes."""
+    feature, missing_left = int(entry["feature_idx"]), bool(entry["missing_go_to_left"])
+    left = _codes(predictor.raw_left_cat_bitsets[int(entry["bitset_idx"])])
+    unseen = frozenset(range(_CODES)) - known[feature] if missing_left else frozenset()
+    return CategorySplit(feature, left | unseen, missing_left)
+
+
+def _codes(words: Any) -> frozenset[int]:
+    """The places of the bits that are set, 32 a word."""
+    return frozenset(code for code in range(_CODES) if int(words[code // 32]) >> code % 32 & 1)
+
+
+def _hist_reader(
+    predictor: Any, known: dict[int, frozenset[int]], places: dict[CategorySplit, int]
+) -> Callable[[int], Node]:
+    nodes = predictor.nodes
+
     def node(number: int) -> Node:
         entry = nodes[number]
         if entry["is_leaf"]:
             return Leaf(float(entry["value"]))
+        below, above = int(entry["left"]), int(entry["right"])
+        if entry["is_categorical"]:
+            split = _category_split(entry, predictor, known)
+            return Branch(places[split], 0.5, below, above, missing_left=split.missing_left)
         return Branch(
             int(entry["feature_idx"]),
             float(entry["num_threshold"]),
-            int(entry["left"]),
-            int(entry["right"]),
+            below,
+            above,
             bool(entry["missing_go_to_left"]),
         )
 

@@ -24,7 +24,8 @@ def write_calibration(graph: Graph, scores: str, calibration: Calibration) -> st
     if calibration.method == "none":
         return scores
     if calibration.method == "isotonic":
-        return _lines(graph, _second(graph, scores), calibration)
+        knots, levels = np.array(calibration.knots), np.array(calibration.levels)
+        return write_lines(graph, _second(graph, scores), knots, levels)
     slope, shifts = graph.constant(calibration.slope), calibration.shifts
     if len(shifts) > 2:
         bounded = graph.add("Clip", scores, graph.constant(EDGE), graph.constant(1.0))
@@ -43,13 +44,22 @@ def _second(graph: Graph, scores: str) -> str:
     return graph.add("Gather", scores, graph.constant([-1], np.int64), axis=1)
 
 
-def _lines(graph: Graph, second: str, calibration: Calibration) -> str:
-    """Straight lines between knots: the row's knot is found by counting those below it."""
-    knots, levels = np.array(calibration.knots), np.array(calibration.levels)
+def write_lines(graph: Graph, column: str, knots: np.ndarray, levels: np.ndarray) -> str:
+    """Straight lines between knots: the row's knot is found by counting those below it.
+
+    Args:
+        graph: The graph.
+        column: Numbers, `[N, 1]`; those beyond the ends count as the ends.
+        knots: Growing numbers.
+        levels: The answer at each.
+
+    Returns:
+        The answers, `[N, 1]`.
+    """
     widths = np.diff(knots)
     slopes = np.append(np.diff(levels) / widths, 0.0)
     low, high = graph.constant(knots[0]), graph.constant(knots[-1])
-    inside = graph.add("Clip", second, low, high)
+    inside = graph.add("Clip", column, low, high)
     reached = graph.add("GreaterOrEqual", inside, graph.constant(knots[None, :]))
     counted = graph.add("Cast", reached, to=TensorProto.INT64)
     axes = graph.constant([1], np.int64)

@@ -16,6 +16,7 @@ from roadworthy.bundle.core.boosted import (
     tree_reader,
 )
 from roadworthy.bundle.core.calibration import write_calibration
+from roadworthy.bundle.core.categories import write_categories
 from roadworthy.bundle.core.graph import INPUT, Graph
 from roadworthy.bundle.core.linear import write_linear
 from roadworthy.bundle.core.steps import is_clip, write_step
@@ -25,6 +26,7 @@ from roadworthy.train.calibration import Calibrated
 from roadworthy.train.servable import Kind, kind_of
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_MARGINS = ("LinearSVC", "RidgeClassifier", "RidgeClassifierCV", "Perceptron")
 _BOOSTED = ("lightgbm", "xgboost", "catboost", "hist", "gradient")
 
 
@@ -115,6 +117,8 @@ def _write(graph: Graph, estimator: Any) -> Scores:
     if kind in _BOOSTED:
         model, matrix, clipped = _before(graph, estimator)
         boosted = _read(kind, model, clipped)
+        if kind == "hist":
+            matrix = write_categories(graph, matrix, model)
         sums, width = _sums(graph, matrix, boosted, 1.0, None)
         return Scores(_link(graph, sums, boosted.link), width)
     steps, model = _split(estimator)
@@ -123,6 +127,33 @@ def _write(graph: Graph, estimator: Any) -> Scores:
     if kind == "logistic":
         return Scores(_class_link(graph, model, sums, width), width)
     return Scores(graph.add("Exp", sums) if kind == "log_linear" else sums, 1)
+
+
+def export_margin(estimator: Any, width: int) -> bytes:
+    """Export what a classifier's `decision_function` answers.
+
+    Args:
+        estimator: A linear classifier, or boosted trees of scikit-learn.
+        width: The width of its matrix.
+
+    Returns:
+        The graph's bytes: `X` double `[N, F]` -> `scores` double `[N, 1]`, of more than two
+        classes `[N, K]`.
+
+    Raises:
+        InputError: It is of another kind.
+    """
+    graph = Graph()
+    kind = kind_of(estimator)
+    name = type(estimator).__name__
+    if kind in ("hist", "gradient") and getattr(estimator, "loss", "") != "exponential":
+        matrix = write_categories(graph, INPUT, estimator) if kind == "hist" else INPUT
+        sums, count = _sums(graph, matrix, _read(kind, estimator, clipped=False), 1.0, None)
+        return graph.finish(sums, width, count)
+    if name not in _MARGINS and kind != "logistic":
+        raise InputError(f"the decision function of {name} is not exported")
+    sums = write_linear(graph, [], estimator, 1.0)
+    return graph.finish(sums, width, np.atleast_2d(estimator.coef_).shape[0])
 
 
 def _split(estimator: Any) -> tuple[list[Any], Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
 
 from roadworthy.bundle.core.features import FEATURES
 from roadworthy.bundle.core.graph import Graph
@@ -37,9 +38,7 @@ def write_step(graph: Graph, matrix: str, step: Any) -> str:
         return matrix
     writer = _WRITERS.get(type(step).__name__)
     if writer is None:
-        raise InputError(
-            f"{type(step).__name__} is not exported", fix=f"use one of {', '.join(_WRITERS)}"
-        )
+        raise InputError(f"{type(step).__name__} is not exported", fix=_KNOWN)
     return writer(graph, matrix, step)
 
 
@@ -51,8 +50,8 @@ def is_clip(step: Any) -> bool:
 
 
 def _function(graph: Graph, matrix: str, step: Any) -> str:
-    if step.func is None:
-        return matrix
+    if step.func is None or getattr(step.func, "func", None) is check_array:
+        return matrix  # HistGradientBoosting looks at its numbers by a partial of check_array
     if is_clip(step):
         low, high = (graph.constant(float(step.kw_args[key])) for key in ("a_min", "a_max"))
         return graph.add(
@@ -231,6 +230,22 @@ def _union(graph: Graph, matrix: str, step: Any) -> str:
     return graph.add("Concat", *parts, axis=1)
 
 
+def _columns(graph: Graph, matrix: str, step: Any) -> str:
+    """A ColumnTransformer among numbers: its parts side by side."""
+    places = step._transformer_to_input_indices
+    weights = step.transformer_weights or {}
+    parts = []
+    for name, part, _ in step.transformers_:
+        columns = [int(place) for place in places[name]]
+        if (isinstance(part, str) and part == "drop") or not columns:
+            continue
+        made = write_step(graph, graph.column(matrix, columns), part)
+        if name in weights:
+            made = graph.add("Mul", made, graph.constant(float(weights[name])))
+        parts.append(made)
+    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+
+
 _FUNCTIONS: tuple[tuple[Any, Callable[[Graph, str], str]], ...] = (
     (np.log1p, lambda graph, matrix: _log1p(graph, matrix)),
     (np.expm1, lambda graph, matrix: _expm1(graph, matrix)),
@@ -243,9 +258,12 @@ _FUNCTIONS: tuple[tuple[Any, Callable[[Graph, str], str]], ...] = (
     (np.sign, lambda graph, matrix: graph.add("Sign", matrix)),
 )
 
+_KNOWN = "take steps of docs/formats.md"
+
 _WRITERS: dict[str, Callable[[Graph, str, Any], str]] = {
     "FunctionTransformer": _function,
     "FeatureUnion": _union,
+    "ColumnTransformer": _columns,
     "SimpleImputer": _imputer,
     "MissingIndicator": _indicator,
     "StandardScaler": _standard,

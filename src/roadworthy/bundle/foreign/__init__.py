@@ -34,8 +34,9 @@ from roadworthy.bundle.foreign.runtime import (
     note_of,
     only_exact,
 )
-from roadworthy.bundle.foreign.sample import complete, read_sample
+from roadworthy.bundle.foreign.sample import complete, read_sample, read_source
 from roadworthy.bundle.foreign.taking import take_estimator, take_graph
+from roadworthy.bundle.parity import answers_of
 from roadworthy.contract import Contract
 from roadworthy.errors import CheckFailed, InputError
 from roadworthy.evaluate import Report
@@ -44,8 +45,7 @@ from roadworthy.evaluate.scored import Scored
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project
 from roadworthy.table import Table
-from roadworthy.table.sources import read_frame
-from roadworthy.train import SearchRecord
+from roadworthy.train.record import SearchRecord
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def adopt(
             "no target column is named: the model is measured on it",
             fix="give --target or [data] target",
         )
-    source = read_frame(data, wanted.data)
+    source, wanted = read_source(data, target, wanted)
     if isinstance(model, onnx.ModelProto):
         model = open_onnx(model)
     take = take_graph if isinstance(model, OnnxFile) else take_estimator
@@ -118,7 +118,7 @@ def measure_adopted(model: ForeignModel, project: Project | None = None) -> Repo
 
     def predict(frame: pl.DataFrame) -> Floats:
         """The core's answers: it may be asked blanks that the model itself refuses."""
-        return engine.run_many(encode_columns(frame, model.plan))
+        return answers_of(engine, encode_columns(frame, model.plan))
 
     report = measure(scored, predict, wanted, metric=metric)
     notes = [
@@ -214,7 +214,7 @@ def _refusals(model: ForeignModel, levels: dict[str, Levels]) -> Contract:
     row = (complete if complete.height else frame).head(1)
     if np.isnan(model.each(row)).any():
         raise InputError(
-            "the model refuses a row of the sample",
+            f"the model refuses a row of the sample: {model.why_refused(row)}",
             fix="give rows as the model was fitted on",
         )
     columns = []

@@ -43,6 +43,15 @@ class ForeignModel(TrainedModel):
         """As `scores`; NaN for the rows that the model refuses."""
         return ask_each(self.original, self._own(frame), len(self.contract.target.classes))
 
+    def why_refused(self, frame: pl.DataFrame) -> str:
+        """The model's own words on rows that it refuses."""
+        try:
+            self.scores(frame)
+        except Exception as error:  # every library refuses a row by an error of its own
+            first = (str(error).strip().splitlines() or [""])[0]
+            return f"{type(error).__name__}: {first[:200]}"
+        return "its answer is not finite"
+
     def _own(self, frame: pl.DataFrame) -> Any:
         if self.rows is None:
             raise ValueError("a foreign model without its rows")

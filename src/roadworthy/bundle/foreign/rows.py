@@ -110,7 +110,10 @@ def ask(model: Any, rows: Any, classes: int) -> Floats:
         warnings.simplefilter("ignore")
         if classes:
             return np.asarray(model.predict_proba(rows), dtype=np.float64)
-        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)
+        found = np.asarray(model.predict(rows), dtype=np.float64)
+        if found.size != len(rows):
+            raise ValueError("it predicts several targets")
+        return found.reshape(-1)
 
 
 def ask_each(model: Any, rows: Any, classes: int) -> Floats:

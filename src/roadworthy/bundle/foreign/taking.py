@@ -19,9 +19,10 @@ from roadworthy.bundle.foreign.onnx_model import FLOATS, OnnxClassifier, OnnxReg
 from roadworthy.bundle.foreign.onnx_outputs import classes_of_graph, outputs_of
 from roadworthy.bundle.foreign.onnx_texts import known_texts
 from roadworthy.bundle.foreign.rows import own_rows
-from roadworthy.bundle.foreign.sample import classes_of, columns_of
+from roadworthy.bundle.foreign.sample import classes_of, columns_of, is_boolean
 from roadworthy.cells import WHITE_SPACE
 from roadworthy.contract import ClassValue
+from roadworthy.project.data import DEFAULT_BLANKS
 from roadworthy.table.sources import Source
 
 _PROBED = 2000
@@ -62,6 +63,14 @@ def take_estimator(model: Any, source: Source, target: str) -> Taken:
     classes = classes_of(model)
     apart = take_apart(model)
     every = columns_of(apart, source, target)
+    truths = [
+        place
+        for place, each in apart.levels.items()
+        if each.numeric
+        and set(each.values) <= {"0", "1"}
+        and is_boolean(source.frame[every[place]], DEFAULT_BLANKS)
+    ]
+    apart = apart.with_numbers(truths)
     names = tuple(every[place] for place in apart.used)
     levels = {every[place]: each for place, each in apart.levels.items()}
     dropped = [name for name in every if name not in names]
