@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import math
 import sys
 import tempfile
 from collections import Counter
@@ -58,8 +59,8 @@ class Incident:
 
     Attributes:
         name: What happens.
-        kind: `pipeline`, `covariate`, `concept`, `calibration`, `season`, `release`, `labels` or
-            `nothing`.
+        kind: `pipeline`, `healed`, `covariate`, `concept`, `calibration`, `season`, `release`,
+            `labels` or `nothing`.
         right: The actions any of which is right to come first.
         subject: What the action must be about; empty for anything.
         world: What changes in the rows before they are true: a shift of the world.
@@ -68,6 +69,10 @@ class Incident:
         labels: Share of the recent labels that are known.
         rows: Predictions.
         release: Whether a bad version was released.
+        until: The day on which the pipeline is well again.
+        hosts: Share of the requests that the released version answers.
+        times: What happens to the days on which rows come.
+        reported: Which labels ever arrive; all of them unless said.
         seed: Seed of everything.
     """
 
@@ -81,6 +86,10 @@ class Incident:
     labels: float = 1.0
     rows: int = 6000
     release: bool = False
+    until: float = math.inf
+    hosts: float = 1.0
+    times: Callable[[Floats], Floats] | None = None
+    reported: Callable[[Floats], Any] | None = None
     seed: int = 0
 
 
@@ -148,6 +157,8 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
     """The rows, the answers and the labels of an incident."""
     random = np.random.default_rng(incident.seed)
     days = np.sort(random.random(incident.rows) * DAYS)
+    if incident.times is not None:
+        days = np.sort(incident.times(days))
     recent = days >= BROKEN_FROM
     frame = people(incident.rows, random)
     kept = pl.Series(frame["age"].to_numpy() <= 64)
@@ -159,18 +170,23 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
         odds = odds + np.where(recent, incident.turned(frame), 0.0)
     late = truth(odds, random)
     if incident.broken is not None:
-        frame = _at(frame, recent, incident.broken, random)
+        frame = _at(frame, recent & (days < incident.until), incident.broken, random)
     typed = conform(frame, good.contract)
     scores = bundle_scores(good, typed)
     serving, more = good, dict[str, Any]()
     versions = np.full(len(days), good.version, dtype=object)
     if incident.release:
         serving = bad
-        scores = np.where(recent[:, None], bundle_scores(bad, typed), scores)
-        versions[recent] = bad.version
+        there = recent
+        if incident.hosts < 1.0:
+            there = recent & (random.random(len(days)) < incident.hosts)
+        scores = np.where(there[:, None], bundle_scores(bad, typed), scores)
+        versions[there] = bad.version
         at = START + datetime.timedelta(days=BROKEN_FROM)
         more = {"swap": Swap(bad.version, good.version, at), "before": good}
     known = ~recent | (random.random(len(days)) < incident.labels)
+    if incident.reported is not None:
+        known &= ~recent | incident.reported(late)
     times = START.timestamp() + days * 86400.0
     keys = pl.DataFrame(
         {
@@ -291,6 +307,27 @@ def pipeline_breaks() -> Iterator[Incident]:
         )  # fmt: skip
 
 
+def healed_breaks() -> Iterator[Incident]:
+    """Breaks that are over when advice is asked for: their labelled rows must teach nothing."""
+    changes: dict[str, tuple[str, Callable[[pl.Series, np.random.Generator], Any]]] = {
+        "income in thousands": ("income", lambda c, _: c / 1000),
+        "debt blank": ("debt", blanked(1.0)),
+        "temperature stands still": ("temperature", lambda c, _: np.full(len(c), 14.0)),
+        "regions in capitals": ("region", lambda c, _: c.str.to_uppercase()),
+    }
+    for number, (name, (where, change)) in enumerate(changes.items()):
+        days = 1 + 2 * (number % 3)
+        yield Incident(
+            f"{name} for {days} days", "healed", ("nothing",), until=BROKEN_FROM + days,
+            broken=column(where, change), seed=140 + number,
+        )  # fmt: skip
+    yield Incident(
+        "income in thousands for 3 days, and debt helps now", "healed", ("retrain",),
+        until=BROKEN_FROM + 3, broken=column("income", lambda c, _: c / 1000),
+        turned=lambda f: 10.0 * (f["debt"] / f["income"] - 0.19).to_numpy() * -1.0, seed=145,
+    )  # fmt: skip
+
+
 def older(share: float) -> Change:
     """A campaign among the old, of whom training saw few and of whom another truth holds."""
 
@@ -392,8 +429,8 @@ def quiet() -> Iterator[Incident]:
 def incidents(seed: int = 0) -> list[Incident]:
     """All of them; another seed gives other rows."""
     found = [
-        *pipeline_breaks(), *covariate_shifts(), *concept_drifts(), *calibrations(), *seasons(),
-        *releases(), *quiet(),
+        *pipeline_breaks(), *healed_breaks(), *covariate_shifts(), *concept_drifts(),
+        *calibrations(), *seasons(), *releases(), *quiet(),
     ]  # fmt: skip
     return [dataclasses.replace(each, seed=each.seed + 10_000 * seed) for each in found]
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
 import pytest
-from benchmarks.incidents import answer, incidents, is_right, make_bundle, play
+from benchmarks.incidents import (
+    BROKEN_FROM,
+    answer,
+    findings,
+    incidents,
+    is_right,
+    make_bundle,
+    play,
+)
 from benchmarks.later_incidents import later_incidents
+from benchmarks.unseen_incidents import unseen_incidents
 
 from roadworthy.bundle import Bundle
 from roadworthy.evaluate import Estimate
@@ -58,6 +67,34 @@ def test_incidents_that_were_written_after_the_rules_are_answered_right(
         if not is_right(incident, actions):
             wrong.append((incident.name, actions[0].kind, actions[0].subject))
     assert wrong == []
+
+
+def test_incidents_from_post_mortems_are_answered_right_and_broken_data_never_by_learning(
+    models: tuple[Bundle, Bundle],
+) -> None:
+    wrong = []
+    for number, incident in enumerate(unseen_incidents()):
+        actions = answer(incident, *models, counted=number % 4 == 0)
+        if incident.kind == "pipeline" or incident.reported is not None:
+            learned = [a for a in actions if a.kind in ("retrain", "recalibrate", "move_threshold")]
+            assert not learned, incident.name
+        if not is_right(incident, actions):
+            wrong.append((incident.name, actions[0].kind, actions[0].subject))
+    assert wrong == []
+
+
+def test_a_break_that_began_among_the_recent_rows_is_not_hidden_by_those_that_were_well(
+    models: tuple[Bundle, Bundle],
+) -> None:
+    swapped = next(e for e in unseen_incidents() if e.name == "income and debt are swapped")
+    made, serving, _ = play(swapped, *models)
+    early = datetime.fromtimestamp(START, UTC) + timedelta(days=BROKEN_FROM - 15)
+    unlabelled = dataclasses.replace(made, labels=np.full(len(made), np.nan))
+    counted = findings(made.predictions, serving)
+    for rows, noticed in ((made, None), (unlabelled, counted)):
+        (first, *_) = advise(serving, rows, since=early, findings=noticed, delay_days=0.0)[1]
+        assert first.kind == "fix_source"
+        assert first.subject in ("income", "debt")
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counts", "log"])

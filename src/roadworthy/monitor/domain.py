@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from roadworthy.contract import Contract
 from roadworthy.evaluate.shift import row_matrix, telling_columns, told_apart
@@ -102,8 +101,7 @@ def tell_apart(
     reference, new = _thinned(reference, _MOST_OLD, random), _thinned(new, _MOST_NEW, random)
     old, other = (row_matrix(each.frame, contract).to_numpy() for each in (reference, new))
     both, which = np.vstack([old, other]), np.repeat([0, 1], [len(old), len(other)])
-    with threadpool_limits(1):  # trees so small: threads that wait for each other take far longer
-        return _judged(reference, new, both, which, contract, random, seed)
+    return _judged(reference, new, both, which, contract, random, seed)
 
 
 def _judged(

@@ -9,12 +9,13 @@ from typing import Literal, get_args
 
 Kind = Literal[
     # the data that arrive
-    "drift", "prediction_drift", "correlation", "joint_drift",
+    "drift", "prediction_drift", "correlation", "joint_drift", "healed",
     # the data are broken, and a model cannot mend them
     "blank_rate", "unseen", "range", "unit_change", "type_change", "renamed_category",
-    "duplicates", "stuck", "time_gap",
+    "duplicates", "stuck", "time_gap", "misplaced",
     # the service
     "traffic", "errors", "latency", "store", "stale_model", "certificate", "disk",
+    "down", "no_traffic", "log_lost", "cpu", "memory",
     # what the model is worth
     "quality_drop", "estimated_drop", "concept_drift", "calibration", "labels",
 ]  # fmt: skip
@@ -23,7 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 BROKEN_DATA: frozenset[Kind] = frozenset(
     {
         "blank_rate", "unseen", "range", "unit_change", "type_change", "renamed_category",
-        "duplicates", "stuck", "time_gap",
+        "duplicates", "stuck", "time_gap", "misplaced",
     }
 )  # fmt: skip
 """Kinds that say the data are broken at their source: there retraining does harm."""

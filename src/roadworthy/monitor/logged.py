@@ -48,7 +48,7 @@ def logged_findings(predictions: Predictions, since: datetime | None = None) -> 
         return []
     found: list[Finding] = []
     for column in predictions.contract.columns:
-        told = _broken(predictions.inputs[column.name], column)
+        told = broken_column(predictions.inputs[column.name], column)
         if told is not None:
             kind, severity, what, evidence = told
             said = f"{column.name!r}: {what}"
@@ -66,7 +66,13 @@ def logged_findings(predictions: Predictions, since: datetime | None = None) -> 
 _Told = tuple[Kind, Severity, str, dict[str, Any]]
 
 
-def _broken(cells: pl.Series, column: Column) -> _Told | None:
+def broken_column(cells: pl.Series, column: Column) -> _Told | None:
+    """What is broken in a column of logged rows: its kind, severity, words and numbers.
+
+    Args:
+        cells: Typed cells.
+        column: What training saw of it.
+    """
     rows, blanks = len(cells), cells.null_count()
     if _exceeds(blanks, rows, column.blank_share, _BLANKS):
         share = blanks / rows

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from roadworthy.monitor.advice import Action, Situation
 from roadworthy.monitor.against import TRAINING, days_against, in_words
 from roadworthy.monitor.alarms.notices import OpenAlarm
+from roadworthy.monitor.coverage import Coverage
 from roadworthy.monitor.domain import MIN_ROWS, Sample, domain_findings, sample_of, tell_apart
 from roadworthy.monitor.findings import BROKEN_DATA, SEVERITIES, Finding
 from roadworthy.monitor.history import HOURS, VersionSpan, moment
@@ -54,6 +55,7 @@ class Overview:
         spans: Versions that were served.
         releases: When which version became the champion.
         alarms: Alarms that are open, by `kind: subject`.
+        coverage: How many of the counted rows are logged; None where it is not known.
     """
 
     inspection: Inspection
@@ -64,6 +66,7 @@ class Overview:
     spans: tuple[VersionSpan, ...] = ()
     releases: tuple[Release, ...] = ()
     alarms: tuple[tuple[str, OpenAlarm], ...] = ()
+    coverage: Coverage | None = None
 
 
 def with_findings(inspection: Inspection, findings: Sequence[Finding]) -> Inspection:

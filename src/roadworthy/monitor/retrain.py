@@ -27,6 +27,7 @@ from roadworthy.contract import ClassValue, Contract, class_name
 from roadworthy.errors import InputError
 from roadworthy.evaluate import test
 from roadworthy.evaluate.verdict import Verdict
+from roadworthy.monitor.broken_days import healed_days
 from roadworthy.monitor.feedback import Outcomes
 from roadworthy.progress import Progress
 from roadworthy.project import ColumnOptions, Project, parse_duration
@@ -49,11 +50,13 @@ class Parts(NamedTuple):
         learn: Columns of the contract and the target.
         test: The newest rows, of the same columns.
         redacted: Columns that the log does not hold.
+        left_out: Why rows are left out that have a label.
     """
 
     learn: pl.DataFrame
     test: pl.DataFrame
     redacted: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 class Retrained(NamedTuple):
@@ -68,6 +71,7 @@ class Retrained(NamedTuple):
         registered: `name:version` in the registry.
         promoted: Whether it took the champion's place.
         proposal: What to do next, a line each.
+        left_out: Why labelled rows were left out: columns that were broken for some days.
     """
 
     challenger: Bundle
@@ -78,6 +82,7 @@ class Retrained(NamedTuple):
     registered: str
     promoted: bool
     proposal: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def retrain(
@@ -141,6 +146,7 @@ def retrain(
         registered=registered,
         promoted=promoted,
         proposal=_proposal(registered, verdict, promoted, options.retrain_promote, project),
+        left_out=parts.left_out,
     )
 
 
@@ -184,6 +190,7 @@ def move_threshold(
         registered=registered,
         promoted=promoted,
         proposal=_proposal(registered, verdict, promoted, options.retrain_promote, project),
+        left_out=parts.left_out,
     )
 
 
@@ -201,7 +208,8 @@ def split_rows(
         start = since.timestamp()
     elif window_days is not None and len(times):
         start = float(times.max()) - window_days * _DAY
-    chosen = outcomes.take(outcomes.known & (times >= start))
+    over, healed = healed_days(outcomes.predictions)
+    chosen = outcomes.take(outcomes.known & (times >= start) & ~over)
     tested = round(len(chosen) * test_share)
     if tested < _MIN_TEST or len(chosen) - tested < _MIN_NEW:
         raise InputError(
@@ -218,7 +226,8 @@ def split_rows(
     ]
     rows = inputs.with_columns(_target(chosen.labels, contract))
     learned = rows.height - tested
-    return Parts(rows[:learned], rows[learned:], tuple(redacted))
+    told = tuple(each.what for each in healed)
+    return Parts(rows[:learned], rows[learned:], tuple(redacted), told)
 
 
 def _target(labels: np.ndarray, contract: Contract) -> pl.Series:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from roadworthy.monitor.export import Sample
 
-_SECONDS = 5.0
+SECONDS = 5.0
+"""A server that takes longer to answer is not there."""
 _TOTALS = {
     "roadworthy_requests_total": "roadworthy_requests_total",
     "roadworthy_log_dropped_total": "roadworthy_log_dropped_total",
@@ -41,15 +43,15 @@ class ServiceMeter:
         """What came since the last look; at the first one only whether it answers."""
         about = {"model": self.model}
         try:
-            now = self._totals()
-        except (OSError, ValueError):
+            now = read_totals(self.address, self.model, self._key)
+        except (OSError, HTTPException, ValueError):
             self._before = None
             return [Sample("roadworthy_up", about, 0.0)]
         before, self._before = self._before, now
         up = Sample("roadworthy_up", about, 1.0)
         if before is None:
             return [up]
-        grown = {key: _grown(value, before.get(key, 0.0)) for key, value in now.items()}
+        grown = {key: growth(value, before.get(key, 0.0)) for key, value in now.items()}
         found = [Sample(name, about, value) for (name, limit), value in grown.items() if not limit]
         limits = sorted((float(limit), value) for (_, limit), value in grown.items() if limit)
         counts = tuple(
@@ -64,31 +66,48 @@ class ServiceMeter:
             found.append(Sample(name, about, mean, counts))
         return [up, *found]
 
-    def _totals(self) -> Totals:
-        headers = {"X-API-Key": self._key} if self._key else {}
-        request = urllib.request.Request(self.address, headers=headers)
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            text = answer.read().decode()
-        found: Totals = {
-            ("roadworthy_requests_total", ""): 0.0,
-            ("roadworthy_errors_total", ""): 0.0,
-        }
-        families = text_string_to_metric_families(text)
-        for sample in itertools.chain.from_iterable(family.samples for family in families):
-            labels = sample.labels
-            if labels.get("model", self.model) not in (self.model, ""):
-                continue
-            if sample.name in _TOTALS:
-                key = _TOTALS[sample.name], ""
-                found[key] = found.get(key, 0.0) + sample.value
-                if labels.get("code", "").startswith("5"):
-                    found["roadworthy_errors_total", ""] += sample.value
-            elif sample.name == _BUCKET:
-                bucket = sample.name, labels["le"].replace("+Inf", "inf")
-                found[bucket] = found.get(bucket, 0.0) + sample.value
-        return found
+
+def headers(key: str | None) -> dict[str, str]:
+    """What a request to a server carries, where it needs a key."""
+    return {"X-API-Key": key} if key else {}
 
 
-def _grown(now: float, before: float) -> float:
+def read_totals(address: str, model: str, key: str | None = None) -> Totals:
+    """A server's counters by name, and by the upper limit of a bucket of durations.
+
+    Args:
+        address: Of its `/metrics`.
+        model: The model that is asked about.
+        key: The API key, where it needs one.
+
+    Raises:
+        OSError: It does not answer, or with an error.
+        HTTPException: It speaks no HTTP.
+        ValueError: It answers something else.
+    """
+    request = urllib.request.Request(address, headers=headers(key))
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        text = answer.read().decode()
+    found: Totals = {
+        ("roadworthy_requests_total", ""): 0.0,
+        ("roadworthy_errors_total", ""): 0.0,
+    }
+    families = text_string_to_metric_families(text)
+    for sample in itertools.chain.from_iterable(family.samples for family in families):
+        labels = sample.labels
+        if labels.get("model", model) != model:
+            continue
+        if sample.name in _TOTALS:
+            total = _TOTALS[sample.name], ""
+            found[total] = found.get(total, 0.0) + sample.value
+            if labels.get("code", "").startswith("5"):
+                found["roadworthy_errors_total", ""] += sample.value
+        elif sample.name == _BUCKET:
+            bucket = sample.name, labels["le"].replace("+Inf", "inf")
+            found[bucket] = found.get(bucket, 0.0) + sample.value
+    return found
+
+
+def growth(now: float, before: float) -> float:
     """What a counter grew by; one that is less than it was began anew."""
     return now - before if now >= before else now

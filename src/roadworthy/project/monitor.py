@@ -115,8 +115,8 @@ class QualityKeys(CountingKeys, frozen=True, kw_only=True, forbid_unknown_fields
         push: Clouds or collectors that `monitor watch` sends metrics to after each look.
         push_resource: Azure's id of the resource that they are about, or Google's project.
         push_endpoint: Address of a collector, or of Azure in its region; else the cloud's own.
-        scrape: The server's `/metrics`, whose counts are sent along to CloudWatch and Azure; a key
-            that it needs comes from `ROADWORTHY_API_KEY`.
+        scrape: The server's `/metrics`, whose counts are sent along to CloudWatch and Azure, and
+            which our own notices look at; a key that it needs comes from `ROADWORTHY_API_KEY`.
     """
 
     labels: str = "sqlite:///labels.db"

@@ -30,6 +30,13 @@ def alarms(
     resource: Annotated[
         str, typer.Option("--resource", help="The machine's id in its cloud.")
     ] = "",
+    scrape: Annotated[
+        str | None,
+        typer.Option(
+            "--scrape",
+            help="The server's /metrics (or /livez) to look at; else \\[monitor] scrape.",
+        ),
+    ] = None,
     model: ModelOption = None,
     log: LogOption = None,
     since: SinceOption = None,
@@ -39,16 +46,16 @@ def alarms(
 ) -> None:
     """Write the alarms for a place that can ring, or look now and tell ourselves.
 
-    Without --to: looks at counts, logged predictions and labels, ages and the log's disk, and sends
-    what is new or over by the webhook and the mail server of the project file; run it every few
-    minutes.
+    Without --to: looks at counts, logged predictions and labels, ages and the log's disk, at the
+    server where --scrape names it, and sends what is new or over by the webhook and the mail server
+    of the project file; run it every few minutes.
 
     Example: `roadworthy monitor alarms --to prometheus --out rules`
     """
     from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
     from roadworthy.monitor.alarms.notices import tell
 
-    wanted = load_project(project, destination)
+    wanted = load_project(project, destination).override("monitor", scrape=scrape)
     if to is None:
         from roadworthy.cli.monitor.looking import all_findings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,11 +41,14 @@ def overview(
         log: Its prediction log; None takes the project's.
     """
     from roadworthy.monitor.alarms.notices import open_alarms
+    from roadworthy.monitor.broken_days import healed_days
+    from roadworthy.monitor.coverage import coverage_findings, log_coverage
     from roadworthy.monitor.history import version_spans
     from roadworthy.monitor.overview import Overview, joint_drift, with_findings
     from roadworthy.observe import WindowStore
 
     findings, looked, measured, recent = list(inspection.findings), None, None, None
+    coverage = None
     folder = log or wanted.serve.log_folder
     if folder is not None and ("://" in folder or Path(folder).exists() or log is not None):
         try:
@@ -52,12 +56,17 @@ def overview(
         except RoadworthyError as error:
             findings.append(_unread("the prediction log or its labels", error))
     if looked is not None:
-        mine = (looked.outcomes.predictions.keys["version"] == bundle.version).to_numpy()
-        rows = looked.outcomes.predictions.take(mine)
+        logged = looked.outcomes.predictions
+        rows = logged.take((logged.keys["version"] == bundle.version).to_numpy())
+        coverage = log_coverage(
+            rows, inspection.history, unusable=logged.left_out, read=len(logged) + logged.left_out
+        )
         training = _training(bundle, wanted)
         findings = list(looked.situation.findings)
         measured, recent = _over_time(bundle, wanted, looked)
-        findings += joint_drift(rows, inspection, wanted.monitor.against, training)
+        findings += coverage_findings(coverage, wanted.serve.log_sample)
+        well = rows.take(~healed_days(rows)[0])
+        findings += joint_drift(well, inspection, wanted.monitor.against, training)
     try:
         alarms = open_alarms(wanted.monitor, inspection.model)
     except RoadworthyError as error:
@@ -73,6 +82,7 @@ def overview(
         spans=() if counts is None else version_spans(WindowStore(counts), inspection.model),
         releases=_releases(wanted, inspection.model),
         alarms=alarms,
+        coverage=coverage,
     )
 
 
@@ -103,12 +113,29 @@ def export_samples(
 def all_findings(
     wanted: Project, model: str | None, log: str | None, since: str | None
 ) -> tuple[str, list[Finding]]:
-    """A model's name, and what our own notices are about: findings, ages and the disk."""
+    """A model's name, and what our own notices are about.
+
+    Findings, ages and the disk; where `[monitor] scrape` names the server, what a look at it and
+    at this machine says.
+    """
+    from roadworthy.acceptance import resolve
+    from roadworthy.monitor.alarms.looks import service_findings
     from roadworthy.monitor.alarms.measured import measured_findings
 
-    bundle, situation, findings = known(wanted, model, log, since)
-    measured = known_samples(bundle, wanted, situation, findings, log)
-    return bundle.manifest.name, [*findings, *measured_findings(measured, wanted.monitor)]
+    told: list[Finding] = []
+    address, situation = wanted.monitor.scrape, None
+    if address is None or log or wanted.serve.log_folder or wanted.monitor.counts:
+        bundle, situation, findings = known(wanted, model, log, since)
+        told += findings
+    else:
+        bundle = resolve(model, wanted)
+    measured = known_samples(bundle, wanted, situation, told, log)
+    told += measured_findings(measured, wanted.monitor)
+    name = bundle.manifest.name
+    if address is not None:
+        key = os.environ.get("ROADWORTHY_API_KEY")
+        told += service_findings(address, name, wanted.monitor, key=key)
+    return name, told
 
 
 def known_samples(

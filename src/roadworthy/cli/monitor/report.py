@@ -125,12 +125,13 @@ def first_hour(since: str | None) -> int | None:
 def content(known: Overview) -> dict[str, Any]:
     """An overview for machines."""
     inspection, situation = known.inspection, known.situation
-    history, judged = inspection.history, inspection.judged
+    history, judged, coverage = inspection.history, inspection.judged, known.coverage
     return {
         "model": inspection.model,
         "version": inspection.version,
         "rows": history.rows,
         "days": len(history.days),
+        "logged": None if coverage is None else msgspec.to_builtins(coverage._asdict()),
         "against": inspection.against,
         "judged_by": "days" if judged is not None else "rows",
         "findings": msgspec.to_builtins(list(inspection.findings), enc_hook=float),

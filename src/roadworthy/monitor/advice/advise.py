@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,16 +15,22 @@ from roadworthy.monitor import estimate, logged
 from roadworthy.monitor.advice.gains import Gains, measure_gains
 from roadworthy.monitor.advice.rules import Action, decide
 from roadworthy.monitor.advice.situation import Situation, Swap
+from roadworthy.monitor.before import distance, findings_against_older, missing_class
+from roadworthy.monitor.broken_days import broken_since, healed_days
 from roadworthy.monitor.estimate import ConfidenceEstimator, DirectEstimator, Estimator
 from roadworthy.monitor.feedback import Outcomes, label_findings
-from roadworthy.monitor.findings import Finding
+from roadworthy.monitor.findings import BROKEN_DATA, Finding
 from roadworthy.monitor.predictions import Predictions
 from roadworthy.monitor.quality import PeriodLength, Quality, holdout_metrics, quality
 from roadworthy.monitor.quality import findings as quality_findings
 from roadworthy.prepare.columns import encode_columns
 
+_DAY, _WEEK = 86400.0, 7 * 86400.0
+_ALL, _SAME = 0.9, 0.2
+_CHANGES = 4
+"""Beginnings of changes from which rows are laid beside those before, at most."""
 _MIN_REFERENCE = 300
-_SEEN_ON_ROWS = ("range", "unit_change")
+_SEEN_ON_ROWS = ("range", "unit_change", "unseen")
 
 
 def advise(
@@ -77,13 +83,23 @@ def look(
     mine = (outcomes.predictions.keys["version"] == bundle.version).to_numpy()
     if mine.any():  # what another version answered says nothing of this one
         outcomes = outcomes.take(mine)
+    over, healed = healed_days(outcomes.predictions)
+    outcomes = outcomes.take(~over)
+    if findings is not None:
+        well = {each.subject for each in healed}
+        findings = [f for f in findings if f.kind not in BROKEN_DATA or f.subject not in well]
     start = recent_since(outcomes.predictions.times) if since is None else since.timestamp()
     young = outcomes.predictions.times >= start
     recent, older = outcomes.take(young), outcomes.take(~young)
     moment = datetime.fromtimestamp(start, UTC) if math.isfinite(start) else None
     told = _findings(recent.predictions, moment, findings)
+    known = {(each.kind, each.subject) for each in told}
+    changed = change_point(outcomes)
+    drifted = {each.since for each in told if each.kind == "drift"}
+    against = _against_before(bundle, outcomes, start, {changed, *drifted} - {None})
+    told += [each for each in against if (each.kind, each.subject) not in known]
     reference = holdout_metrics(bundle)
-    told += labels
+    told += [*labels, *healed]
     measured: Quality | None = None
     if recent.known.any():
         measured = quality(recent, reference=reference, period=period, delay_days=delay_days)
@@ -97,6 +113,7 @@ def look(
     told += estimate.findings(gaps, expected, values)
     labelled = recent.take(recent.known)
     scored = labelled.scored()
+    lacking = missing_class(recent, older)
     return Situation(
         model=bundle.manifest.name,
         target=bundle.contract.target,
@@ -107,12 +124,37 @@ def look(
         gaps=gaps,
         expected=expected,
         reference=values,
-        gains=_gains(bundle, labelled, scored, before),
+        gains=Gains() if lacking else _gains(bundle, labelled, scored, before),
         importance=_importance(bundle),
-        changed=change_point(outcomes),
+        changed=changed,
         swap=swap,
         worst_slice=_worst(measured),
+        missing_class=lacking,
     )
+
+
+def _against_before(
+    bundle: Bundle, outcomes: Outcomes, start: float, changes: Set[datetime | None]
+) -> list[Finding]:
+    """What recent rows show beside those before, or what began later shows beside its week before.
+
+    A break that began among the recent rows is hidden by those of them that were well: asked are
+    also the rows since losses changed or a column drifted, and those of the newest day.
+    """
+    times = outcomes.predictions.times
+    if not len(times):
+        return []
+    later = {each.timestamp() for each in changes if each} | {float(times.max()) // _DAY * _DAY}
+    newest = sorted((each for each in later if each > start), reverse=True)[:_CHANGES]
+    for begin in (start, *newest):
+        young = times >= begin
+        before = ~young if begin == start else ~young & (times >= begin - _WEEK)
+        moment = datetime.fromtimestamp(begin, UTC) if math.isfinite(begin) else None
+        recent, older = outcomes.take(young), outcomes.take(before)
+        found = findings_against_older(bundle, recent, older, moment)
+        if found:
+            return found
+    return []
 
 
 def _findings(
@@ -125,20 +167,19 @@ def _findings(
     """
     rows = logged.logged_findings(recent, moment)
     if counted is None:
-        return rows
+        return [each if each.kind == "drift" else _since_it_began(each, recent) for each in rows]
     if len(recent) < logged.MIN_ROWS:
         return list(counted)
     kept = [finding for finding in counted if finding.kind not in _SEEN_ON_ROWS]
-    known = {(finding.kind, finding.subject) for finding in kept}
-    broken = [f for f in rows if f.kind != "drift" and (f.kind, f.subject) not in known]
-    known |= {(finding.kind, finding.subject) for finding in broken}
+    known = {finding.subject for finding in kept if finding.kind in BROKEN_DATA}
     young = [
         found
         for each in counted
-        if each.kind in _SEEN_ON_ROWS and (each.kind, each.subject) not in known
-        if (found := _on_young_rows(each, recent)) is not None
+        if each.kind in _SEEN_ON_ROWS and (found := _on_young_rows(each, recent)) is not None
     ]
-    return [*young, *broken, *kept]
+    known |= {finding.subject for finding in young}
+    broken = [each for each in rows if each.kind != "drift" and each.subject not in known]
+    return [*(_since_it_began(each, recent) for each in (*young, *broken)), *kept]
 
 
 def _on_young_rows(finding: Finding, recent: Predictions) -> Finding | None:
@@ -148,9 +189,43 @@ def _on_young_rows(finding: Finding, recent: Predictions) -> Finding | None:
     since = recent.take(recent.times >= finding.since.timestamp())
     if len(since) < logged.MIN_ROWS:
         return finding
-    told = logged.logged_findings(since, finding.since)
-    same = [each for each in told if (each.kind, each.subject) == (finding.kind, finding.subject)]
-    return same[0] if same else None
+    rest = recent.take(recent.times < finding.since.timestamp())
+    if _alike(since, rest, finding.subject):
+        since = recent  # it began no later than they did, and more rows know better
+    told = _break_of(finding.subject, since, finding.since)
+    if told is None or told.kind == finding.kind:
+        return told
+    # few rows look like many things: another break is taken where all of the past is left behind
+    far = told.evidence.get("outside", told.evidence.get("share", 0.0))
+    return told if isinstance(far, float) and far > _ALL else None
+
+
+def _alike(rows: Predictions, others: Predictions, name: str) -> bool:
+    """Whether a number lies as before, and as many of its cells out of the training range."""
+    column = next(each for each in rows.contract.columns if each.name == name)
+    low, high = column.minimum, column.maximum
+    if column.kind != "number" or low is None or high is None:
+        return False
+    one, other = (each.inputs[name].drop_nulls().to_numpy() for each in (rows, others))
+    if min(len(one), len(other)) < logged.MIN_ROWS:
+        return False
+    outside, before = (float(((each < low) | (each > high)).mean()) for each in (one, other))
+    return before >= outside / 2 and distance(one, other) < _SAME
+
+
+def _since_it_began(finding: Finding, recent: Predictions) -> Finding:
+    """What rows since the first day of a break say of it: some of all may be all of today's."""
+    column = next(each for each in recent.contract.columns if each.name == finding.subject)
+    began = broken_since(recent, column, finding.kind)
+    if began is None:
+        return finding
+    rows = recent.take(recent.times >= began.timestamp())
+    return _break_of(finding.subject, rows, began) or finding
+
+
+def _break_of(column: str, rows: Predictions, since: datetime) -> Finding | None:
+    told = logged.logged_findings(rows, since)
+    return next((each for each in told if each.kind != "drift" and each.subject == column), None)
 
 
 def change_point(outcomes: Outcomes) -> datetime | None:

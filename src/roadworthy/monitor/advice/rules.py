@@ -183,7 +183,7 @@ def _rule_4_threshold(situation: Situation) -> Iterator[Action]:
     yield Action(
         kind="recalibrate",
         subject="probabilities" if situation.target.classes else "predictions",
-        what="recalibrate: a new model is not needed, new probabilities are",
+        what="recalibrate: their order is right, their size is not; retraining sets both anew",
         rule=4,
         evidence=tuple(evidence),
         gain=recalibrate.value,
@@ -194,6 +194,9 @@ def _rule_4_threshold(situation: Situation) -> Iterator[Action]:
 
 def _rule_5_labels(situation: Situation) -> Iterator[Action]:
     """Something may be wrong, and labels are too few to say what: collect labels."""
+    if situation.missing_class is not None:
+        yield _labels_of_all(situation, situation.missing_class)
+        return
     few = situation.labelled < _ENOUGH
     doubt = situation.has(
         "estimated_drop", "quality_drop", "concept_drift", "calibration", "drift",
@@ -215,6 +218,21 @@ def _rule_5_labels(situation: Situation) -> Iterator[Action]:
         )
     elif situation.has("unseen"):
         yield from _unseen_levels(situation)
+
+
+def _labels_of_all(situation: Situation, missing: str) -> Action:
+    """Labels of one class stay away: they say nothing of how often it comes."""
+    return Action(
+        kind="collect_labels",
+        subject=missing,
+        what=f"find out why no label says {missing!r}, and collect those too",
+        rule=5,
+        evidence=(
+            f"none of {situation.labelled:,} recent labels is {missing!r}, which was usual before",
+            "what is learned from, or measured on, labels of the other classes alone is wrong",
+        ),
+        command="roadworthy feedback FILE",
+    )
 
 
 def _unseen_levels(situation: Situation) -> Iterator[Action]:

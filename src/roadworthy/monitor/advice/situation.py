@@ -50,6 +50,7 @@ class Situation:
         changed: Since when losses are what they are now; None where nothing changed.
         swap: The last swap; None where there was none.
         worst_slice: The subgroup with the least evidence and the worst quality, if one stands out.
+        missing_class: A usual class of which no recent label arrived; labels then decide nothing.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Situation:
     changed: datetime | None = None
     swap: Swap | None = None
     worst_slice: str | None = None
+    missing_class: str | None = None
 
     @property
     def broken(self) -> tuple[Finding, ...]:

@@ -76,8 +76,8 @@ DRIFT_KINDS = ("correlation", "drift", "joint_drift", "prediction_drift")
 QUALITY_KINDS = ("calibration", "concept_drift", "estimated_drop", "labels", "quality_drop")
 KINDS = {"data": DATA_KINDS, "drift": DRIFT_KINDS, "quality": QUALITY_KINDS}
 """Findings that each alarm on findings rings for."""
-_OF_SERVICE = {"traffic": "no_traffic", "store": "log_lost"}
-_BY_KIND = {kind: name for name, kinds in KINDS.items() for kind in kinds} | _OF_SERVICE
+_OTHERS = {"healed": "data", "traffic": "no_traffic", "store": "log_lost"}
+_BY_KIND = {kind: name for name, kinds in KINDS.items() for kind in kinds} | _OTHERS
 
 
 def alarm_of(kind: str) -> str:

@@ -111,7 +111,7 @@ def tell(
     moment = time.time() if now is None else now
     ways = ways_to_send(options) if sends is None else sends
     path = Path(options.alarm_state)
-    with _locked(path) as file:
+    with locked(path) as file:
         whole = _read(file, options.alarm_state)
         state = whole.setdefault(model, {})
         notices = _step(state, findings, model, options, moment)
@@ -139,7 +139,7 @@ def _send(owed: Path, ways: Mapping[str, Send], notices: Sequence[Notice]) -> li
             left[name] = its
             failures.append(error)
     if left:
-        _replace(owed, msgspec.json.encode(left))
+        replace_file(owed, msgspec.json.encode(left))
     elif waiting:
         owed.unlink()
     return failures
@@ -209,7 +209,7 @@ def open_alarms(options: QualityKeys, model: str) -> tuple[tuple[str, OpenAlarm]
     path = Path(options.alarm_state)
     if not path.exists():
         return ()
-    with _locked(path) as file:
+    with locked(path) as file:
         state = _read(file, options.alarm_state).get(model, {})
     return tuple((key, entry) for key, entry in sorted(state.items()) if entry.told)
 
@@ -307,7 +307,7 @@ def _undelivered(what: str, where: str) -> OutsideError:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
+def locked(path: Path) -> Iterator[IO[bytes]]:
     """The state file, alone; a lock is let go by the system when a process dies."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -336,10 +336,11 @@ def _read(file: IO[bytes], shown: str) -> dict[str, dict[str, OpenAlarm]]:
 
 
 def _write(path: Path, state: dict[str, dict[str, OpenAlarm]]) -> None:
-    _replace(path, msgspec.json.encode(state, order="sorted"))
+    replace_file(path, msgspec.json.encode(state, order="sorted"))
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file of JSON whole."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_bytes(msgspec.json.format(content, indent=2))
     draft.replace(path)

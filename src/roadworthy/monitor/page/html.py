@@ -47,7 +47,7 @@ def render_overview(overview: Overview) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{name}: monitoring</title><style>{style}{own}</style></head><body><main>"
-        f"{_head(inspection, name)}{_tiles(inspection)}{bodies}</main></body></html>\n"
+        f"{_head(inspection, name)}{_tiles(overview)}{bodies}</main></body></html>\n"
     )
 
 
@@ -60,7 +60,8 @@ def _head(inspection: Inspection, name: str) -> str:
     )
 
 
-def _tiles(inspection: Inspection) -> str:
+def _tiles(overview: Overview) -> str:
+    inspection, coverage = overview.inspection, overview.coverage
     history, judged = inspection.history, inspection.judged
     by = ("rows", "tell what is usual until enough days are known")
     if judged is not None:
@@ -73,6 +74,9 @@ def _tiles(inspection: Inspection) -> str:
         (seen, "last row"),
         by,
     ]
+    if coverage is not None:
+        share = f"{coverage.logged:,} of {coverage.counted:,}"
+        tiles.insert(1, (share, f"rows logged since {drawings.when(coverage.since)}"))
     return (
         '<div class="tiles">'
         + "".join(
