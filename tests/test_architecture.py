@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+DATA = Path(__file__).parent.parent / "examples" / "data"
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
 ROOMS = [
-    "errors", "progress", "project", "buckets", "cells", "target", "contract", "table", "guard",
-    "prepare", "cluster", "train", "evaluate", "observe", "bundle", "registry", "batch",
-    "acceptance", "serve", "monitor", "image", "deploy", "pipeline", "cli",
+    "errors", "progress", "project", "buckets", "databases", "cells", "target", "contract",
+    "table", "guard", "prepare", "cluster", "train", "evaluate", "observe", "bundle", "registry",
+    "batch", "acceptance", "serve", "monitor", "image", "deploy", "pipeline", "cli",
 ]  # fmt: skip
 SERVE_MAY_IMPORT = {
     "errors", "project", "buckets", "cells", "contract", "observe", "bundle", "prepare", "serve",
@@ -100,34 +101,66 @@ def test_the_monitor_reports_without_what_only_training_needs(
     bundles: dict, tmp_path: Path
 ) -> None:
     serving = """
-import asyncio, json, sys
+import asyncio, json, pathlib, polars, sys
 from roadworthy.serve.app import load_app
 from roadworthy.serve.orders import Orders
 from roadworthy.serve.messages import Head, Request
 from roadworthy.project import ServeSection
-app = asyncio.run(load_app(Orders([sys.argv[1]], ServeSection(), 0, None, counts=sys.argv[2])))
-row = json.dumps(app.models[0].current.bundle.golden[0].row).encode()
-asked = Head("POST", "/predict", "", {"content-type": "application/json"}, len(row), True, None)
-for _ in range(300):
-    app.answer(Request(asked, row, "", "id"))
+options = ServeSection(log_folder="log")
+app = asyncio.run(load_app(Orders([sys.argv[1]], options, 0, None, counts=sys.argv[2])))
+table = polars.read_csv(sys.argv[3]).drop("income")
+mixed = table.select(each.sample(300, seed=number) for number, each in enumerate(table))
+for number, row in enumerate(map(str.encode, map(json.dumps, mixed.to_dicts()))):
+    head = Head("POST", "/predict", "", {"content-type": "application/json"}, len(row), True, None)
+    app.answer(Request(head, row, "", f"id{number}"))
 app.close()
+log = next(pathlib.Path("log").glob("*.jsonl"))
+first, *others = map(json.loads, log.read_text().splitlines())
+first["time"] -= 86_400  # a second day: a part of one is no reference for another
+log.write_text("".join(json.dumps(each) + "\\n" for each in (first, *others)))
 """
     reporting = """
 import sys
 for name in ("catboost", "joblib", "onnx", "pandas", "pyarrow", "sklearn", "skl2onnx", "xgboost"):
     sys.modules[name] = None
 from roadworthy.cli import app
-app(["monitor", "report", sys.argv[1], "--store", sys.argv[2], "--html", sys.argv[3]])
+app(["monitor", "report", sys.argv[1], "--store", sys.argv[2], "--html", "page.html"])
 """
-    path, page = str(bundles["binary"].bundle.path), tmp_path / "page.html"
+    path, table = str(bundles["binary"].bundle.path), str(DATA / "adult.csv")
+    (tmp_path / "roadworthy.toml").write_text(
+        f'[data]\npath = "{table}"\ntarget = "income"\n[serve]\nlog_folder = "log"\n'
+    )
     for program in (serving, reporting):
         run = subprocess.run(
-            [sys.executable, "-c", program, path, str(tmp_path / "counts"), str(page)],
+            [sys.executable, "-c", program, path, str(tmp_path / "counts"), table],
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
     assert "300 rows" in run.stdout
-    assert "300 rows" in page.read_text()
+    assert "a model tells these rows from the training table" in run.stdout
+    assert "300 rows" in (tmp_path / "page.html").read_text()
+
+
+def test_a_bundle_is_tested_and_a_deployment_planned_without_libraries_of_training(
+    bundles: dict, tmp_path: Path
+) -> None:
+    program = """
+import sys
+for name in ("catboost", "joblib", "lightgbm", "onnx", "pandas", "pyarrow", "sklearn", "xgboost"):
+    sys.modules[name] = None
+from roadworthy.cli import main
+main()
+"""
+    bundle, data = str(bundles["binary"].bundle.path), str(DATA / "adult.csv")
+    (tmp_path / "roadworthy.toml").write_text('[deploy.here]\ntarget = "docker"\nport = 18080\n')
+    for arguments in (["test", bundle, "--data", data], ["deploy", "plan", bundle]):
+        run = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert run.returncode in (0, 1), run.stderr
+        assert "is not installed" not in run.stderr
+    assert "golden" in run.stdout or "accept" in run.stdout
 
 
 def test_the_supervisor_of_a_server_loads_neither_numpy_nor_a_model_runtime() -> None:

@@ -161,7 +161,7 @@ def test_the_verb_writes_checks_and_says_what_drifted(tmp_path: Path) -> None:
         (
             PROJECT + '[pipeline]\nstages = ["rollback"]\n',
             ["jenkins"],
-            "pipeline.targets is not allowed",
+            "pipeline.targets is not set",
         ),
         (
             PROJECT + '[pipeline]\nnightly = "often"\n',

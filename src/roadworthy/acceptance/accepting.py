@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 
@@ -37,7 +37,9 @@ from roadworthy.project import GatesSection, Project
 from roadworthy.project.gates import COSTS
 from roadworthy.table import Table
 from roadworthy.table.conform import conform
-from roadworthy.train import TrainedModel
+
+if TYPE_CHECKING:
+    from roadworthy.train import TrainedModel
 
 EXPECTED = "tests/expected.csv"
 """The user's own expected predictions, tested when the file is there."""
@@ -77,10 +79,11 @@ def test(model: Any, data: Any = None, project: Project | None = None, **options
     Raises:
         InputError: The data cannot be read, or a gate names what the model has not.
     """
-    if isinstance(model, TrainedModel):
-        return measure_model(model, data, project, **options)
-    bundle = model if isinstance(model, Bundle) else resolve(model, project)
-    return accept(bundle, data, project, **options)
+    if isinstance(model, str | os.PathLike):
+        model = resolve(model, project)
+    if isinstance(model, Bundle):
+        return accept(model, data, project, **options)
+    return measure_model(model, data, project, **options)
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest: a verb of the product, not a test

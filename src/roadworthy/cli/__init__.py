@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 
@@ -80,18 +82,26 @@ _EXTRAS = {
     "optuna": "optuna", "psycopg": "registry", "pyarrow": "arrow", "ray": "ray",
     "skl2onnx": "exchange", "skops": "exchange", "sqlalchemy": "registry", "yaml": "pipeline",
 }  # fmt: skip
-_MONITORING = ("lightgbm", "polars", "scipy", "sqlalchemy", "threadpoolctl")
+_DEPLOYING = ("polars", "scipy", "sqlalchemy")
+_MONITORING = ("lightgbm", *_DEPLOYING)
 """What brings a library that is not there; others come with training."""
 
 
 def _extra(library: str, verb: list[str]) -> str:
     if library in _MONITORING and verb in (["monitor"], ["advise"], ["feedback"]):
         return "monitor"
+    if library in _DEPLOYING and verb == ["deploy"]:
+        return "deploy"
     return _EXTRAS.get(library, "train")
 
 
 def main() -> None:
     """Run the command line; every known error ends in its message and its exit code."""
+    # it prints every way to sign in that it tried in vain, on top of the error that says so
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")  # a letter that it has not is no reason to fail
     try:
         app(prog_name="roadworthy")
     except RoadworthyError as error:

@@ -25,11 +25,11 @@ def write_frame(frame: pl.DataFrame, file: str) -> None:
     Raises:
         OutsideError: The file cannot be written.
     """
-    with _draft_of(Path(file)) as draft:
+    with _draft_of(Path(file)) as draft, draft.open("wb") as stream:
         if file.endswith(".csv"):
-            frame.write_csv(draft)
+            frame.write_csv(stream)
         else:
-            frame.write_parquet(draft)
+            frame.write_parquet(stream)
 
 
 def write_file(path: Path, content: str) -> None:

@@ -9,15 +9,22 @@ from typing import Annotated
 import msgspec
 import typer
 
-from roadworthy.cli.options import Json
+from roadworthy.cli.options import Json, Query
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError
-from roadworthy.project import FILE_NAME, load_project
+from roadworthy.project import FILE_NAME, Project, load_project
+from roadworthy.project.data import refuse_password, shown
 
 
 def init(
-    data: Annotated[str, typer.Argument(help="CSV or Parquet file.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="CSV or Parquet file; postgresql://HOST/DB#TABLE, sqlite:///FILE#TABLE."
+        ),
+    ],
     target: Annotated[str, typer.Option("--target", help="The column to predict.")],
+    query: Query = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
@@ -30,12 +37,14 @@ def init(
     file = Path(FILE_NAME)
     if file.exists() and not force:
         raise InputError("the project file exists already", where=FILE_NAME, fix="--force")
-    table = read_table(data, target)
+    refuse_password(data)
+    table = read_table(data, target, project=Project().override("data", query=query))
     columns = "\n".join(
         f"# {_quote(p.name)} = {{ kind = {_quote(p.kind)} }}  # {p.reason}" for p in table.profiles
     )
+    path = _quote(data) + (f"\nquery = {_quote(query)}" if query else "")
     text = _TEMPLATE.format(
-        name=_quote(table.name), path=_quote(data), target=_quote(target), columns=columns
+        name=_quote(table.name), path=path, target=_quote(target), columns=columns
     )
     with tempfile.NamedTemporaryFile("w", dir=".", delete=False, encoding="utf-8") as draft:
         draft.write(text)
@@ -45,7 +54,7 @@ def init(
     if json:
         print_json({"project": str(file), "columns": len(table.profiles)})
     else:
-        typer.echo(f"{FILE_NAME} written: {len(table.profiles)} columns of {data}")
+        typer.echo(f"{FILE_NAME} written: {len(table.profiles)} columns of {shown(data)}")
 
 
 def _quote(text: str) -> str:
@@ -62,6 +71,7 @@ name = {name}
 [data]
 path = {path}
 target = {target}
+# query = "SELECT …"         # what is read where path is a database without #TABLE; or query_file
 # task = "auto"              # auto, binary, multiclass, regression
 # holdout = 0.2              # share of rows that no choice looks at
 # split = "auto"             # a date column holds out the newest rows; or random, group, time
@@ -274,7 +284,7 @@ target = {target}
 # push = ["cloudwatch"]      # azure, google, otlp: where monitor watch sends metrics
 # push_resource = "..."      # Azure's id of the resource, or Google's project
 # push_endpoint = "http://collector:4318"  # or https://REGION.monitoring.azure.com
-# scrape = "http://127.0.0.1:8080/metrics" # the server's counts, sent along
+# scrape = "http://127.0.0.1:8080/metrics" # the server, for clouds and notices
 
 [pipeline]
 # stages = ["check", "train", "test", "package"]  # also image, staging, production, monitor,

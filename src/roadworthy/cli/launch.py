@@ -19,6 +19,7 @@ from roadworthy.cli.options import (
     ModelName,
     Out,
     ProjectFile,
+    Query,
     Quiet,
     Seed,
     SplitPolicy,
@@ -32,6 +33,7 @@ from roadworthy.project import load_project
 def launch(
     data: Data = None,
     target: Target = None,
+    query: Query = None,
     budget: Budget = None,
     port: Annotated[int | None, typer.Option("--port", help="Default 8080.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Default 127.0.0.1.")] = None,
@@ -55,7 +57,8 @@ def launch(
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
-        .override("data", target=target, group=group, time=time_column, split=split)
+        .override("data", path=data if query else None, target=target, query=query)
+        .override("data", group=group, time=time_column, split=split)
         .override("train", budget=budget, seed=seed)
         .override("package", directory=out)
         .override("serve", port=port, host=host)

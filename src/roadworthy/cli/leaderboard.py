@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from roadworthy.train import TrainedModel
-from roadworthy.train.model import Trial
+from roadworthy.train.record import Trial
 
 _SHOWN = 12
 

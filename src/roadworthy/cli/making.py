@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from roadworthy.cli.output import Board
 from roadworthy.errors import InputError
 from roadworthy.project import Project, parse_duration
+from roadworthy.project.data import shown
 
 if TYPE_CHECKING:
     from roadworthy.bundle import Bundle
@@ -70,7 +71,7 @@ def make(
 
         open_signer(wanted.registry.signing_key)  # a wrong key is said before the work, not after
     with Board(seconds, quiet=quiet).live() as board:
-        board.begin("read", source)
+        board.begin("read", shown(source))
         # seconds of imports, while we read
         loading = threading.Thread(target=_load_training, daemon=True)
         loading.start()

@@ -29,7 +29,15 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; logs go to standard error.")
 ]
 Data = Annotated[
-    str | None, typer.Argument(help="CSV (.gz too) or Parquet file; else \\[data] path.")
+    str | None,
+    typer.Argument(
+        help="CSV (.gz too) or Parquet file; postgresql://HOST/DB#TABLE, sqlite:///FILE#TABLE; "
+        "else \\[data] path."
+    ),
+]
+Query = Annotated[
+    str | None,
+    typer.Option("--query", help="SELECT that is read, where the address names no table."),
 ]
 Target = Annotated[
     str | None, typer.Option("--target", help="The column to predict; else \\[data] target.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from roadworthy.cli.files import check_frame_file, write_frame
-from roadworthy.cli.options import Destination, Json, ProjectFile, Quiet
+from roadworthy.cli.options import Destination, Json, ProjectFile, Query, Quiet
 from roadworthy.cli.output import counted, print_json
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
+from roadworthy.project.data import is_database
 
 if TYPE_CHECKING:
     from roadworthy.bundle import Bundle
@@ -21,7 +23,8 @@ def predict(
     data: Annotated[
         list[str],
         typer.Argument(
-            help="CSV or Parquet files: paths, globs, folders, s3://, gs:// and az:// addresses."
+            help="CSV or Parquet files: paths, globs, folders, s3://, gs:// and az:// addresses; "
+            "postgresql://HOST/DB#TABLE, sqlite:///FILE#TABLE."
         ),
     ],
     model: Annotated[
@@ -62,6 +65,7 @@ def predict(
     partition_mb: Annotated[
         float, typer.Option("--partition-mb", min=0.001, help="Megabytes of input in a part.")
     ] = 16.0,
+    query: Query = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew in a folder that holds another run.")
     ] = False,
@@ -77,6 +81,8 @@ def predict(
 
     Example: `roadworthy predict new.csv --model bundles/adult/3f2a9c017d55 -o scored.csv`
 
+    Example: `roadworthy predict postgresql://db/shop#orders --keep id -o scored.csv`
+
     Example: `roadworthy predict 's3://lake/2026/*.parquet' --model adult@production -o s3://lake/scored`
     """
     from roadworthy.acceptance import resolve
@@ -88,7 +94,7 @@ def predict(
     wanted = load_project(project, destination)
     bundle = resolve(model, wanted)
     if not in_parts:
-        _predict_file(data[0], bundle, output, json=json)
+        _predict_file(data[0], bundle, output, keep or (), query, json=json)
         return
     from roadworthy.batch import predict_files
 
@@ -96,7 +102,7 @@ def predict(
         result = predict_files(
             data, bundle, output, engine=engine, format=format, bad_rows=bad_rows,
             keep=keep or (), workers=workers, address=address, partition_mb=partition_mb,
-            overwrite=overwrite, report=report,
+            overwrite=overwrite, query=query, report=report,
         )  # fmt: skip
     if json:
         print_json(result._asdict())
@@ -138,7 +144,8 @@ def _in_parts(data: list[str], output: str, engine: str) -> bool:
     if suffix not in (".csv", ".parquet"):
         return False  # refused as a file's name
     wild = any(letter in path for path in data for letter in "*?[") and not Path(data[0]).exists()
-    if len(data) > 1 or wild or "://" in data[0] or Path(data[0]).is_dir() or engine == "ray":
+    address = "://" in data[0] and not is_database(data[0])
+    if len(data) > 1 or wild or address or Path(data[0]).is_dir() or engine == "ray":
         raise InputError(
             "many files, addresses and clusters write to a folder, not to one file",
             where=output,
@@ -147,10 +154,18 @@ def _in_parts(data: list[str], output: str, engine: str) -> bool:
     return False
 
 
-def _predict_file(data: str, bundle: Bundle, output: str, *, json: bool) -> None:
-    answers = bundle.predict(data).with_row_index("row")
+def _predict_file(
+    data: str, bundle: Bundle, output: str, keep: Sequence[str], query: str | None, *, json: bool
+) -> None:
+    from roadworthy.batch.predicting import check_keep
+    from roadworthy.bundle.frames import predict_frame
+    from roadworthy.table.file_names import shown_name
+
+    check_keep(bundle, keep)
+    answers = predict_frame(bundle, data, keep=keep, query=query).with_row_index("row")
     write_frame(answers, output)
     if json:
-        print_json({"rows": answers.height, "output": output, "version": bundle.version})
+        file = shown_name(output)
+        print_json({"rows": answers.height, "output": file, "version": bundle.version})
     else:
         typer.echo(f"{answers.height:,} rows predicted by {bundle} into {output}")

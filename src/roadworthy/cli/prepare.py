@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from roadworthy.cli.files import check_frame_file, write_frame
-from roadworthy.cli.options import Data, Destination, Json, ProjectFile, Target
+from roadworthy.cli.options import Data, Destination, Json, ProjectFile, Query, Target
 from roadworthy.cli.output import print_json
 from roadworthy.errors import InputError
 from roadworthy.project import load_project
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def prepare(
     data: Data = None,
     target: Target = None,
+    query: Query = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say why, column by column.")
     ] = False,
@@ -37,7 +38,9 @@ def prepare(
 
     Example: `roadworthy prepare adult.csv --target income --explain`
     """
-    wanted = load_project(project, destination).override("data", target=target)
+    wanted = load_project(project, destination).override(
+        "data", path=data if query else None, target=target, query=query
+    )
     source = data or wanted.data.path
     if source is None:
         raise InputError("no table is named", fix="roadworthy prepare DATA --target COLUMN")

@@ -96,6 +96,7 @@ def _tell(made: Retrained, champion: str, *, json: bool) -> None:
                 "tested": made.tested,
                 "promoted": made.promoted,
                 "proposal": list(made.proposal),
+                "left_out": list(made.left_out),
             }
         )
     else:
@@ -103,4 +104,4 @@ def _tell(made: Retrained, champion: str, *, json: bool) -> None:
             f"{made.registered}: {made.verdict.outcome}; learned from {made.learned:,} rows "
             f"({made.new:,} from production), compared on the newest {made.tested:,}"
         )
-        typer.echo("\n".join(made.proposal))
+        typer.echo("\n".join((*made.left_out, *made.proposal)))

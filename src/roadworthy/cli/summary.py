@@ -14,7 +14,7 @@ from roadworthy.cli.measures import print_measures
 from roadworthy.evaluate import Report
 from roadworthy.guard import Finding
 from roadworthy.table import Table
-from roadworthy.train import SearchRecord
+from roadworthy.train.record import SearchRecord
 
 _SHOWN_COLUMNS = 15
 _SHOWN_FINDINGS = 12

@@ -18,6 +18,7 @@ from roadworthy.cli.options import (
     ModelName,
     Out,
     ProjectFile,
+    Query,
     Quiet,
     Seed,
     SplitPolicy,
@@ -26,11 +27,13 @@ from roadworthy.cli.options import (
 )
 from roadworthy.cli.output import print_json
 from roadworthy.project import load_project
+from roadworthy.project.data import is_database
 
 
 def train(
     data: Data = None,
     target: Target = None,
+    query: Query = None,
     budget: Budget = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What the search goes by; else as the task.")
@@ -67,7 +70,8 @@ def train(
     wanted = (
         load_project(project, destination)
         .override("project", name=name)
-        .override("data", target=target, group=group, time=time_column, split=split)
+        .override("data", path=data if query else None, target=target, query=query)
+        .override("data", group=group, time=time_column, split=split)
         .override("train", budget=budget, seed=seed, metric=metric, search=search)
         .override("train", candidates=tuple(candidates) if candidates else None)
         .override("package", directory=out)
@@ -77,7 +81,9 @@ def train(
         from roadworthy.pipeline.reuse import find_trained, keep_trained, training_key
 
         source = data or wanted.data.path
-        key = None if source is None else training_key(Path(source), wanted)
+        # nothing tells of a database whether it is as it was
+        lasting = source is not None and not is_database(source)
+        key = training_key(Path(str(source)), wanted) if lasting else None
         kept = None if key is None else find_trained(key, wanted)
         if kept is not None:
             _say_reused(kept, json=json)

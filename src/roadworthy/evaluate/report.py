@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -37,7 +37,10 @@ from roadworthy.evaluate.stability import (
 from roadworthy.evaluate.worst import FoundSlice, worst_slices
 from roadworthy.project import Project
 from roadworthy.table import ColumnProfile, Table
-from roadworthy.train import SearchRecord, TrainedModel
+from roadworthy.train.record import SearchRecord
+
+if TYPE_CHECKING:
+    from roadworthy.train import TrainedModel
 
 _DEFAULT: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 _TRAINING_ROWS = 2000

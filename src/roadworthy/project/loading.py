@@ -251,13 +251,19 @@ def _is_literal(kind: Any) -> bool:
     return typing.get_origin(kind) is typing.Literal
 
 
+def _fault(section: object, key: str) -> str:
+    empty = getattr(section, key, key) in (None, "", ())
+    return "is not set" if empty else "is not allowed"
+
+
 def _check_ranges(project: Project, source: str) -> None:
     sections = {name: getattr(project, name) for name in _fields(Project) if name != "deploy"}
     sections |= {f"deploy.{name}": each for name, each in project.deploy.items()}
     for name, section in sections.items():
-        for good, key, rule in section.ranges():
-            if not good:
-                raise ProjectError(
-                    f"{name}.{key} is not allowed", where=source, fix=f"it must be {rule}"
-                )
+        wrong = [each for each in section.ranges() if not each.good]
+        if wrong:
+            said = [f"{name}.{each.key} {_fault(section, each.key)}" for each in wrong]
+            rules = [f"{each.key} must be {each.rule}" for each in wrong]
+            fix = "; ".join(rules) if len(wrong) > 1 else f"it must be {wrong[0].rule}"
+            raise ProjectError("; ".join(said), where=source, fix=fix)
     parse_duration(project.train.budget, "train.budget")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from roadworthy.databases import postgresql_engine
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.registry.schema import migrate, schema_number
 
@@ -24,7 +25,6 @@ T = TypeVar("T")
 _LOCK = 0x524F4144  # the advisory lock of every Roadworthy catalogue: "ROAD"
 _BUSY_SECONDS = 60
 _ATTEMPTS = 4
-_LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 
 
 class Database:
@@ -159,14 +159,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "roadworthy"}
-    if url.host not in _LOCAL and not str(url.host).startswith("/") and "sslmode" not in url.query:
-        arguments["sslmode"] = "require"
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        connect_args=arguments,
-        pool_pre_ping=True,
-    )
+    return postgresql_engine(url, pool_pre_ping=True)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

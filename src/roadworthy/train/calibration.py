@@ -15,9 +15,8 @@ from sklearn.isotonic import IsotonicRegression
 from roadworthy.contract import Task
 from roadworthy.errors import InputError
 from roadworthy.train.evidence import paired_gain
+from roadworthy.train.record import CalibrationEvidence, Method
 from roadworthy.train.scoring import Floats, Index, model_scores, row_losses
-
-Method = Literal["none", "sigmoid", "isotonic"]
 
 EDGE = 1e-12
 """Probabilities closer to 0 or 1 than this count as this close: their logarithm must exist."""
@@ -66,22 +65,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         logs = np.log(np.clip(scores, EDGE, 1.0))
         calibrated: Floats = softmax(self.slope * logs + np.array(self.shifts), axis=1)
         return calibrated
-
-
-class CalibrationEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What one method came to on out-of-fold scores it was not fitted on.
-
-    Attributes:
-        method: The method.
-        log_loss: Its cross-validated log-loss.
-        gain: How much less than without calibration.
-        standard_error: Of the gain, over rows.
-    """
-
-    method: Method
-    log_loss: float
-    gain: float
-    standard_error: float
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

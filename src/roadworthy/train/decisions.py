@@ -13,38 +13,19 @@ from roadworthy.table import Table
 from roadworthy.train.calibration import (
     Calibrated,
     Calibration,
-    CalibrationEvidence,
     check_calibration,
     choose_calibration,
 )
 from roadworthy.train.folds import check_validation
-from roadworthy.train.intervals import IntervalEvidence, check_interval, choose_interval
+from roadworthy.train.intervals import check_interval, choose_interval
+from roadworthy.train.record import DecisionRecord
 from roadworthy.train.scoring import Floats, Index
 from roadworthy.train.threshold import (
-    ThresholdChoice,
     check_decision,
     choose_threshold,
     decided_target,
 )
 from roadworthy.train.weights import check_weights, row_weights
-
-
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided, and on what evidence.
-
-    Attributes:
-        rows: Out-of-fold rows that it was decided on.
-        calibration: The method taken: `none`, `sigmoid` or `isotonic`.
-        calibrations: The evidence for each that was tried.
-        threshold: The threshold; None answers the more probable class.
-        interval: The evidence for the prediction interval; None without one.
-    """
-
-    rows: int
-    calibration: str = "none"
-    calibrations: tuple[CalibrationEvidence, ...] = ()
-    threshold: ThresholdChoice | None = None
-    interval: IntervalEvidence | None = None
 
 
 class Decisions(NamedTuple):

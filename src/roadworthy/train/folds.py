@@ -16,6 +16,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from roadworthy.errors import InputError
 from roadworthy.project import TrainSection
 from roadworthy.table import Table
+from roadworthy.train.record import Nested
 from roadworthy.train.scoring import Metric
 
 Index = NDArray[np.int64]
@@ -35,22 +36,6 @@ class Fold(NamedTuple):
 
     train: Index
     valid: Index
-
-
-class Nested(msgspec.Struct, frozen=True, kw_only=True):
-    """What an outer loop says of a whole procedure.
-
-    Attributes:
-        metric: The metric.
-        score: Its mean over the outer folds.
-        spread: Its standard deviation over them; None with one.
-        scores: The metric of each outer fold; None where it is undefined.
-    """
-
-    metric: str
-    score: float
-    spread: float | None
-    scores: tuple[float | None, ...]
 
 
 def check_validation(table: Table, options: TrainSection) -> None:

@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import numpy as np
 
 from roadworthy.contract import Interval, Task
 from roadworthy.errors import InputError
 from roadworthy.train.evidence import paired_gain
+from roadworthy.train.record import IntervalEvidence
 from roadworthy.train.scoring import Floats, Index
 
 _FOLDS = 5
 _LONGEST = 700.0
 """Distance on the log scale whose exponential is still a float64."""
 _WHERE = "[train] interval"
-
-
-class IntervalEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What the two kinds of interval came to on out-of-fold errors they were not drawn from.
-
-    Attributes:
-        growing: Whether the width grows with the prediction.
-        coverage: Share of true values that the chosen kind held.
-        width: Its median width.
-        constant_score: Mean interval score of a constant width: width plus what true values lie
-            outside, times 2 / (1 - level) (Gneiting and Raftery, 2007); less is better.
-        growing_score: The same of a growing width; None where the target is not above 0.
-    """
-
-    growing: bool
-    coverage: float
-    width: float
-    constant_score: float
-    growing_score: float | None = None
 
 
 def least_rows(level: float) -> int:

@@ -16,8 +16,8 @@ from roadworthy.train.candidates import Rows
 from roadworthy.train.cost import Price, price
 from roadworthy.train.fits import to_scores
 from roadworthy.train.greedy import Choice, choose_blend
-from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
+from roadworthy.train.record import Trial
 from roadworthy.train.runner import Runner, Running
 from roadworthy.train.scoring import score
 

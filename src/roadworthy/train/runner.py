@@ -19,8 +19,8 @@ from roadworthy.train.cost import Price, most_rounds, price
 from roadworthy.train.executors import Executor, Threads
 from roadworthy.train.fits import Fit, FoldRows, encode_fold
 from roadworthy.train.folds import Fold, make_folds
-from roadworthy.train.model import Trial
 from roadworthy.train.portfolio import Entry
+from roadworthy.train.record import Trial
 from roadworthy.train.scoring import Metric, score
 from roadworthy.train.study import Study
 

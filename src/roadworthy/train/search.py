@@ -14,10 +14,10 @@ from roadworthy.table import Table
 from roadworthy.train.candidates import Candidate
 from roadworthy.train.grid import search_grid
 from roadworthy.train.large import is_large, search_large
-from roadworthy.train.model import Trial
 from roadworthy.train.outcome import SearchOutcome, choose, conclude
 from roadworthy.train.policy import random_split_score
 from roadworthy.train.race import race
+from roadworthy.train.record import Trial
 from roadworthy.train.runner import Runner, Setup, dummy_score
 from roadworthy.train.sampler import search_optuna
 

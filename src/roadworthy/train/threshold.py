@@ -13,6 +13,7 @@ from roadworthy.contract import Target
 from roadworthy.errors import InputError
 from roadworthy.project import DecisionOptions
 from roadworthy.table import Table
+from roadworthy.train.record import ThresholdChoice
 from roadworthy.train.scoring import Floats, Index, class_code
 
 Hits = NDArray[np.bool_]
@@ -24,40 +25,6 @@ _MOST_ROWS = 50_000
 _DIGITS = 9
 _FEW = 10
 """Answered rows below which a precision is luck."""
-
-
-class ThresholdChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """A threshold and what it was chosen for.
-
-    Attributes:
-        positive: Name of the positive class.
-        threshold: Probability of it from which it is answered.
-        low: Lower end of the 95 % bootstrap interval of the threshold.
-        high: Upper end.
-        measure: What the aim is measured by: `cost` (mean a row), `recall`, `precision`, `f1`,
-            `balanced_accuracy` or `accuracy`; None for a threshold that the user fixed.
-        value: The measure at the threshold, on the rows that it was chosen on.
-        default: The measure at 0.5.
-        gain: How much better than 0.5 (for `cost` how much less), on rows that the choice did not
-            see: the mean over bootstrap replicates.
-        gain_low: Lower end of its 95 % interval.
-        gain_high: Upper end.
-        precision: Precision of the positive class at the threshold.
-        recall: Its recall.
-    """
-
-    positive: str
-    threshold: float
-    low: float | None = None
-    high: float | None = None
-    measure: str | None = None
-    value: float | None = None
-    default: float | None = None
-    gain: float | None = None
-    gain_low: float | None = None
-    gain_high: float | None = None
-    precision: float | None = None
-    recall: float | None = None
 
 
 class _Aim(NamedTuple):

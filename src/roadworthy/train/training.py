@@ -31,8 +31,9 @@ from roadworthy.train.executors import Executor, Threads, ray_tasks
 from roadworthy.train.fits import fit_entry
 from roadworthy.train.folds import nested_estimate
 from roadworthy.train.grid import check_grid
-from roadworthy.train.model import SearchRecord, TrainedModel, Trial
+from roadworthy.train.model import TrainedModel
 from roadworthy.train.outcome import Member, SearchOutcome
+from roadworthy.train.record import SearchRecord, Trial
 from roadworthy.train.runner import Setup
 from roadworthy.train.sampler import check_optuna
 from roadworthy.train.scoring import find_metric

@@ -241,7 +241,8 @@ def _run(command: Command) -> dict[str, Any]:
 
 def _cache(project: Project) -> dict[str, Any]:
     files = (project.data.path or "", "roadworthy.toml", "pyproject.toml", *project.pipeline.code)
-    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
+    kept = (name for name in files if "://" not in name)  # an address is no file
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in kept)
     return _uses(
         "actions/cache",
         {

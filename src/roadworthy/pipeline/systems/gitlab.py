@@ -167,7 +167,8 @@ def _variables(job: Job, options: PipelineSection) -> dict[str, str]:
 
 
 def _bundle_cache(project: Project) -> dict[str, Any]:
-    files = [project.data.path or "", "roadworthy.toml"]
+    table = project.data.path or ""
+    files = ["roadworthy.toml"] if "://" in table else [table, "roadworthy.toml"]
     folder = project.package.directory
     return {"key": {"files": files, "prefix": "trained"}, "paths": [f"{folder}/"]}
 
