@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.containers import engine
 
 DATA = Path(__file__).parent.parent / "examples" / "data"
 SOURCE = Path(__file__).parent.parent / "src" / "roadworthy"
@@ -153,13 +156,14 @@ main()
 """
     bundle, data = str(bundles["binary"].bundle.path), str(DATA / "adult.csv")
     (tmp_path / "roadworthy.toml").write_text('[deploy.here]\ntarget = "docker"\nport = 18080\n')
-    for arguments in (["test", bundle, "--data", data], ["deploy", "plan", bundle]):
-        run = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            capture_output=True, text=True, check=False, cwd=tmp_path,
-        )  # fmt: skip
-        assert run.returncode in (0, 1), run.stderr
-        assert "is not installed" not in run.stderr
+    with engine() as environment:
+        for arguments in (["test", bundle, "--data", data], ["deploy", "plan", bundle]):
+            run = subprocess.run(
+                [sys.executable, "-c", program, *arguments], env=os.environ | environment,
+                capture_output=True, text=True, check=False, cwd=tmp_path,
+            )  # fmt: skip
+            assert run.returncode in (0, 1), run.stderr
+            assert "is not installed" not in run.stderr
     assert "golden" in run.stdout or "accept" in run.stdout
 
 

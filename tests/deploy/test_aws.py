@@ -224,7 +224,7 @@ def test_destroy_takes_only_what_carries_the_tag(aws: Aws, identity: str) -> Non
     apply(provider(section(identity), other))
     foreign = client().create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     others = tagged(other)
-    assert len(destroy(provider(section(identity)))) == 12
+    assert len(destroy(provider(section(identity)))) == 17
     assert tagged() == []
     assert tagged(other) == others
     assert client().describe_vpcs(VpcIds=[foreign])["Vpcs"]
@@ -427,13 +427,17 @@ def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mende
     apply(provider(wanted))
     prefix = f"roadworthy-{current.name}/"
     alarms = client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
-    assert {each["AlarmName"] for each in alarms} == {f"{prefix}machine", f"{prefix}cpu"}
+    names = {each["AlarmName"].removeprefix(prefix) for each in alarms}
+    assert names == {"machine", "cpu", "memory", "disk"}
     topics = {each["AlarmActions"][0] for each in alarms}
     (topic,) = topics
     told = client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert [each["Endpoint"] for each in told] == ["ops@example.org"]
     for each in alarms:
-        assert each["Dimensions"] == [{"Name": "InstanceId", "Value": the_instance()["InstanceId"]}]
+        of_ec2 = each["Namespace"] == "AWS/EC2"
+        name = [{"Name": "InstanceId", "Value": the_instance()["InstanceId"]}] if of_ec2 else []
+        assert each["Dimensions"] == name
+        assert of_ec2 or each["Namespace"] == f"Roadworthy/{current.name}"
     client("cloudwatch").put_metric_alarm(
         AlarmName=f"{prefix}cpu", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=3,
         Threshold=99, MetricName="CPUUtilization", Namespace="AWS/EC2", Period=300,
@@ -443,7 +447,8 @@ def test_alarms_ring_at_a_topic_and_what_is_changed_or_no_longer_wanted_is_mende
     assert [step.id for step in apply(provider(wanted))] == ["aws-alarm-cpu"]
     assert apply(provider(wanted)) == []
     removed = apply(provider(section(identity, alarms=False)))
-    assert [step.change for step in removed] == ["delete"] * 4
+    assert removed[0].id == "aws-instance"  # it has no role any more
+    assert [step.change for step in removed[1:]] == ["delete"] * 9
     assert client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"] == []
     assert topic not in str(client("sns").list_topics())
 
@@ -480,6 +485,65 @@ def test_a_machine_without_the_agent_is_not_taken_for_one_with_it(aws: Aws, iden
         apply(provider(section(identity, access="ssm")))
 
 
+def association() -> list[str]:
+    """The profiles that the machine has its role by, asked for past our own code."""
+    asked = [{"Name": "instance-id", "Values": [the_instance()["InstanceId"]]}]
+    found = client().describe_iam_instance_profile_associations(Filters=asked)
+    return [each["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+            for each in found["IamInstanceProfileAssociations"]]  # fmt: skip
+
+
+def test_a_machine_gets_its_role_and_loses_it_while_it_runs(aws: Aws, identity: str) -> None:
+    quiet, telling = section(identity, alarms=False), section(identity)
+    apply(provider(quiet))
+    name, role = the_instance()["InstanceId"], f"roadworthy-{current.name}-{REGION}"
+    assert association() == []
+    assert role not in str(client("iam").list_roles())
+    assert "RunInstances" in aws.calls
+    for _ in range(2):
+        assert provider(telling).observe().differences == {"aws-instance": "without its role"}
+        apply(provider(telling))
+        assert association() == [role]
+        assert apply(provider(telling)) == []
+        assert provider(quiet).observe().differences == {"aws-instance": "with a role"}
+        apply(provider(quiet))
+        assert association() == []
+        assert role not in str(client("iam").list_roles())
+        assert apply(provider(quiet)) == []
+    assert the_instance()["InstanceId"] == name
+    assert aws.calls.count("RunInstances") == 1
+
+
+def test_a_role_that_is_left_when_its_removal_is_cut_off_is_found_again(
+    aws: Aws, identity: str
+) -> None:
+    quiet = section(identity, alarms=False)
+    apply(provider(section(identity)))
+    aws.fail = lambda operation, body: "denied" if operation == "DeleteRole" else None
+    with pytest.raises(OutsideError):
+        apply(provider(quiet))
+    assert association() == []
+    aws.reset()
+    assert [step.what.split()[2] for step in apply(provider(quiet))] == ["role"]
+    assert f"roadworthy-{current.name}-{REGION}" not in str(client("iam").list_roles())
+
+
+def test_its_role_lets_a_machine_tell_of_itself_and_do_nothing_else(
+    aws: Aws, identity: str
+) -> None:
+    apply(provider(section(identity)))
+    name = f"roadworthy-{current.name}-{REGION}"
+    given = client("iam").get_role_policy(RoleName=name, PolicyName="roadworthy")
+    logs, metrics = given["PolicyDocument"]["Statement"]
+    group = f"arn:aws:logs:{REGION}:123456789012:log-group:/roadworthy/{current.name}:*"
+    assert (logs["Action"], logs["Resource"]) == (
+        ["logs:CreateLogStream", "logs:PutLogEvents"], group)  # fmt: skip
+    only = {"cloudwatch:namespace": f"Roadworthy/{current.name}"}
+    assert metrics["Action"] == "cloudwatch:PutMetricData"
+    assert metrics["Condition"] == {"StringEquals": only}
+    assert client("iam").list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []
+
+
 def test_without_the_library_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
@@ -505,6 +569,8 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
         apply(larger)
         destroy(larger)
     apply(provider(section(identity, image="ami-0deb1a2deb1a2de01", alarms=False)))
+    apply(provider(section(identity)))
+    apply(provider(section(identity, alarms=False)))
     destroy(provider(section(identity)))
     docs = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
     policy, *_ = re.findall(r"```json\n(\{\n  \"Version\".*?)```", docs, re.DOTALL)
@@ -514,5 +580,6 @@ def test_the_policy_in_the_docs_allows_every_call_and_nothing_more(aws: Aws, ide
     # tags at creation are permissions of their own; the others mend what these runs did not break
     assert allowed - asked <= {
         "AddTagsToResource", "GetResources", "TagResource", "DeleteRoute",
-        "DescribeSubnets", "RevokeSecurityGroupIngress",
+        "DescribeSubnets", "RevokeSecurityGroupIngress", "PassRole", "TagRole",
+        "TagInstanceProfile", "AttachRolePolicy", "DetachRolePolicy",
     }  # fmt: skip

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import msgspec
 import pytest
 
@@ -24,6 +25,15 @@ from tests.conftest import Trained
 from tests.deploy.aws_server import Aws, aws_server, point_to
 from tests.deploy.conftest import Load
 from tests.deploy.hosts import Host, cache
+from tests.deploy.test_aws_machine import (
+    REGION,
+    TOLD,
+    Metadata,
+    shown,
+    surround,
+    told,
+    wait_until,
+)
 from tests.registry.conftest import registry_project
 
 pytestmark = pytest.mark.timeout(900)
@@ -37,17 +47,21 @@ def aws(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Aws]:
         moved = msgspec.structs.replace(machine, address=machine.address and host.address)
         return as_host(section, moved, folder)
 
+    metadata = Metadata()
     with (
-        aws_server(tmp_path_factory.mktemp("aws")) as server,
+        aws_server(tmp_path_factory.mktemp("aws"), "0.0.0.0") as server,
         pytest.MonkeyPatch.context() as patch,
     ):
-        point_to(server.url, patch)
+        point_to(f"http://127.0.0.1:{server.door.server_port}", patch)
+        surround(host, metadata.port, server.door.server_port)
+        host.ssh("systemctl daemon-reexec")
         patch.setenv(
             "PATH", f"{_session(tmp_path_factory.mktemp('bin'), host)}:{os.environ['PATH']}"
         )
         patch.setattr(opening, "as_host", mapped)
         patch.setattr("roadworthy.deploy.cloud.target._PAUSE", 0.01)
         yield server
+    metadata.close()
 
 
 def _session(folder: Path, host: Host) -> Path:
@@ -80,11 +94,25 @@ def console(host: Host) -> str:
 @pytest.fixture(scope="module")
 def project(house: Path, host: Host, aws: Aws) -> Project:
     section = AwsSection(
-        region="eu-central-1", identity=str(host.identity), access="ssm", keep=2,
+        region=REGION, identity=str(host.identity), access="ssm", keep=2,
         secrets=("SERVER_TOKEN",),
     )  # fmt: skip
     wanted = registry_project(house, cache=str(cache() / "deploy"))
     return msgspec.structs.replace(wanted, deploy={"prod": section})
+
+
+def told_of_itself(host: Host) -> None:
+    """By its role the machine has sent its log, and how busy it is; and is told to be silent."""
+    logs, cloudwatch = boto3.client("logs", REGION), boto3.client("cloudwatch", REGION)
+    wait_until(lambda: shown(logs), host)
+    wait_until(lambda: told(cloudwatch) == TOLD, host)
+
+
+def units(host: Host) -> set[str]:
+    """The services that tell, as systemd has them running."""
+    said = host.ssh("systemctl list-units --plain --no-legend --state=active 'roadworthy-prod-*'")
+    names = {line.split()[0] for line in said.stdout.splitlines()}
+    return {each for each in ("logs", "metrics") if f"roadworthy-prod-{each}.service" in names}
 
 
 def path(trained: Trained) -> str:
@@ -118,6 +146,7 @@ def test_a_model_is_served_from_nothing_swapped_rolled_back_and_destroyed(
     assert [step.id for step in done.steps] == [step.id for step in first.steps]
     assert answering(host, one) == one.bundle.version
     assert deploying.apply(project, "prod", path(one)).changes == ()
+    told_of_itself(host)
 
     swap = [step.id for step in deploying.apply(project, "prod", path(two)).changes]
     assert swap[-4:] == ["start", "accept", "switch", "drain"]
@@ -125,19 +154,24 @@ def test_a_model_is_served_from_nothing_swapped_rolled_back_and_destroyed(
     assert answering(host, two) == two.bundle.version
     deploying.rollback(project, "prod")
     assert answering(host, one) == one.bundle.version
-    status = deploying.status(project, "prod")
+    assert units(host) == {"logs", "metrics"}
+    section = msgspec.structs.replace(project.deploy["prod"], alarms=False)
+    quiet = msgspec.structs.replace(project, deploy={"prod": section})
+    assert "silent" in [step.id for step in deploying.apply(quiet, "prod", path(one)).changes]
+    assert units(host) == set()
+    assert deploying.apply(quiet, "prod", path(one)).changes == ()
+    status = deploying.status(quiet, "prod")
     assert status.ready
     assert status.details["instance"].endswith("running")
     assert any("roadworthy" in line for line in deploying.logs(project, "prod", 5))
 
     host.ssh("systemctl stop ssh.socket ssh.service", check=False)
     with pytest.raises(OutsideError, match="cannot be reached"):
-        deploying.plan(project, "prod", path(one))
-    assert not deploying.status(project, "prod").ready
+        deploying.plan(quiet, "prod", path(one))
+    assert not deploying.status(quiet, "prod").ready
     gone = deploying.destroy(project, "prod")  # needs no machine
     assert {step.change for step in gone.changes} == {"delete"}
-    assert [step.id for step in gone.changes].count("aws-dashboard-roadworthy-prod") == 1
-    assert len(gone.changes) == 14
+    assert len(gone.changes) == 10
     assert gone.model == "adult"
     assert deploying.destroy(project, "prod").changes == ()
     assert not deploying.status(project, "prod").ready

@@ -31,8 +31,8 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from roadworthy.deploy.aws import fetching
 from roadworthy.deploy.aws.account import Account
-from roadworthy.deploy.aws.fleet import fetching
 from roadworthy.deploy.aws.fleet.releases import FleetRelease, make
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.cloud_init import LIMIT
@@ -97,16 +97,20 @@ class Machine(Host):
 
     def _settle(self, seed: dict[str, str] | None) -> None:
         super()._settle(seed)
-        folder = self.root / "etc/systemd/system.conf.d"
-        folder.mkdir(parents=True)
-        metadata, aws = (f"http://{self.gateway}:{port}" for port in self._ports)
-        (folder / "aws.conf").write_text(
-            f"[Manager]\nDefaultEnvironment=AWS_EC2_METADATA_SERVICE_ENDPOINT={metadata} "
-            f"AWS_ENDPOINT_URL={aws}\n"
-        )
+        surround(self, *self._ports)
 
     def wait_for_ssh(self, seconds: float = 120) -> None:
         """Its firewall lets nobody in."""
+
+
+def surround(host: Host, metadata: int, aws: int) -> None:
+    """Let services of a host find a metadata service and AWS at ports of this machine."""
+    folder = host.root / "etc/systemd/system.conf.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    places = (f"http://{host.gateway}:{port}" for port in (metadata, aws))
+    names = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_ENDPOINT_URL")
+    given = " ".join(f"{name}={place}" for name, place in zip(names, places, strict=True))
+    (folder / "aws.conf").write_text(f"[Manager]\nDefaultEnvironment={given}\n")
 
 
 @pytest.fixture

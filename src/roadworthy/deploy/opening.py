@@ -91,9 +91,11 @@ def open_cloud(
 
         def on(machine: Machine) -> SshTarget:
             host = as_host(section, machine, Path(folder))
-            return SshTarget(name, host, project, cache_of(project), wanted)
+            beside = provider.beside(Layout(name))
+            return SshTarget(name, host, project, cache_of(project), wanted, beside)
 
-        target = CloudTarget(name, open_provider(project, name, section, model), on, model)
+        provider = open_provider(project, name, section, model)
+        target = CloudTarget(name, provider, on, model)
         try:
             yield target
         finally:

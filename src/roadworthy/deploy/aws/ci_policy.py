@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roadworthy.deploy.aws.fleet.wanted import bucket_of, log_group_of, short
+from roadworthy.deploy.aws.fleet.wanted import bucket_of, short
 from roadworthy.deploy.aws.part import Naming
 from roadworthy.deploy.aws.registry import store_of
+from roadworthy.deploy.aws.telling import log_group_of
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.project import AwsSection
 
@@ -25,6 +26,7 @@ _SEES = (
     "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
 )  # fmt: skip
+_SEES_OF_A_MACHINE = ("ec2:DescribeIamInstanceProfileAssociations", "logs:DescribeLogGroups")
 _SEES_OF_A_FLEET = (
     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities",
     "ec2:DescribeLaunchTemplates", "elasticloadbalancing:DescribeListeners",
@@ -45,7 +47,7 @@ def ci_policy(naming: Naming, section: AwsSection, role: str, provider: str) -> 
         provider: ARN of the provider that it came by.
     """
     there = _Place(naming, section)
-    sees = (*_SEES, *(_SEES_OF_A_FLEET if section.fleet else ()))
+    sees = (*_SEES, *(_SEES_OF_A_FLEET if section.fleet else _SEES_OF_A_MACHINE))
     statements = [
         # what cannot be narrowed to things is narrowed to the region
         _allow(sees, "*", {"StringEquals": {"aws:RequestedRegion": section.region}}),
@@ -66,8 +68,9 @@ def ci_policy(naming: Naming, section: AwsSection, role: str, provider: str) -> 
     ]  # fmt: skip
     if section.fleet:
         statements += _fleet(there)
-    elif section.access == "ssm":
-        statements += _sessions(there)
+    else:
+        statements.append(_allow(("logs:ListTagsForResource",), there.log_groups))
+        statements += _sessions(there) if section.access == "ssm" else []
     if section.fleet or section.database:
         statements += _registry(there)
     return {"Version": "2012-10-17", "Statement": statements}
@@ -86,6 +89,11 @@ class _Place:
 
     def iam(self, rest: str) -> str:
         return f"arn:${{partition}}:iam::${{account}}:{rest}"
+
+    @property
+    def log_groups(self) -> list[str]:
+        name = f"log-group:{log_group_of(self.naming)}"
+        return [self.arn("logs", name), self.arn("logs", f"{name}:*")]
 
     @property
     def machine_tag(self) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def _fleet(there: _Place) -> list[dict[str, Any]]:
         _allow(("s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging", "s3:ListBucket"), bucket),
         _allow(("s3:DeleteObject", "s3:PutObject"), f"{bucket}/releases/*"),
         _allow(("logs:FilterLogEvents", "logs:GetLogEvents", "logs:ListTagsForResource"),
-               [there.arn("logs", f"log-group:{log_group_of(naming)}{end}") for end in ("", ":*")]),
+               there.log_groups),
         _allow(("ec2:CreateLaunchTemplate",), template, _tagged("aws:RequestTag", naming)),
         _allow(("ec2:CreateTags",), template,
                {"StringEquals": {"ec2:CreateAction": "CreateLaunchTemplate"}}),

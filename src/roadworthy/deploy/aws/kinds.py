@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.call import Call, tags
 from roadworthy.deploy.aws.kind import Find, Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Part
+from roadworthy.deploy.aws.wanted import AGENT, HAD_ROLE
+from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT
 
 
@@ -125,12 +129,40 @@ def _instance_differs(there: There, part: Part, known: Known) -> str:
         said.append(there["State"]["Name"])
     if there.get("MetadataOptions", {}).get("HttpTokens") != "required":
         said.append("metadata without tokens")
-    if "IamInstanceProfile" in wanted and "IamInstanceProfile" not in there:
-        said.append("without its role")
+    said += _role_differs(there, part)
     groups = {each["GroupId"] for each in there.get("SecurityGroups") or ()}
     if groups != {known.get("aws-firewall")}:
         said.append("other security groups")
     return ", ".join(said)
+
+
+def _role_differs(there: There, part: Part) -> list[str]:
+    if "UserData" in part.make.parameters and tags(there).get(HAD_ROLE) != AGENT:
+        return ["without the agent of Systems Manager"]
+    has = "IamInstanceProfile" in there
+    if ("IamInstanceProfile" in part.make.parameters) == has:
+        return []
+    return ["with a role"] if has else ["without its role"]
+
+
+def _mend_role(there: There, part: Part, known: Known) -> list[Call]:
+    """Its role comes or goes while it runs; that it ever had one stays written."""
+    if not _role_differs(there, part):
+        return []
+    if there.get("association"):
+        return [call("DisassociateIamInstanceProfile", ("InvalidAssociationID.NotFound",),
+                     AssociationId=there["association"])]  # fmt: skip
+    name, marks = there["InstanceId"], part.make.parameters["TagSpecifications"][0]["Tags"]
+    given = call(
+        "AssociateIamInstanceProfile",
+        ("IncorrectState",),
+        InstanceId=name,
+        IamInstanceProfile=fill(part.make.parameters["IamInstanceProfile"], known),
+    )
+    if HAD_ROLE in tags(there):
+        return [given]
+    had = [each for each in marks if each["Key"] == HAD_ROLE]
+    return [call("CreateTags", Resources=[name], Tags=had), given]
 
 
 def _mend_instance(there: There, part: Part, known: Known) -> list[Call]:
@@ -147,7 +179,7 @@ def _mend_instance(there: There, part: Part, known: Known) -> list[Call]:
     calls.append(call("ModifyInstanceMetadataOptions", InstanceId=name, HttpTokens="required",
                       HttpEndpoint="enabled"))  # fmt: skip
     calls.append(call("ModifyInstanceAttribute", InstanceId=name, Groups=[known["aws-firewall"]]))
-    return calls
+    return calls + _mend_role(there, part, known)
 
 
 def _address_differs(there: There, part: Part, known: Known) -> str:
@@ -180,6 +212,24 @@ def _listed(operation: str, key: str, name: str, *states: str) -> Find:
     return find
 
 
+def _find_instances(account: Account, deployment: str) -> list[Thing]:
+    """The machine, and how it got its role."""
+    listed = _listed("DescribeInstances", "Reservations", "InstanceId",
+                     "pending", "running", "stopping", "stopped")  # fmt: skip
+    return [_with_association(account, each) for each in listed(account, deployment)]
+
+
+def _with_association(account: Account, thing: Thing) -> Thing:
+    if "IamInstanceProfile" not in thing.there:
+        return thing
+    asked = call("DescribeIamInstanceProfileAssociations",
+                 Filters=[{"Name": "instance-id", "Values": [thing.id]},
+                          {"Name": "state", "Values": ["associating", "associated"]}])  # fmt: skip
+    found = account.call(asked).get("IamInstanceProfileAssociations") or [{}]
+    there = {**thing.there, "association": found[0].get("AssociationId", "")}
+    return msgspec.structs.replace(thing, there=there)
+
+
 def _remove(operation: str, name: str, gone: str) -> Any:
     return lambda there: [call(operation, (gone,), **{name: there[name]})]
 
@@ -195,9 +245,7 @@ EC2 = {
         _remove_address, _address_differs,
     ),
     "instance": Kind(
-        _listed("DescribeInstances", "Reservations", "InstanceId",
-                "pending", "running", "stopping", "stopped"),
-        _terminate, _instance_differs, _mend_instance,
+        _find_instances, _terminate, _instance_differs, _mend_instance,
     ),
     "key": Kind(
         _listed("DescribeKeyPairs", "KeyPairs", "KeyPairId"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from roadworthy.deploy._base import Tenant
@@ -24,11 +24,14 @@ from roadworthy.deploy.aws.parts import all_parts
 from roadworthy.deploy.aws.registry import FIREWALL as DATABASE_FIREWALL
 from roadworthy.deploy.aws.registry import REGISTRY, registry_of
 from roadworthy.deploy.aws.role import machine_of
-from roadworthy.deploy.aws.wanted import ADDRESS, INSTANCE
+from roadworthy.deploy.aws.telling import silent_step, telling_steps
+from roadworthy.deploy.aws.wanted import ADDRESS, AGENT, HAD_ROLE, INSTANCE, has_role
 from roadworthy.deploy.aws.watching import WATCHING
 from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
 from roadworthy.deploy.cloud.terraform import Beside
+from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AwsSection, Project
@@ -100,6 +103,12 @@ class AwsProvider:
         """What a deployment of a name of its own would have; raises as `export`."""
         return export(self.naming, self.section, self.project, beside)
 
+    def beside(self, layout: Layout) -> Sequence[HostStep]:
+        """With alarms the machine tells of itself by its role; without them it does not."""
+        if self.section.alarms:
+            return telling_steps(layout, self.naming, self.section)
+        return (silent_step(layout),)
+
     def image(self) -> Machine:
         """Debian 12, on the processor of the instance's type."""
         facts = {"python": "3.11", "glibc": "2.36", "ssh_port": "22", "system": "Debian 12",
@@ -148,9 +157,8 @@ class AwsProvider:
         marks = {each.part for _, each in found}  # firewalls, which go last, say what else is there
         if self.section.fleet or OUTER in marks:
             found += self._found(FLEET)
-        elif self.section.access == "ssm" or any("IamInstanceProfile" in each.there
-                                                 for _, each in found):  # fmt: skip
-            found += self._found({kind: STANDING[kind] for kind in ("profile", "role")})
+        elif has_role(self.section) or any(HAD_ROLE in each.tags for _, each in found):
+            found += self._found({kind: STANDING[kind] for kind in ("profile", "role", "logs")})
         if self.section.fleet or self.section.database or marks & {OUTER, DATABASE_FIREWALL}:
             found += self._found(REGISTRY)
         if self.section.ci or any(CI_MARK in each.tags for _, each in found):
@@ -273,7 +281,7 @@ class AwsProvider:
         else:
             self._refuse_what_cannot_change(part, thing)
             for each in kind.mend(thing.there, part, self._known):
-                self.account.call(each)
+                self.account.call(each, patient=part.kind == "instance")
                 self._wait(each)
         self._known |= _named([(part.kind, thing)])
         if part.kind == "instance":
@@ -301,7 +309,7 @@ class AwsProvider:
                 where=self.place,
                 fix="name that key, or destroy the deployment and make it anew",
             )
-        if "IamInstanceProfile" in part.make.parameters and "IamInstanceProfile" not in thing.there:
+        if "UserData" in part.make.parameters and thing.tags.get(HAD_ROLE) != AGENT:
             raise InputError(
                 "the machine was made to be reached by SSH, and has no agent of Systems Manager",
                 where=self.place,

@@ -137,6 +137,7 @@ def _instance(part: Part, made: dict[str, Any]) -> Resources:
     waits = ["aws_route.internet"] if "aws-routes" in part.needs else []
     if "IamInstanceProfile" in made:
         instance["iam_instance_profile"] = made["IamInstanceProfile"]["Name"]
+    if "UserData" in made:
         instance["user_data"] = escaped(part.make.parameters["UserData"])
         waits.append("aws_iam_role_policy_attachment.role")
     if waits:

@@ -8,12 +8,14 @@ from typing import Any
 from roadworthy.deploy.aws.call import Call
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of, role_parts
+from roadworthy.deploy.aws.telling import logs_part, policy
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.project import AwsSection
 
 NETWORK, GATEWAY, SUBNET, ROUTES = "aws-network", "aws-gateway", "aws-subnet", "aws-routes"
 FIREWALL, KEY, INSTANCE, ADDRESS = "aws-firewall", "aws-key", "aws-instance", "aws-address"
+HAD_ROLE, AGENT = "roadworthy-role", "agent"
 _DEBIAN = "136693071363"
 """The account of Debian's images (https://wiki.debian.org/Cloud/AmazonEC2Image)."""
 _THERE = ("Resource.AlreadyAssociated",)
@@ -25,9 +27,26 @@ def machine_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     # the database is in two zones of its own, so that it can come and go beside the machine
     zones = (0,) if section.database is None else (0, 1, 2)
     network = () if section.subnet else network_parts(naming, zones)
-    role = role_parts(naming, section) if section.access == "ssm" else ()
-    return (*network, *role, _firewall(naming, section), _key(naming, section),
+    return (*network, *_role(naming, section), _firewall(naming, section), _key(naming, section),
             _instance(naming, section), _address(naming, section))  # fmt: skip
+
+
+def has_role(section: AwsSection) -> bool:
+    """Whether the machine has a role: to be reached by Systems Manager, or to tell of itself."""
+    return section.access == "ssm" or section.alarms
+
+
+def role_tag(section: AwsSection) -> dict[str, str]:
+    """Says of an instance that it ever had a role, and whether it was made with an agent."""
+    return {"Key": HAD_ROLE, "Value": AGENT if section.access == "ssm" else "telling"}
+
+
+def _role(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
+    if not has_role(section):
+        return ()
+    if not section.alarms:
+        return role_parts(naming, section)
+    return (*role_parts(naming, section, policy(naming, section)), logs_part(naming))
 
 
 def network_parts(naming: Naming, zones: Sequence[int]) -> tuple[Part, ...]:
@@ -159,9 +178,12 @@ def guarded(section: AwsSection) -> dict[str, Any]:
 def _instance(naming: Naming, section: AwsSection) -> Part:
     image = section.image or "the newest Debian 12"
     managed: dict[str, Any] = {}
+    marked = naming.marked(INSTANCE, "instance", "volume")
+    if has_role(section):
+        managed = {"IamInstanceProfile": {"Name": f"${{{PROFILE}}}"}}
+        marked["TagSpecifications"][0]["Tags"].append(role_tag(section))
     if section.access == "ssm":
-        managed = {"IamInstanceProfile": {"Name": f"${{{PROFILE}}}"},
-                   "UserData": agent_script(section)}  # fmt: skip
+        managed["UserData"] = agent_script(section)
     return Part(
         id=INSTANCE, kind="instance",
         what=f"an instance {section.instance_type} of {image}, {section.disk_gb} GB, encrypted",
@@ -170,7 +192,7 @@ def _instance(naming: Naming, section: AwsSection) -> Part:
             "RunInstances", ImageId="${image}", InstanceType=section.instance_type, MinCount=1,
             MaxCount=1, KeyName=naming.name, SubnetId=section.subnet or _of(SUBNET),
             SecurityGroupIds=[_of(FIREWALL)],
-            **guarded(section), **managed, **naming.marked(INSTANCE, "instance", "volume"),
+            **guarded(section), **managed, **marked,
         ),
         needs=(FIREWALL, KEY, *((PROFILE,) if managed else ()),
                *(() if section.subnet else (ROUTES,))),

@@ -24,7 +24,7 @@ _GONE = ("NotFound", "NotFoundException", "ResourceNotFoundException", "Resource
 
 
 def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tuple[Part, ...]:
-    """The topic, and the alarms that EC2's own metrics can ring."""
+    """The topic, the alarms that AWS and the machines themselves can ring, and the dashboard."""
     if not section.alarms:
         return ()
     told = ", ".join(section.notify) or "nobody yet: set notify"
@@ -39,16 +39,15 @@ def watching_parts(naming: Naming, section: AwsSection, project: Project) -> tup
         ),
     )
     if section.fleet:
-        alarms = _fleet_alarms(naming, project)
-        place = Place(naming.model, balancer=f"${{{BALANCER}.suffix}}", fleet=naming.deployment)
+        place = Place(naming.model, notify=f"${{{TOPIC}}}", balancer=f"${{{BALANCER}.suffix}}",
+                      fleet=naming.deployment)  # fmt: skip
+        alarms = _rendered(naming, project, (*BALANCED, *OF_MACHINES), place, BALANCER)
         return topic, *alarms, _dashboard(naming, section, alarms, place)
-    place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}")
-    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name == "cpu")
-    rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
-    documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
+    place = Place(naming.model, notify=f"${{{TOPIC}}}", resource=f"${{{INSTANCE}}}",
+                  fleet=naming.deployment)  # fmt: skip
     alarms = [
-        _alarm(naming, _MACHINE, _machine(), "the machine fails its checks, or is off"),
-        *(_alarm(naming, "aws-alarm-cpu", each, "processors are busy") for each in documents),
+        _alarm(naming, _MACHINE, _machine(), "the machine fails its checks, or is off", INSTANCE),
+        *_rendered(naming, project, OF_MACHINES, place, INSTANCE),
     ]
     return topic, *alarms, _dashboard(naming, section, alarms, place)
 
@@ -73,16 +72,15 @@ def _dashboard(naming: Naming, section: AwsSection, alarms: Sequence[Part], plac
     )  # fmt: skip
 
 
-def _fleet_alarms(naming: Naming, project: Project) -> list[Part]:
-    """Those that metrics of the load balancer, and of the machines, can ring."""
-    place = Place(naming.model, notify=f"${{{TOPIC}}}", balancer=f"${{{BALANCER}.suffix}}",
-                  fleet=naming.deployment)  # fmt: skip
-    known = (*BALANCED, *OF_MACHINES)
-    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name in known)
+def _rendered(
+    naming: Naming, project: Project, names: Sequence[str], place: Place, about: str
+) -> list[Part]:
+    """Those of `[monitor.alarms]` that metrics of the load balancer, or of machines, can ring."""
+    on = tuple(alarm for alarm in alarm_list(project.monitor) if alarm.name in names)
     rendered = TARGETS["cloudwatch"].render(on, place)["cloudwatch-alarms.json"]
     documents = msgspec.json.decode(rendered, type=list[dict[str, Any]])
     return [
-        _alarm(naming, f"aws-alarm-{alarm.name}", document, alarm.what, BALANCER)
+        _alarm(naming, f"aws-alarm-{alarm.name}", document, alarm.what, about)
         for alarm, document in zip(on, documents, strict=True)
     ]
 
@@ -107,9 +105,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _alarm(
-    naming: Naming, part: str, document: dict[str, Any], what: str, about: str = INSTANCE
-) -> Part:
+def _alarm(naming: Naming, part: str, document: dict[str, Any], what: str, about: str) -> Part:
     # the slash keeps deployments apart of which one's name begins with the other's
     named = {"AlarmName": f"{naming.name}/{part.removeprefix('aws-alarm-')}"}
     make = call("cloudwatch", "PutMetricAlarm", **document | named | {"Tags": naming.tags(part)})

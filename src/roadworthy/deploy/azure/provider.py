@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from roadworthy.deploy._base import Tenant
@@ -22,6 +22,8 @@ from roadworthy.deploy.cloud.console import best_key, host_keys_in
 from roadworthy.deploy.cloud.filling import fill
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, MODEL, PART, Found, Machine
 from roadworthy.deploy.cloud.terraform import Beside
+from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import AzureSection, Project
@@ -117,6 +119,10 @@ class AzureProvider:
     def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """What a deployment of a name of its own would have; raises as `export`."""
         return export(self.naming, self.section, self.project, beside)
+
+    def beside(self, layout: Layout) -> Sequence[HostStep]:
+        """Nothing."""
+        return ()
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's size."""

@@ -7,13 +7,15 @@ there is found by the tags, and what carries a deployment's tag is all that is e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
 from roadworthy.deploy._base import Tenant
+from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.plan import Step
 
 DEPLOYMENT = "roadworthy-deployment"
@@ -88,6 +90,10 @@ class Provider(Protocol):
         The document of a step is what the cloud is asked for, in its own form, with `${PART}` for
         what only the cloud knows before it is made.
         """
+        ...
+
+    def beside(self, layout: Layout) -> Sequence[HostStep]:
+        """What the machine does for this cloud alone: steps on it, right after its mark."""
         ...
 
     def image(self) -> Machine:

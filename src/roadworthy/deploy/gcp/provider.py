@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import google.auth
@@ -50,6 +51,8 @@ from roadworthy.deploy.gcp.wanted import (
     SUBNET,
     machine_of,
 )
+from roadworthy.deploy.host.layout import Layout
+from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.plan import Step
 from roadworthy.errors import InputError, OutsideError
 from roadworthy.project import GcpSection, Project
@@ -146,6 +149,10 @@ class GcpProvider:
     def terraform(self, beside: Beside | None) -> dict[str, Any]:
         """What a deployment of a name of its own would have; raises as `export`."""
         return export(self.naming, self.section, self.project, beside)
+
+    def beside(self, layout: Layout) -> Sequence[HostStep]:
+        """Nothing."""
+        return ()
 
     def image(self) -> Machine:
         """Debian 12, on the processor of the machine's type."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from roadworthy.deploy.host import preparing, releasing
 from roadworthy.deploy.host.firewall import agent_step, firewall_step
 from roadworthy.deploy.host.layout import Layout
@@ -20,11 +22,26 @@ def host_steps(
     *,
     ssh_port: int | None,
     upgrades: bool,
+    beside: Sequence[HostStep] = (),
 ) -> list[HostStep]:
-    """What makes a host ready and brings a release onto it, without starting it."""
+    """What makes a host ready and brings a release onto it, without starting it.
+
+    Args:
+        layout: The places.
+        section: `[deploy.NAME]`, as of a host.
+        project: For `[serve]`.
+        wanted: What is to be served.
+        runtime: Python and its wheels.
+        ssh_port: Where SSH listens; None: nobody logs in.
+        upgrades: Whether security updates come by themselves.
+        beside: Steps of the cloud that the host is in, for right after the mark.
+    """
     release = wanted.release
+    mark, *base = preparing.base_steps(layout, section, release.model, upgrades=upgrades)
     return [
-        *preparing.base_steps(layout, section, release.model, upgrades=upgrades),
+        mark,
+        *beside,
+        *base,
         *preparing.runtime_steps(layout, runtime),
         *preparing.service_steps(layout, section, project.serve.drain_seconds),
         *preparing.proxy_steps(layout, section, wanted.certificate, wanted.authority),

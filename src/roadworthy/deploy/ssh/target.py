@@ -61,18 +61,21 @@ class SshTarget:
         project: For `[gates]`, `[behaviour]` and `[serve]`.
         cache: Where wheels are kept.
         wanted: What is to be served; None where that is not asked, as in a rollback.
+        beside: Steps of the cloud that the host is in.
     """
 
     certain = True  # by the stamps that steps leave on the host
 
     def __init__(
-        self, name: str, section: SshSection, project: Project, cache: Path, wanted: Wanted | None
-    ) -> None:
+        self, name: str, section: SshSection, project: Project, cache: Path, wanted: Wanted | None,
+        beside: Sequence[HostStep] = (),
+    ) -> None:  # fmt: skip
         self.layout = Layout(name)
         self.section = section
         self.project = project
         self.cache = cache
         self.wanted = wanted
+        self.beside = beside
         self.connection = Connection(section)
         self._steps: dict[str, HostStep] = {}
 
@@ -183,7 +186,7 @@ class SshTarget:
         return host_steps(
             self.layout, section, self.project, self.wanted, runtime,
             ssh_port=int(ssh_port) if ssh_port.isdigit() else 22,
-            upgrades=section.upgrades,
+            upgrades=section.upgrades, beside=self.beside,
         ) + swap_steps(self.layout, release.id, section)  # fmt: skip
 
     def plan(self, there: There) -> Plan:

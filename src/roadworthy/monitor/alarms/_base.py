@@ -49,8 +49,8 @@ class Place(NamedTuple):
         resource: What runs it, for alarms on the machine: an instance id, a resource id.
         balancer: What callers reach it through, where that counts requests, errors and seconds by
             itself: a load balancer as its cloud names it in metrics.
-        fleet: The deployment whose machines tell, each of itself, how busy they are; alarms look
-            at the worst of them.
+        fleet: The deployment whose machines, or whose one machine, tell how busy they are; alarms
+            look at the worst of them.
     """
 
     model: str

@@ -58,7 +58,7 @@ class CloudWatch:
 
 def _alarm(alarm: Alarm, place: Place) -> dict[str, Any]:
     seconds, count = _periods(alarm)
-    if place.fleet and alarm.name in _MACHINE:  # the worst machine of every minute
+    if _tells(alarm.name, place):  # the worst machine of every minute
         seconds, count = 60, min(max(1, round(alarm.minutes)), 1440)
     percent = 100.0 if alarm.name in _MACHINE else 1.0
     document: dict[str, Any] = {
@@ -112,7 +112,7 @@ def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
             for number, kind in enumerate(KINDS[alarm.name])
         ]
         return [*kinds, _formula("MAX(METRICS())", alarm.what)]
-    if place.fleet and alarm.name in _MACHINE:
+    if _tells(alarm.name, place):
         name = f"machine_{alarm.name}_percent"
         return [_metric("m", name, {}, "Maximum", seconds, machines_of(place.fleet))]
     if alarm.name in _MACHINE:
@@ -121,6 +121,11 @@ def _queries(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
         return [_metric("m", name, where, "Average", seconds, space)]
     name, stat = _SINGLE[alarm.name]
     return [_metric("m", name, model, stat, seconds)]
+
+
+def _tells(name: str, place: Place) -> bool:
+    """Whether machines tell it by themselves; of one machine EC2 knows the processors."""
+    return name in _MACHINE and bool(place.fleet) and not (name == "cpu" and place.resource)
 
 
 def _balanced(alarm: Alarm, place: Place, seconds: int) -> list[dict[str, Any]]:
@@ -213,6 +218,14 @@ def _calls(place: Place) -> dict[str, list[Any]]:
 
 
 def _machine(place: Place) -> dict[str, list[Any]]:
+    if place.resource:
+        measured = [
+            [machines_of(place.fleet), f"machine_{name}_percent", {"stat": "Maximum"}]
+            if _tells(name, place)
+            else [*metric, "InstanceId", place.resource, {"stat": "Average"}]
+            for name, metric in _MACHINE.items()
+        ]
+        return {"percent of processors, memory and disk": measured}
     if place.fleet:
         space = machines_of(place.fleet)
         names = {each: f"machine_{each}_percent" for each in _MACHINE}
@@ -226,11 +239,7 @@ def _machine(place: Place) -> dict[str, list[Any]]:
                 for each, name in names.items()
             },
         }  # fmt: skip
-    if not place.resource:
-        return {}
-    measured = [[*each, "InstanceId", place.resource, {"stat": "Average"}]
-                for each in _MACHINE.values()]  # fmt: skip
-    return {"percent of processors, memory and disk": measured}
+    return {}
 
 
 def _of_model(place: Place) -> dict[str, list[Any]]:

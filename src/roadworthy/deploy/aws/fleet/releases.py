@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,21 @@ from roadworthy.deploy.aws.fleet.wanted import (
     LISTENER,
     PORT,
     bucket_of,
-    log_group_of,
-    namespace_of,
     short,
     subnets_of,
 )
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
+from roadworthy.deploy.aws.telling import script, script_of, telling_steps
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
 from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, user_data
 from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.releasing import encrypting
-from roadworthy.deploy.host.steps import HostStep, file_step
+from roadworthy.deploy.host.steps import HostStep
 from roadworthy.deploy.runtime import gather, parse_platform
-from roadworthy.deploy.wanted import Content, Wanted, in_file, in_memory
+from roadworthy.deploy.wanted import Content, Wanted, in_file
 from roadworthy.project import AwsSection, Instances, Project, SshSection
 
 TRIAL = "aws-trial"
@@ -41,24 +39,6 @@ FLEET = "roadworthy-fleet"
 """The tag of a fleet's machines and disks."""
 GRACE = 900
 """Seconds that a machine may take to boot before its health counts."""
-_UNIT = """\
-# Roadworthy: deployment {name}
-[Unit]
-Description=Roadworthy {name}, {work}
-After=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=/usr/bin/python3 {script} {region} {work} {words}
-DynamicUser=yes
-SupplementaryGroups=systemd-journal
-StateDirectory=roadworthy-{name}-{work}
-Restart=always
-RestartSec=5
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +81,7 @@ def make(naming: Naming, section: AwsSection, project: Project, wanted: Wanted, 
     content = in_file(archive(steps, folder))
     key = f"releases/{content.sha256}.tar"
     bucket = bucket_of(naming, section.region, account)
-    script = _script().decode()
-    fetch = f'python3 - {section.region} s3 "$1" "$2" <<\'END\'\n{script}END\n'
+    fetch = f'python3 - {section.region} s3 "$1" "$2" <<\'END\'\n{script().decode()}END\n'
     text = user_data(Layout(naming.deployment), content, f"s3://{bucket}/{key}", fetch)
     data = _launch(naming, section, text)
     digest = hashlib.sha256(msgspec.json.encode(data, order="sorted")).hexdigest()[:6]
@@ -137,10 +116,6 @@ def release_of(part: str) -> str | None:
     return release if release and kind in ("template", "targets", "group") else None
 
 
-def _script() -> bytes:
-    return resources.files(__package__).joinpath("fetching.py").read_bytes()
-
-
 def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted, cache: Path,
            secret: str) -> list[HostStep]:  # fmt: skip
     layout = Layout(naming.deployment)
@@ -148,51 +123,26 @@ def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted
     facts = {"python": "3.11", "glibc": "2.36", "machine": machine_of(section.instance_type)}
     steps = host_steps(
         layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=None,
-        upgrades=section.upgrades,
+        upgrades=section.upgrades, beside=telling_steps(layout, naming, section),
     )  # fmt: skip
-    place = f"{layout.root}/aws.py"
-    script = file_step("aws", "write what speaks with AWS", place, in_memory(_script()),
-                       layout.stamp("aws"), mode="0755", needs=("mark",))  # fmt: skip
-    cursor = f"/var/lib/roadworthy-{layout.name}-logs/cursor"
-    words = f"{log_group_of(naming)} {shlex.quote(f'{layout.service}*')} {cursor}"
-    telling = [_telling(layout, section, place, "logs", "send the log to CloudWatch", words)]
-    if section.alarms:
-        what = "tell CloudWatch how busy the machine is"
-        telling.append(_telling(layout, section, place, "metrics", what, namespace_of(naming)))
-    mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
-    steps[mark:mark] = [script, *telling]
     if section.access == "ssm":
         steps.append(HostStep(id="agent", what="let Systems Manager reach the machine",
                               script=f"sh -c {shlex.quote(agent_script(section))}",
                               stamp=layout.stamp("agent")))  # fmt: skip
     if secret:
-        steps = [_secret(layout, section, wanted, secret, place) if each.id == "secrets" else each
+        steps = [_secret(layout, section, wanted, secret) if each.id == "secrets" else each
                  for each in steps]  # fmt: skip
     return [*steps, *swap_steps(layout, wanted.release.id, host)]
 
 
-def _telling(layout: Layout, section: AwsSection, script: str, work: str, what: str, words: str
-             ) -> HostStep:  # fmt: skip
-    """A service that tells AWS something for ever."""
-    unit = f"roadworthy-{layout.name}-{work}.service"
-    text = _UNIT.format(
-        name=layout.name, work=work, script=script, region=section.region, words=words
-    )
-    return file_step(
-        work, what, f"/etc/systemd/system/{unit}", in_memory(text.encode()), layout.stamp(work),
-        after=f"systemctl daemon-reload\nsystemctl enable --quiet --now {unit}",
-    )  # fmt: skip
-
-
-def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str, script: str
-            ) -> HostStep:  # fmt: skip
+def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str) -> HostStep:
     """In place of sending the secrets: the machine reads them with its role."""
     release = wanted.release.id
     place, plain = layout.secrets(release), f"/run/roadworthy-{layout.name}-secrets"
     return HostStep(
         id="secrets",
         what="read the secrets of the release, and encrypt them for this host alone",
-        script=f"python3 {script} {section.region} secret {name} {plain}\n"
+        script=f"python3 {script_of(layout)} {section.region} secret {name} {plain}\n"
         f"{encrypting(plain, place)}",
         stamp=f"{layout.release(release)}/done/secrets",
         present=f"[ -f {place} ]",

@@ -6,10 +6,11 @@ import json
 
 from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.call import Call, call, tags
-from roadworthy.deploy.aws.fleet.wanted import BUCKET, bucket_of, log_group_of
+from roadworthy.deploy.aws.fleet.wanted import BUCKET, bucket_of
 from roadworthy.deploy.aws.kind import Kind, Known, There, Thing
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import POLICY
+from roadworthy.deploy.aws.telling import log_group_of
 from roadworthy.deploy.cloud.provider import DEPLOYMENT, PART
 
 
@@ -80,8 +81,16 @@ def _role_differs(there: There, part: Part, known: Known) -> str:
 
 
 def _mend_role(there: There, part: Part, known: Known) -> list[Call]:
-    """What was attached besides goes; what is wanted comes again right after, by `settle`."""
-    return _detach(there)
+    """What it may besides goes; what is wanted comes again right after, by `settle`."""
+    own = any(each.operation == "PutRolePolicy" for each in part.settle)
+    return [*_detach(there), *(() if own else _forget(there))]
+
+
+def _forget(there: There) -> list[Call]:
+    if there["policy"] is None:
+        return []
+    return [call("iam", "DeleteRolePolicy", ("NoSuchEntity",), RoleName=there["RoleName"],
+                 PolicyName=POLICY)]  # fmt: skip
 
 
 def _detach(there: There) -> list[Call]:
@@ -94,10 +103,9 @@ def _detach(there: There) -> list[Call]:
 
 def _remove_role(there: There) -> list[Call]:
     name, gone = there["RoleName"], ("NoSuchEntity",)
-    own = [call("iam", "DeleteRolePolicy", gone, RoleName=name, PolicyName=POLICY)]
     return [
         *_detach(there),
-        *(own if there["policy"] is not None else ()),
+        *_forget(there),
         call("iam", "DeleteRole", gone, RoleName=name),
     ]
 

@@ -32,10 +32,11 @@ from roadworthy.deploy.aws.fleet.releases import (
 )
 from roadworthy.deploy.aws.fleet.steps import SWAP, own_steps, start_step, swap_steps
 from roadworthy.deploy.aws.fleet.traffic import Traffic
-from roadworthy.deploy.aws.fleet.wanted import BUCKET, log_group_of
+from roadworthy.deploy.aws.fleet.wanted import BUCKET
 from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
 from roadworthy.deploy.aws.registry import registry_of
+from roadworthy.deploy.aws.telling import log_group_of
 from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency

@@ -8,16 +8,15 @@ from typing import Any
 from roadworthy.deploy.aws.call import Call, call
 from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import role_parts
+from roadworthy.deploy.aws.telling import logs_part, policy
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
 from roadworthy.deploy.cloud.prices import price_of, stored, together
-from roadworthy.monitor.alarms.cloudwatch import machines_of
 from roadworthy.project import AwsSection
 
 OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
-LOGS, BALANCER, LISTENER, REDIRECT = "aws-logs", "aws-balancer", "aws-listener", "aws-redirect"
+BALANCER, LISTENER, REDIRECT = "aws-balancer", "aws-listener", "aws-redirect"
 PORT = 80
 """Where the machines answer the balancer."""
-LOG_DAYS = 30
 _TLS = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 
@@ -31,16 +30,6 @@ def bucket_of(naming: Naming, region: str, account: str = "${account}") -> str:
     return f"{short(naming)}-{account}-{region}"
 
 
-def log_group_of(naming: Naming) -> str:
-    """The log group."""
-    return f"/roadworthy/{naming.deployment}"
-
-
-def namespace_of(naming: Naming) -> str:
-    """Where machines tell how busy they are; a namespace of its own, so that a role can name it."""
-    return machines_of(naming.deployment)
-
-
 def subnets_of(section: AwsSection) -> list[str]:
     """Where a fleet's machines, the balancer and a database are."""
     return list(section.subnets) or [f"${{{SUBNET}-{number}}}" for number in (1, 2)]
@@ -52,7 +41,7 @@ def fleet_parts(naming: Naming, section: AwsSection) -> tuple[Part, ...]:
     redirect = (_redirect(naming),) if section.certificate else ()
     return (
         *network, _outer(naming, section), _inner(naming, section), _bucket(naming, section),
-        *role_parts(naming, section, role_policy(naming, section)), _logs(naming),
+        *role_parts(naming, section, _role_policy(naming, section)), logs_part(naming),
         _balancer(naming, section), _listener(naming, section), *redirect,
     )  # fmt: skip
 
@@ -131,38 +120,15 @@ def _bucket(naming: Naming, section: AwsSection) -> Part:
     )  # fmt: skip
 
 
-def role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
+def _role_policy(naming: Naming, section: AwsSection) -> dict[str, Any]:
     """All that a machine of the fleet may do."""
     bucket = f"arn:${{partition}}:s3:::{bucket_of(naming, section.region)}/releases/*"
-    logs = f"arn:${{partition}}:logs:{section.region}:${{account}}:log-group:{log_group_of(naming)}"
-    allowed: list[tuple[str | list[str], str]] = [
-        ("s3:GetObject", bucket),
-        (["logs:CreateLogStream", "logs:PutLogEvents"], f"{logs}:*"),
-    ]
+    allowed = [("s3:GetObject", bucket)]
     if section.secrets:
         secret = f"secret:roadworthy/{naming.deployment}/*"
         where = f"arn:${{partition}}:secretsmanager:{section.region}:${{account}}:{secret}"
         allowed.append(("secretsmanager:GetSecretValue", where))
-    statements: list[dict[str, Any]] = [
-        {"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed
-    ]
-    if section.alarms:  # metrics are narrowed by their namespace alone
-        only = {"StringEquals": {"cloudwatch:namespace": namespace_of(naming)}}
-        statements.append({"Effect": "Allow", "Action": "cloudwatch:PutMetricData",
-                           "Resource": "*", "Condition": only})  # fmt: skip
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _logs(naming: Naming) -> Part:
-    marks = {each["Key"]: each["Value"] for each in naming.tags(LOGS)}
-    name = log_group_of(naming)
-    return Part(
-        id=LOGS, kind="logs", what=f"a log group, {LOG_DAYS} days",
-        make=call("logs", "CreateLogGroup", ("ResourceAlreadyExistsException",),
-                   logGroupName=name, tags=marks),
-        settle=(call("logs", "PutRetentionPolicy", logGroupName=name,
-                      retentionInDays=LOG_DAYS),),
-    )  # fmt: skip
+    return policy(naming, section, *allowed)
 
 
 def _balancer(naming: Naming, section: AwsSection) -> Part:

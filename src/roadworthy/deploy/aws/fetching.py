@@ -1,4 +1,4 @@
-"""What a machine of a fleet does with its role: fetch a release or a secret, and tell of itself.
+"""What a machine does with its role: fetch a release or a secret, and tell of itself.
 
     python3 fetching.py REGION s3 BUCKET/KEY FILE
     python3 fetching.py REGION secret NAME FILE
