@@ -275,3 +275,25 @@ def test_a_real_server_is_looked_at_by_the_verb(
     code, text = run(*words, address)
     assert code == 0
     assert [notice["key"] for notice in json.loads(text)["notices"]] == ["down: service"]
+
+
+def test_a_server_is_looked_at_though_its_log_cannot_be_read(
+    bundles: dict[str, Trained], tmp_path: Path
+) -> None:
+    bundle = bundles["binary"].bundle
+    file, log = tmp_path / "roadworthy.toml", tmp_path / "log"
+    log.mkdir()
+    (log / "2026-11-01.parquet").write_bytes(b"no such thing")
+    state = json.dumps(str(tmp_path / "alarms.json"))
+    file.write_text(
+        f"[monitor]\nalarm_state = {state}\nalarms.down = {{ minutes = 0 }}\n"
+        "alarms.disk = { on = false }\nalarms.cpu = { on = false }\n"
+        f"alarms.memory = {{ on = false }}\n[serve]\nlog_folder = {json.dumps(str(log))}\n"
+    )
+    words = ("monitor", "alarms", "--model", bundle.path, "--project", file, "--json")
+    with pytest.raises(InputError, match="no segment of a prediction log"):
+        run(*words)
+    address = f"http://127.0.0.1:{free_port()}/metrics"
+    code, text = run(*words, "--scrape", address)
+    assert code == 0, text
+    assert {notice["key"].partition(":")[0] for notice in json.loads(text)["notices"]} >= {"down"}

@@ -87,26 +87,27 @@ def overview(
 
 
 def known(
-    wanted: Project, model: str | None, log: str | None, since: str | None
-) -> tuple[Bundle, Situation | None, Sequence[Finding]]:
+    bundle: Bundle, wanted: Project, log: str | None, since: str | None
+) -> tuple[Situation | None, Sequence[Finding]]:
     """What is known of a model: by its counts, its log, or both."""
-    from roadworthy.acceptance import resolve
     from roadworthy.monitor.inspection import inspect
 
-    bundle = resolve(model, wanted)
     counts = wanted.monitor.counts
     if counts is None or not Path(counts).is_dir() or bundle.reference is None:
         looked = look_at(wanted, None, log, since, opened=bundle)
-        return bundle, looked.situation, looked.situation.findings
+        return looked.situation, looked.situation.findings
     found = overview(bundle, wanted, inspect(bundle, wanted.monitor), log)
-    return bundle, found.situation, found.inspection.findings
+    return found.situation, found.inspection.findings
 
 
 def export_samples(
     wanted: Project, model: str | None, log: str | None, since: str | None
 ) -> list[Sample]:
     """What there is to export of a model: by its counts, its log, or both."""
-    bundle, situation, findings = known(wanted, model, log, since)
+    from roadworthy.acceptance import resolve
+
+    bundle = resolve(model, wanted)
+    situation, findings = known(bundle, wanted, log, since)
     return known_samples(bundle, wanted, situation, findings, log)
 
 
@@ -123,12 +124,16 @@ def all_findings(
     from roadworthy.monitor.alarms.measured import measured_findings
 
     told: list[Finding] = []
+    bundle = resolve(model, wanted)
     address, situation = wanted.monitor.scrape, None
     if address is None or log or wanted.serve.log_folder or wanted.monitor.counts:
-        bundle, situation, findings = known(wanted, model, log, since)
+        try:
+            situation, findings = known(bundle, wanted, log, since)
+        except RoadworthyError as error:
+            if address is None:
+                raise
+            findings = [_unread("what was counted or logged", error)]  # the server is asked anyway
         told += findings
-    else:
-        bundle = resolve(model, wanted)
     measured = known_samples(bundle, wanted, situation, told, log)
     told += measured_findings(measured, wanted.monitor)
     name = bundle.manifest.name
