@@ -157,6 +157,15 @@ def test_a_fleet_of_azure_comes_with_the_release_that_its_machines_serve(
     assert inside["application_gateway_backend_address_pool_ids"] == [
         f"${{azurerm_application_gateway.gateway.id}}/backendAddressPools/{pool['name']}"
     ]
+    alarms = made["azurerm_monitor_metric_alert"]
+    assert alarms.keys() == {"down", "errors", "latency", "no_traffic", "cpu", "memory"}
+    for name in ("cpu", "memory"):
+        assert alarms[name]["scopes"] == [
+            "${azurerm_linux_virtual_machine_scale_set.machines.id}"
+        ]  # fmt: skip
+        assert alarms[name]["action"] == [
+            {"action_group_id": "${azurerm_monitor_action_group.notices.id}"}
+        ]
     scaling = made["azurerm_monitor_autoscale_setting"]["scaling"]["profile"][0]["capacity"]
     assert (scaling["minimum"], scaling["maximum"]) == (2, 4)
     assert sorted(each.name for each in out.iterdir()) == [

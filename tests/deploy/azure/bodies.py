@@ -15,6 +15,20 @@ _RULES = json.loads(FILE.read_text())
 _KINDS = {key.lower(): value for key, value in _RULES["types"].items()}
 _IDS = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/.+", re.IGNORECASE)
 _CUSTOM_DATA = 65535
+_METRICS: dict[str, dict[str, set[str]]] = {
+    "microsoft.compute/virtualmachines": {
+        "Percentage CPU": set(), "Available Memory Percentage": set(),
+    },
+    "microsoft.compute/virtualmachinescalesets": {
+        "Percentage CPU": {"VMName"}, "Available Memory Percentage": {"VMName"},
+    },
+    "microsoft.network/applicationgateways": {
+        "HealthyHostCount": {"BackendSettingsPool"}, "FailedRequests": {"BackendSettingsPool"},
+        "TotalRequests": {"BackendSettingsPool"}, "ApplicationGatewayTotalTime": {"Listener"},
+    },
+}  # fmt: skip
+"""Kind -> metrics that it tells without an agent, with their dimensions, as
+https://learn.microsoft.com/azure/azure-monitor/reference/metrics-index lists them."""
 
 
 def faults(kind: str, version: str, body: Any) -> tuple[str, str] | None:
@@ -135,10 +149,23 @@ def _beyond(kind: str, body: Any) -> list[str]:
     if kind == "microsoft.network/networksecuritygroups":
         return _rule_faults(properties.get("securityRules", ()))
     if kind == "microsoft.insights/metricalerts":
-        allowed = {"PT1M", "PT5M", "PT15M", "PT30M", "PT1H"}
-        often = properties.get("evaluationFrequency")
-        return [] if often in allowed else [f"evaluationFrequency: {often} is not supported"]
+        return _alert_faults(properties)
     return []
+
+
+def _alert_faults(properties: dict[str, Any]) -> list[str]:
+    often, wrong = properties.get("evaluationFrequency"), []
+    if often not in {"PT1M", "PT5M", "PT15M", "PT30M", "PT1H"}:
+        wrong.append(f"evaluationFrequency: {often} is not supported")
+    kinds = {each.rpartition("/providers/")[2].rpartition("/")[0] for each in properties["scopes"]}
+    for each in properties["criteria"]["allOf"]:
+        space, name = each["metricNamespace"], each["metricName"]
+        known = _METRICS.get(space.lower(), {})
+        if kinds != {space} or name not in known:
+            wrong.append(f"Couldn't find a metric named {name} of {space} of {sorted(kinds)}")
+        elif other := {one["name"] for one in each.get("dimensions", ())} - known[name]:
+            wrong.append(f"{name}: the dimensions {sorted(other)} are not supported")
+    return wrong
 
 
 def _rule_faults(rules: Any) -> list[str]:

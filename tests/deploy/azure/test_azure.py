@@ -27,7 +27,8 @@ from tests.deploy.azure.arm_server import SUBSCRIPTION, Arm, Fault, arm_server
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/roadworthy-prod"
 MACHINE = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/roadworthy-prod"
 PARTS = ["azure-group", "azure-network", "azure-firewall", "azure-address", "azure-interface",
-         "azure-machine", "azure-alarm-cpu", "azure-alarm-memory", "azure-dashboard"]  # fmt: skip
+         "azure-machine", "azure-notices", "azure-alarm-cpu", "azure-alarm-memory",
+         "azure-dashboard"]  # fmt: skip
 
 
 class Token:

@@ -36,6 +36,7 @@ from roadworthy.deploy.cloud.provider import DEPLOYMENT
 from roadworthy.deploy.runtime import Platform, Runtime
 from roadworthy.errors import CheckFailed, InputError, OutsideError, ProjectError, RoadworthyError
 from roadworthy.project import AzureSection, Ci, Instances, Project, load_project
+from roadworthy.project.monitor import AlarmOptions
 from tests.conftest import Server, Trained, serving
 from tests.deploy.azure.arm_server import SUBSCRIPTION, Arm, Fault
 from tests.deploy.azure.balancer import AzureBalancer
@@ -203,7 +204,7 @@ def test_a_failure_at_every_call_leaves_nothing_double_and_a_rerun_completes(
     assert sorted(azure.things) == made
     assert sizes(azure) == [2]
     kinds = {at.rpartition("/providers/")[2].split("/")[1] for _, at in seen if "/providers/" in at}
-    assert {"applicationGateways", "virtualMachineScaleSets", "autoscaleSettings",
+    assert {"applicationGateways", "virtualMachineScaleSets", "autoscaleSettings", "metricAlerts",
             "storageAccounts", "roleAssignments", "natGateways"} <= kinds  # fmt: skip
     seen.clear()
     azure.fail = fail
@@ -264,7 +265,7 @@ def test_releases_beyond_those_that_are_kept_are_removed_with_their_archives(
     larger = project(house, balancer, size="Standard_B2ms")
     planned = deploying.plan(larger, "prod", path(two))
     removed = [each for each in planned.steps if each.change == "delete"]
-    assert len(removed) == 3
+    assert len(removed) == 5  # with two alarms of its machines
     places = [each.document.get("path") or each.document["blob"] for each in removed]
     assert all(one.bundle.manifest.short_version in each for each in places)
     deploying.apply(larger, "prod", path(two))
@@ -398,25 +399,72 @@ def test_a_machine_fetches_the_archive_with_its_token(
         assert "run.sh" in opened.getnames()
 
 
-def test_alarms_go_by_what_the_gateway_counts(
+def rung(azure: Arm) -> dict[str, dict[str, dict[str, Any]]]:
+    """Name of what alarms are about -> alarm -> its criterion."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for each in of(azure, "metricAlerts"):
+        (scope,) = each["properties"]["scopes"]
+        (criterion,) = each["properties"]["criteria"]["allOf"]
+        found.setdefault(scope.rpartition("/")[2], {})[criterion["name"]] = criterion
+    return found
+
+
+def test_alarms_go_by_what_the_gateway_counts_and_what_each_machine_uses(
     azure: Arm, balancer: AzureBalancer, house: Path, versions: list[Trained]
 ) -> None:
     wanted = project(house, balancer, notify=("ops@example.org",))
-    deploying.apply(wanted, "prod", path(versions[0]))
-    (gateway,) = of(azure, "applicationGateways")
-    alarms = of(azure, "metricAlerts")
-    assert all(each["properties"]["scopes"] == [gateway["id"]] for each in alarms)
-    found = {
-        each["properties"]["criteria"]["allOf"][0]["name"]:
-        each["properties"]["criteria"]["allOf"][0] for each in alarms
-    }  # fmt: skip
-    assert set(found) == {"down", "errors", "latency", "no_traffic"}
-    assert found["latency"]["threshold"] == 500
-    assert found["errors"]["dimensions"] == []
+    done = deploying.apply(wanted, "prod", path(versions[0]))
+    (told,) = of(azure, "actionGroups")
+    assert all(
+        each["properties"]["actions"] == [{"actionGroupId": told["id"]}]
+        for each in of(azure, "metricAlerts")
+    )
+    found = rung(azure)
+    gateway, machines = found.pop("roadworthy-prod"), found.pop(f"rw-{done.release}")
+    assert found == {}
+    assert set(gateway) == {"down", "errors", "latency", "no_traffic"}
+    assert gateway["latency"]["threshold"] == 500
+    assert gateway["errors"]["dimensions"] == []
+    assert {
+        name: (each["metricName"], each["operator"], each["threshold"])
+        for name, each in machines.items()
+    } == {
+        "cpu": ("Percentage CPU", "GreaterThan", 90),
+        "memory": ("Available Memory Percentage", "LessThan", pytest.approx(10)),
+    }
+    each_machine = [{"name": "VMName", "operator": "Include", "values": ["*"]}]
+    assert all(each["dimensions"] == each_machine for each in machines.values())
+    order = [each.id for each in done.changes]
+    assert order.index(f"azure-alarm-memory-{done.release}") < order.index("try")
+
+
+def test_alarms_of_machines_come_and_go_with_their_release(
+    azure: Arm, balancer: AzureBalancer, house: Path, versions: list[Trained]
+) -> None:
+    one, two = versions
+    wanted = project(house, balancer, notify=("ops@example.org",))
+    first = deploying.apply(wanted, "prod", path(one))
+    second = deploying.apply(wanted, "prod", path(two))
+    machines = {f"rw-{each.release}" for each in (first, second)}
+    assert rung(azure).keys() == {"roadworthy-prod", *machines}
+    # a release that is gone back to has them still
+    deploying.rollback(wanted, "prod")
+    assert deploying.apply(wanted, "prod", path(one)).changes == ()
+    # what is not wanted any more goes with every release, also those that are kept
+    off = {"memory": AlarmOptions(on=False)}
+    without = wanted.override("monitor", alarms=off)
+    gone = deploying.apply(without, "prod", path(one)).changes
+    assert {each.id for each in gone if each.change == "delete"} == {
+        f"azure-metricAlerts-{each}-memory" for each in machines
+    }
+    assert all(rung(azure)[each].keys() == {"cpu"} for each in machines)
+    assert deploying.apply(without, "prod", path(one)).changes == ()
     quiet = project(house, balancer, alarms=False)
-    gone = deploying.apply(quiet, "prod", path(versions[0])).changes
+    gone = deploying.apply(quiet, "prod", path(one)).changes
     assert {each.change for each in gone} == {"delete"}
     assert of(azure, "metricAlerts") == of(azure, "actionGroups") == []
+    assert deploying.apply(quiet, "prod", path(one)).changes == ()
+    assert azure.refused == []
 
 
 def test_the_certificate_is_read_by_the_gateway_alone_and_its_right_goes_with_it(

@@ -39,7 +39,8 @@ def dashboard(
         region: Where it is kept.
         group: The part that is the resource group.
         alarms: Each alarm that is on, and the document of Azure's alert for it.
-        sources: Namespace of metrics -> path of what tells them; alarms on others are left out.
+        sources: Namespace of metrics -> path of what tells them, and whose alarms are drawn; empty
+            where that comes and goes, and alarms are only named. Others are left out.
         need: The part that they are about.
     """
     shown = [
@@ -48,12 +49,15 @@ def dashboard(
         if criterion["metricNamespace"] in sources
     ]  # fmt: skip
     items = [_text(naming, [alarm for alarm, _ in shown])]
-    items += [_of_alarm(alarm, criterion, sources) for alarm, criterion in shown]
+    items += [
+        _of_alarm(alarm, criterion, sources) for alarm, criterion in shown
+        if sources[criterion["metricNamespace"]]
+    ]  # fmt: skip
     if "roadworthy" in sources:
         items += [_of_quality(naming, name, title, sources) for name, title in _QUALITY.items()]
     content = {
         "version": "Notebook/1.0", "items": items,
-        "fallbackResourceIds": list(dict.fromkeys(sources.values())),
+        "fallbackResourceIds": list(dict.fromkeys(filter(None, sources.values()))),
     }  # fmt: skip
     body = {
         "location": region,

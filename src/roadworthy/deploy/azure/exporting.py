@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from roadworthy.deploy.azure.fleet.releases import SETS, make
+from roadworthy.deploy.azure.fleet.releases import make
 from roadworthy.deploy.azure.fleet.terraform import ARCHIVE, USER_DATA, stored
 from roadworthy.deploy.azure.fleet.wanted import fleet_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.azure.terraform import document
 from roadworthy.deploy.azure.wanted import resources
 from roadworthy.deploy.cloud.terraform import Beside, apart
+from roadworthy.monitor.alarms.azure import SETS
 from roadworthy.project import AzureSection, Project
 
 

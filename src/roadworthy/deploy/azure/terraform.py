@@ -187,7 +187,7 @@ def _notices(part: Resource, known: Places) -> Resources:
         "name": part.path.rpartition("/")[2],
         "resource_group_name": GROUP,
         "short_name": properties["groupShortName"],
-        "email_receiver": receivers,
+        **({"email_receiver": receivers} if receivers else {}),
     }
     return {"azurerm_monitor_action_group.notices": arguments}
 
@@ -223,7 +223,7 @@ def _alarm(part: Resource, known: Places) -> Resources:
         "criteria": criteria,
         "action": actions,
     }
-    name = word(part.id.removeprefix("azure-alarm-"))
+    name = label(part).removeprefix("alarm_")
     return {f"azurerm_monitor_metric_alert.{name}": arguments}
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from roadworthy.deploy.azure.fleet.releases import release_of
 from roadworthy.deploy.azure.resource import Resource
 from roadworthy.deploy.cloud.terraform import escaped
 
@@ -61,10 +62,8 @@ def last_word(kind: str) -> str:
 
 def label(part: Resource) -> str:
     """The name that Terraform knows a part by; parts of a release are called alike in all."""
-    for of_a_release in ("azure-machines-", "azure-scaling-"):
-        if part.id.startswith(of_a_release):
-            return of_a_release.split("-")[1]
-    return word(part.id.removeprefix("azure-"))
+    release = release_of(part.id)
+    return word(part.id.removesuffix(f"-{release}").removeprefix("azure-"))
 
 
 def own(part: Resource, attribute: str = "id") -> str:

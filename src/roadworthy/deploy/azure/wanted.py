@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +14,12 @@ from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
-from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.monitor.alarms import TARGETS, Alarm, Place, alarm_list
 from roadworthy.project import AzureSection, Project
 
 GROUP, NETWORK, FIREWALL = "azure-group", "azure-network", "azure-firewall"
 ADDRESS, INTERFACE, MACHINE = "azure-address", "azure-interface", "azure-machine"
-NOTICES = "azure-notices"
+NOTICES, ALARM = "azure-notices", "azure-alarm-"
 _BLOCK, _SUBNET_BLOCK = "10.83.0.0/16", "10.83.0.0/24"
 _ARM_SIZE = re.compile(r"Standard_[A-Z]+\d+(-\d+)?[a-z]*p[a-z]*(_|$)")
 
@@ -52,13 +53,14 @@ def _group(naming: Naming, section: AzureSection) -> Resource:
     )  # fmt: skip
 
 
-def _resource(
-    naming: Naming, part: str, kind: str, what: str, body: dict[str, Any], *needs: str,
-    name: str | None = None,
+def part(
+    naming: Naming, name: str, kind: str, what: str, body: dict[str, Any], *needs: str,
+    called: str = "",
 ) -> Resource:  # fmt: skip
+    """A part in the group."""
     return Resource(
-        id=part, what=what, path=naming.path(kind, name or naming.name), kind=kind,
-        body={**body, "tags": naming.tags(part)}, needs=(GROUP, *needs),
+        id=name, what=what, path=naming.path(kind, called or naming.name), kind=kind,
+        body={**body, "tags": naming.tags(name)}, needs=(GROUP, *needs),
     )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def _network(naming: Naming, section: AzureSection) -> Resource:
         },
     }
     what = f"a network, {_BLOCK}, with a subnet, {_SUBNET_BLOCK}"
-    return _resource(naming, NETWORK, "Microsoft.Network/virtualNetworks", what, body)
+    return part(naming, NETWORK, "Microsoft.Network/virtualNetworks", what, body)
 
 
 def rules(section: AzureSection) -> list[dict[str, Any]]:
@@ -108,7 +110,7 @@ def _firewall(naming: Naming, section: AzureSection) -> Resource:
         f"a network security group: SSH from {', '.join(section.ssh_from)}, port "
         f"{section.public_port} from {', '.join(section.allow_from)}"
     )
-    return _resource(naming, FIREWALL, "Microsoft.Network/networkSecurityGroups", what, body)
+    return part(naming, FIREWALL, "Microsoft.Network/networkSecurityGroups", what, body)
 
 
 def _address(naming: Naming, section: AzureSection) -> Resource:
@@ -117,7 +119,7 @@ def _address(naming: Naming, section: AzureSection) -> Resource:
         "sku": {"name": "Standard"},
         "properties": {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"},
     }
-    made = _resource(
+    made = part(
         naming, ADDRESS, "Microsoft.Network/publicIPAddresses", "a fixed public address", body
     )
     return msgspec.structs.replace(made, price=price_of("azure", section.region, "address"))
@@ -139,7 +141,7 @@ def _interface(naming: Naming, section: AzureSection) -> Resource:
     }
     needs = (FIREWALL, ADDRESS) if section.subnet else (NETWORK, FIREWALL, ADDRESS)
     kind, what = "Microsoft.Network/networkInterfaces", "the machine's way to the network"
-    return _resource(naming, INTERFACE, kind, what, body, *needs)
+    return part(naming, INTERFACE, kind, what, body, *needs)
 
 
 def disk_of(naming: Naming) -> str:
@@ -184,7 +186,7 @@ def _machine(naming: Naming, section: AzureSection) -> Resource:
         properties["securityProfile"] = security
     what = f"a machine {section.size} of {section.image or 'Debian 12'}, {section.disk_gb} GB"
     body = {"location": section.region, "properties": properties}
-    made = _resource(naming, MACHINE, "Microsoft.Compute/virtualMachines", what, body, INTERFACE)
+    made = part(naming, MACHINE, "Microsoft.Compute/virtualMachines", what, body, INTERFACE)
     price = price_of("azure", section.region, section.size, section.disk_gb)
     return msgspec.structs.replace(made, price=price)
 
@@ -206,40 +208,62 @@ def _login(naming: Naming, section: AzureSection) -> dict[str, Any]:
 
 def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Resource, ...]:
     """Those of `[monitor]` whose metrics Azure has without an agent, and what all look at."""
-    group = naming.path("Microsoft.Insights/actionGroups", naming.name)
     machine = naming.path("Microsoft.Compute/virtualMachines", naming.name)
-    found = [notices(naming, section)] if section.notify else []
-    place = Place(model=naming.model, resource=machine, notify=group)
+    on = alarm_documents(project, Place(model=naming.model, resource=machine))
+    sources = {"Microsoft.Compute/virtualMachines": machine, "roadworthy": machine}
+    return (
+        notices(naming, section), *alerts(naming, on, machine, MACHINE),
+        dashboard(naming, section.region, GROUP, on, sources, MACHINE),
+    )  # fmt: skip
+
+
+def alarm_documents(project: Project, place: Place) -> list[tuple[Alarm, dict[str, Any]]]:
+    """Each alarm that is on, and the document of Azure's alert for it.
+
+    Args:
+        project: For `[monitor]`.
+        place: What they are about.
+    """
     on = alarm_list(project.monitor)
     (template,) = TARGETS["azure"].render(on, place).values()
-    documents = msgspec.json.decode(template)["resources"]
-    for document in documents:
-        properties = document["properties"]
-        (criterion,) = properties["criteria"]["allOf"]
-        if not criterion["metricNamespace"].startswith("Microsoft.Compute/"):
-            continue
-        alarm = criterion["name"]
-        properties["scopes"] = [machine]
-        properties["actions"] = [{"actionGroupId": group}] if section.notify else []
-        found.append(
-            _resource(
-                naming, f"azure-alarm-{alarm}", document["type"], f"an alarm, {alarm}",
-                {"location": document["location"], "properties": properties},
-                MACHINE, *((NOTICES,) if section.notify else ()), name=f"{naming.name}-{alarm}",
-            )
-        )  # fmt: skip
-    sources = {"Microsoft.Compute/virtualMachines": machine, "roadworthy": machine}
-    alarms = list(zip(on, documents, strict=True))
-    return (*found, dashboard(naming, section.region, GROUP, alarms, sources, MACHINE))
+    return list(zip(on, msgspec.json.decode(template)["resources"], strict=True))
+
+
+def alerts(
+    naming: Naming, alarms: Sequence[tuple[Alarm, dict[str, Any]]], scope: str, need: str,
+    release: str = "",
+) -> tuple[Resource, ...]:  # fmt: skip
+    """Those alarms that the own metrics of one thing can ring.
+
+    Args:
+        naming: Names and tags.
+        alarms: Each alarm that is on, and the document of Azure's alert for it.
+        scope: Path of the thing.
+        need: The part that it is.
+        release: The release whose part it is; empty: of none.
+    """
+    kind, _, name = scope.rpartition("/providers/")[2].rpartition("/")
+    told = naming.path("Microsoft.Insights/actionGroups", naming.name)
+    own = {"scopes": [scope], "actions": [{"actionGroupId": told}]}
+    return tuple(
+        part(
+            naming, f"{ALARM}{alarm.name}{release and '-'}{release}", document["type"],
+            f"an alarm, {alarm.name}",
+            {"location": document["location"], "properties": document["properties"] | own},
+            need, NOTICES, called=f"{name}-{alarm.name}",
+        )
+        for alarm, document in alarms
+        if document["properties"]["criteria"]["allOf"][0]["metricNamespace"] == kind
+    )  # fmt: skip
 
 
 def notices(naming: Naming, section: AzureSection) -> Resource:
-    """Whom alarms tell."""
+    """Whom alarms tell; it is there, too, while they tell nobody."""
     receivers = [
         {"name": f"mail-{number}", "emailAddress": mail, "useCommonAlertSchema": True}
         for number, mail in enumerate(dict.fromkeys(section.notify), 1)
     ]
     properties = {"groupShortName": "roadworthy", "enabled": True, "emailReceivers": receivers}
     body = {"location": "Global", "properties": properties}
-    what = f"whom alarms tell: {', '.join(section.notify)}"
-    return _resource(naming, NOTICES, "Microsoft.Insights/actionGroups", what, body)
+    what = f"whom alarms tell: {', '.join(section.notify) or 'nobody yet: set notify'}"
+    return part(naming, NOTICES, "Microsoft.Insights/actionGroups", what, body)

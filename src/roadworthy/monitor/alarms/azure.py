@@ -2,7 +2,10 @@
 
 Azure keeps of a histogram only its sum and count, so latency is the mean there; and a static
 criterion knows no ratio, so errors are counted. Custom metrics lie in the namespace `roadworthy`
-of the resource that runs the service.
+of the resource that runs the service. A fleet's machines are those of scale sets, of whose metrics
+each machine is told apart.
+
+Source: https://learn.microsoft.com/azure/azure-monitor/reference/metrics-index
 """
 
 from __future__ import annotations
@@ -36,6 +39,13 @@ _BALANCED: dict[str, tuple[str, str, str]] = {
     "no_traffic": ("Microsoft.Network/applicationGateways", "TotalRequests", "Total"),
 }  # fmt: skip
 """What a gateway counts by itself; its times are milliseconds."""
+SETS = "Microsoft.Compute/virtualMachineScaleSets"
+"""The namespace of what scale sets tell, which is their kind."""
+_FLEET: dict[str, tuple[str, str, str]] = {
+    "cpu": (SETS, "Percentage CPU", "Average"),
+    "memory": (SETS, "Available Memory Percentage", "Average"),
+}
+"""What a scale set tells of its machines without an agent; of their disks it tells nothing."""
 _ERRORS = 5.0
 """Failed requests in a window from which Azure rings: it cannot divide."""
 
@@ -103,8 +113,10 @@ def _criterion(alarm: Alarm, place: Place) -> dict[str, Any]:
         space, metric, how = "roadworthy", "roadworthy_findings", "Maximum"
         dimensions.append(_dimension("kind", list(KINDS[alarm.name])))
     else:
-        known = {**_METRICS, **_BALANCED} if place.balancer else _METRICS
+        known = _METRICS | (_BALANCED if place.balancer else {}) | (_FLEET if place.fleet else {})
         space, metric, how = known[alarm.name]
+    if space == SETS:  # each machine by itself, and not the mean of all
+        dimensions.append(_dimension("VMName", ["*"]))
     if metric == "ApplicationGatewayTotalTime":
         threshold *= 1000
     elif alarm.name == "errors":

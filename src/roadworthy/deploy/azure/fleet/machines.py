@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from roadworthy.deploy.azure.fleet.provider import FleetProvider
-from roadworthy.deploy.azure.fleet.releases import SCALING, SETS, scaling_of, set_of
+from roadworthy.deploy.azure.fleet.releases import SCALING, scaling_of, set_of
 from roadworthy.deploy.azure.resource import VERSIONS
+from roadworthy.monitor.alarms.azure import SETS
 from roadworthy.project import Instances
 
 _SETS, _SCALING = VERSIONS[SETS.lower()], VERSIONS[SCALING.lower()]

@@ -7,11 +7,12 @@ from typing import Any
 from roadworthy.deploy.azure.account import Account
 from roadworthy.deploy.azure.fleet import wanted
 from roadworthy.deploy.azure.fleet.gateway import kept
-from roadworthy.deploy.azure.fleet.releases import SETS, release_of
+from roadworthy.deploy.azure.fleet.releases import release_of
 from roadworthy.deploy.azure.provider import AzureProvider
 from roadworthy.deploy.azure.resource import VERSIONS, Naming, Resource
 from roadworthy.deploy.cloud.provider import PART, Found
 from roadworthy.errors import OutsideError
+from roadworthy.monitor.alarms.azure import SETS
 from roadworthy.project import AzureSection, Project
 
 

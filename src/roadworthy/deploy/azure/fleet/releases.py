@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,19 @@ from roadworthy.deploy.azure.fleet.wanted import (
     PORT,
     READS,
     identity_of,
-    part,
     store_of,
 )
 from roadworthy.deploy.azure.resource import Naming, Resource
-from roadworthy.deploy.azure.wanted import FIREWALL, NETWORK, image_of, machine_of
+from roadworthy.deploy.azure.wanted import (
+    ALARM,
+    FIREWALL,
+    NETWORK,
+    alarm_documents,
+    alerts,
+    image_of,
+    machine_of,
+    part,
+)
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, user_data
@@ -31,9 +40,10 @@ from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.steps import HostStep, file_step
 from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Wanted, in_file, in_memory
+from roadworthy.monitor.alarms import Place
+from roadworthy.monitor.alarms.azure import SETS
 from roadworthy.project import AzureSection, Instances, Project, SshSection
 
-SETS = "Microsoft.Compute/virtualMachineScaleSets"
 SCALING = "Microsoft.Insights/autoscaleSettings"
 _CONSOLE = """\
 [Journal]
@@ -50,7 +60,7 @@ class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
         id: The release's id and a digest of what its machines are made of.
         archive: What its machines fetch.
         key: Its place in the container.
-        parts: Scale set, and how it grows.
+        parts: Scale set, how it grows, and alarms of its machines.
     """
 
     id: str
@@ -66,7 +76,7 @@ def make(naming: Naming, section: AzureSection, project: Project, wanted: Wanted
     Args:
         naming: Names and tags.
         section: `[deploy.NAME]`.
-        project: For `[serve]`.
+        project: For `[serve]` and `[monitor]`.
         wanted: What is to be served.
         cache: Where wheels are kept.
         folder: Where the archive is written.
@@ -86,7 +96,10 @@ def make(naming: Naming, section: AzureSection, project: Project, wanted: Wanted
     host = store_of(naming).rpartition("/")[2]
     address = f"https://{host}.blob.core.windows.net/{CONTAINER}/{key}"
     told = user_data(Layout(naming.deployment), content, address, fetch)
-    parts = (_machines(naming, section, name, told), _scaling(naming, section, name))
+    parts = (
+        _machines(naming, section, name, told), _scaling(naming, section, name),
+        *machine_alarms(naming, section, project, name),
+    )  # fmt: skip
     return FleetRelease(id=name, archive=release, key=key, parts=parts)
 
 
@@ -97,10 +110,8 @@ def name_of(naming: Naming, release: str) -> str:
 
 def release_of(part_id: str) -> str:
     """The release that a part is of; empty: of none."""
-    for word in ("azure-machines-", "azure-scaling-"):
-        if part_id.startswith(word):
-            return part_id.removeprefix(word)
-    return ""
+    found = re.fullmatch(rf"(?:azure-machines|azure-scaling|{ALARM}[a-z_]+)-(.+)", part_id)
+    return found[1] if found else ""
 
 
 def set_of(naming: Naming, release: str) -> str:
@@ -259,3 +270,19 @@ def _scaling(naming: Naming, section: AzureSection, release: str) -> Resource:
         naming, f"azure-scaling-{release}", SCALING, what, body, f"azure-machines-{release}",
         called=name_of(naming, release),
     )  # fmt: skip
+
+
+def machine_alarms(naming: Naming, section: AzureSection, project: Project, release: str
+                   ) -> tuple[Resource, ...]:  # fmt: skip
+    """Those of `[monitor]` whose metrics a scale set has without an agent, of each machine.
+
+    Args:
+        naming: Names and tags.
+        section: `[deploy.NAME]`.
+        project: For `[monitor]`.
+        release: The release whose machines they are.
+    """
+    if not section.alarms:
+        return ()
+    on = alarm_documents(project, Place(model=naming.model, fleet=naming.deployment))
+    return alerts(naming, on, set_of(naming, release), f"azure-machines-{release}", release)

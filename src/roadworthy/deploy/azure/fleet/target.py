@@ -14,9 +14,10 @@ import msgspec
 from roadworthy.deploy._base import There
 from roadworthy.deploy.azure.fleet.machines import Machines
 from roadworthy.deploy.azure.fleet.provider import FleetProvider
-from roadworthy.deploy.azure.fleet.releases import FleetRelease, release_of
+from roadworthy.deploy.azure.fleet.releases import FleetRelease, machine_alarms, release_of
 from roadworthy.deploy.azure.fleet.traffic import Traffic
 from roadworthy.deploy.azure.fleet.wanted import CONTAINER, GATEWAY, RELEASES, WRITES, store_of
+from roadworthy.deploy.azure.wanted import ALARM
 from roadworthy.deploy.cloud.fleet import Fleet, make_step
 from roadworthy.deploy.cloud.provider import PART
 from roadworthy.deploy.evidence import Evidence
@@ -108,14 +109,19 @@ class FleetTarget(Fleet):
             msgspec.structs.replace(upload, command=command),
             msgspec.structs.replace(place, command=pool),
         ]
-        return steps, (f"azure-scaling-{release.id}", "upload", "place")
+        return steps, (*(each.id for each in release.parts), "upload", "place")
 
     def _release_of(self, step: Step) -> str:
         if "blob" in step.document:
             return str(step.document["blob"]).partition("/")[0]
         path = str(step.document["path"]).lower()
         tags = {str(each["id"]).lower(): each.get("tags") or {} for each in self.provider.listed}
-        return release_of(str(tags.get(path, {}).get(PART, "")))
+        part = str(tags.get(path, {}).get(PART, ""))
+        release, cloud = release_of(part), self.provider
+        wanted = machine_alarms(cloud.naming, cloud.section, self.project, release)
+        # an alarm that is not wanted any more stays with no release
+        off = part.startswith(ALARM) and part not in {each.id for each in wanted}
+        return "" if off else release
 
     def _more(self) -> dict[str, Callable[[], None]]:
         return {"place": lambda: self.traffic.place(self._chosen)}

@@ -10,12 +10,22 @@ import msgspec
 
 from roadworthy.deploy.azure.ci import CI, ci_resources
 from roadworthy.deploy.azure.dashboard import dashboard
-from roadworthy.deploy.azure.fleet.gateway import KEYS, gateway
+from roadworthy.deploy.azure.fleet.gateway import KEYS, KIND, gateway, gateway_of
 from roadworthy.deploy.azure.registry import registry_parts
 from roadworthy.deploy.azure.resource import Naming, Resource
-from roadworthy.deploy.azure.wanted import ADDRESS, FIREWALL, GROUP, NETWORK, NOTICES, notices
+from roadworthy.deploy.azure.wanted import (
+    ADDRESS,
+    FIREWALL,
+    GROUP,
+    NETWORK,
+    alarm_documents,
+    alerts,
+    notices,
+    part,
+)
 from roadworthy.deploy.cloud.prices import price_of, stored, together
-from roadworthy.monitor.alarms import TARGETS, Place, alarm_list
+from roadworthy.monitor.alarms import Place
+from roadworthy.monitor.alarms.azure import SETS
 from roadworthy.project import AzureSection, Project
 
 GATEWAY, IDENTITY, KEY_RIGHT = "azure-gateway", "azure-identity", "azure-gateway-right"
@@ -85,21 +95,10 @@ def fleet_parts(naming: Naming, section: AzureSection, project: Project) -> tupl
     )  # fmt: skip
 
 
-def part(
-    naming: Naming, name: str, kind: str, what: str, body: dict[str, Any], *needs: str,
-    called: str = "",
-) -> Resource:  # fmt: skip
-    """A part in the group."""
-    return Resource(
-        id=name, what=what, path=naming.path(kind, called or naming.name), kind=kind,
-        body={**body, "tags": naming.tags(name)}, needs=(GROUP, *needs),
-    )  # fmt: skip
-
-
 def _gateway(naming: Naming, section: AzureSection, drain: int) -> Resource:
     key = (KEY_RIGHT,) if section.certificate else ()
     made = part(
-        naming, GATEWAY, "Microsoft.Network/applicationGateways",
+        naming, GATEWAY, KIND,
         "a gateway of two to ten instances, which callers reach",
         gateway(naming, section, drain), NETWORK, ADDRESS, *key,
     )  # fmt: skip
@@ -237,26 +236,10 @@ def _key(naming: Naming, section: AzureSection) -> tuple[Resource, ...]:
 
 def _alarms(naming: Naming, section: AzureSection, project: Project) -> tuple[Resource, ...]:
     """Those of `[monitor]` whose metrics the gateway has, and a dashboard of them."""
-    balancer = naming.path("Microsoft.Network/applicationGateways", naming.name)
-    told = naming.path("Microsoft.Insights/actionGroups", naming.name)
-    found = [notices(naming, section)] if section.notify else []
-    place = Place(model=naming.model, balancer=balancer, notify=told)
-    on = alarm_list(project.monitor)
-    (template,) = TARGETS["azure"].render(on, place).values()
-    documents = msgspec.json.decode(template)["resources"]
-    for document in documents:
-        properties = document["properties"]
-        (criterion,) = properties["criteria"]["allOf"]
-        if criterion["metricNamespace"] != "Microsoft.Network/applicationGateways":
-            continue
-        properties["scopes"] = [balancer]
-        properties["actions"] = [{"actionGroupId": told}] if section.notify else []
-        alarm = criterion["name"]
-        found.append(
-            part(naming, f"azure-alarm-{alarm}", document["type"], f"an alarm, {alarm}",
-                 {"location": document["location"], "properties": properties}, GATEWAY,
-                 *((NOTICES,) if section.notify else ()), called=f"{naming.name}-{alarm}")
-        )  # fmt: skip
-    sources = {"Microsoft.Network/applicationGateways": balancer}
-    alarms = list(zip(on, documents, strict=True))
-    return (*found, dashboard(naming, section.region, GROUP, alarms, sources, GATEWAY))
+    balancer = gateway_of(naming)
+    place = Place(model=naming.model, balancer=balancer, fleet=naming.deployment)
+    on = alarm_documents(project, place)
+    return (
+        notices(naming, section), *alerts(naming, on, balancer, GATEWAY),
+        dashboard(naming, section.region, GROUP, on, {KIND: balancer, SETS: ""}, GATEWAY),
+    )  # fmt: skip
