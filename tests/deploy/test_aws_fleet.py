@@ -57,7 +57,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
             patch.setattr(f"roadworthy.deploy.aws.{module}.time", HASTY)
         patch.setattr(Traffic, "address", "127.0.0.1")
         # what runs nowhere needs no wheels
-        patch.setattr("roadworthy.deploy.aws.fleet.releases.gather", _nothing)
+        patch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
         # the services' models are large: they are read once
         session = functools.cache(boto3.Session)
         patch.setattr("roadworthy.deploy.aws.account.boto3.Session", session)

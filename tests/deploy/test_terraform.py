@@ -243,7 +243,7 @@ def test_what_a_fleet_stands_on_has_the_names_and_the_policies_that_apply_makes(
 def test_a_fleets_machines_come_with_their_release_and_callers_wait_until_they_are_healthy(
     tmp_path: Path, versions: list[Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadworthy.deploy.aws.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     project = msgspec.structs.replace(
         registry_project(tmp_path / "registry"), deploy={"prod": fleet(ci=CI)}
     )

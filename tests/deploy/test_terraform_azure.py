@@ -120,7 +120,7 @@ def test_what_a_fleet_of_azure_stands_on_has_the_names_that_apply_gives(
 def test_a_fleet_of_azure_comes_with_the_release_that_its_machines_serve(
     tmp_path: Path, versions: list[Trained], identity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadworthy.deploy.azure.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     project = registry_project(tmp_path / "registry")
     wanted = fleet(**BESIDE)
     project = msgspec.structs.replace(project, deploy={"prod": wanted})
@@ -177,7 +177,7 @@ def test_terraform_goes_on_when_the_machines_are_ready_and_not_before(
     tmp_path: Path, versions: list[Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The script is run as a machine runs it, against a server that becomes ready."""
-    monkeypatch.setattr("roadworthy.deploy.azure.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     answers: list[int] = []
 
     class Machine(BaseHTTPRequestHandler):

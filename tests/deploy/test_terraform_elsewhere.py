@@ -220,7 +220,7 @@ def test_what_a_fleet_of_google_stands_on_has_the_names_that_apply_gives(
 def test_a_fleet_of_google_comes_with_the_release_that_its_machines_serve(
     tmp_path: Path, versions: list[Trained], identity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadworthy.deploy.gcp.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     wanted = GcpSection(zone="europe-west1-b", project="proj-1", instances=Instances(), ci=CI,
                         certificate="projects/proj-1/global/sslCertificates/api")  # fmt: skip
     project = registry_project(tmp_path / "registry")

@@ -82,7 +82,7 @@ def azure(arm: Arm, house: Path, monkeypatch: pytest.MonkeyPatch) -> Arm:
         functools.partial(FleetTarget, pause=0.01, settling=0),
     )
     monkeypatch.setattr(Fleet, "_until", _now)
-    monkeypatch.setattr("roadworthy.deploy.azure.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     return arm
 
 

@@ -88,7 +88,7 @@ def google(server: Google, house: Path, monkeypatch: pytest.MonkeyPatch) -> Goog
         functools.partial(FleetTarget, pause=0.01, settling=0),
     )
     monkeypatch.setattr(FleetTarget, "_until", _now)
-    monkeypatch.setattr("roadworthy.deploy.gcp.fleet.releases.gather", _nothing)
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
     return server
 
 

@@ -156,8 +156,18 @@ def image_of(section: AzureSection) -> dict[str, str]:
     return dict(zip(("publisher", "offer", "sku", "version"), image.split(":"), strict=True))
 
 
+def security_of(section: AzureSection) -> dict[str, Any]:
+    """What guards a machine's disk and its boot."""
+    security: dict[str, Any] = {}
+    if section.encryption_at_host:
+        security["encryptionAtHost"] = True
+    if section.image is None and machine_of(section.size) != "aarch64":
+        security["securityType"] = "TrustedLaunch"
+        security["uefiSettings"] = {"secureBootEnabled": True, "vTpmEnabled": True}
+    return {"securityProfile": security} if security else {}
+
+
 def _machine(naming: Naming, section: AzureSection) -> Resource:
-    arm = machine_of(section.size) == "aarch64"
     interface = naming.path("Microsoft.Network/networkInterfaces", naming.name)
     properties: dict[str, Any] = {
         "hardwareProfile": {"vmSize": section.size},
@@ -176,14 +186,7 @@ def _machine(naming: Naming, section: AzureSection) -> Resource:
         # the console, by which the machine says its host keys
         "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
     }
-    security: dict[str, Any] = {}
-    if section.encryption_at_host:
-        security["encryptionAtHost"] = True
-    if section.image is None and not arm:
-        security["securityType"] = "TrustedLaunch"
-        security["uefiSettings"] = {"secureBootEnabled": True, "vTpmEnabled": True}
-    if security:
-        properties["securityProfile"] = security
+    properties |= security_of(section)
     what = f"a machine {section.size} of {section.image or 'Debian 12'}, {section.disk_gb} GB"
     body = {"location": section.region, "properties": properties}
     made = part(naming, MACHINE, "Microsoft.Compute/virtualMachines", what, body, INTERFACE)

@@ -18,7 +18,7 @@ import msgspec
 
 from roadworthy.acceptance import accept
 from roadworthy.deploy._base import Status, Tenant, There
-from roadworthy.deploy.cloud.fleet_base import FleetProvider, Machines, Traffic
+from roadworthy.deploy.cloud.fleet_base import GRACE, FleetProvider, Machines, Traffic
 from roadworthy.deploy.cloud.provider import Found
 from roadworthy.deploy.evidence import SHOWN_LINES, Evidence
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
@@ -27,8 +27,6 @@ from roadworthy.deploy.wanted import Wanted
 from roadworthy.errors import InputError, OutsideError, RoadworthyError
 from roadworthy.project import CloudSection, Instances, Project
 
-GRACE = 900
-"""Seconds that a machine may take to boot before its health counts."""
 SWAP = ("try", "healthy", "accept", "switch")
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from roadworthy.deploy.aws.account import Account
 from roadworthy.deploy.aws.fleet.releases import make
 from roadworthy.deploy.aws.fleet.target import FleetTarget
-from roadworthy.deploy.aws.part import Naming
-from roadworthy.deploy.aws.provider import AwsProvider
+from roadworthy.deploy.aws.provider import open_aws
+from roadworthy.deploy.cloud.fleet_base import opened
 from roadworthy.deploy.wanted import Wanted
 from roadworthy.project import AwsSection, Project
-from roadworthy.registry.opening import user_folder
 
 
-@contextlib.contextmanager
-def open_fleet(project: Project, name: str, section: AwsSection, wanted: Wanted | None, cache: Path
-               ) -> Iterator[FleetTarget]:  # fmt: skip
+def open_fleet(
+    project: Project, name: str, section: AwsSection, wanted: Wanted | None, cache: Path
+) -> AbstractContextManager[FleetTarget]:
     """A fleet on AWS.
 
     Args:
@@ -29,16 +25,11 @@ def open_fleet(project: Project, name: str, section: AwsSection, wanted: Wanted 
         wanted: What is to be served; None where that is not asked, as in a rollback.
         cache: Where wheels are kept.
     """
-    account = Account(section.region, section.profile)
-    naming = Naming(name, wanted.release.model if wanted is not None else "")
-    evidence = user_folder("XDG_DATA_HOME", ".local/share") / "deployments" / "evidence" / name
-    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
-        release = None
-        if wanted is not None:
-            release = make(naming, section, project, wanted, account.id, cache, Path(folder))
-        provider = AwsProvider(naming, section, project, account)
-        target = FleetTarget(provider, project, section, wanted, release, evidence)
-        try:
-            yield target
-        finally:
-            target.close()
+    model = wanted.release.model if wanted is not None else None
+    provider = open_aws(project, name, section, model)
+    naming, account = provider.naming, provider.account
+    return opened(
+        name, wanted,
+        lambda asked, folder: make(naming, section, project, asked, account.id, cache, folder),
+        lambda release, kept: FleetTarget(provider, project, section, wanted, release, kept),
+    )  # fmt: skip

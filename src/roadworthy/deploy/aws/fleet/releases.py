@@ -13,7 +13,6 @@ import msgspec
 from roadworthy.deploy.aws.call import call
 from roadworthy.deploy.aws.fleet.wanted import (
     LISTENER,
-    PORT,
     bucket_of,
     short,
     subnets_of,
@@ -22,23 +21,20 @@ from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import PROFILE, agent_script, machine_of
 from roadworthy.deploy.aws.telling import script, script_of, telling_steps
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, guarded, image_look
+from roadworthy.deploy.cloud.fleet_base import GRACE, PORT, boot_steps
 from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, user_data
-from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
 from roadworthy.deploy.host.releasing import encrypting
 from roadworthy.deploy.host.steps import HostStep
-from roadworthy.deploy.runtime import gather, parse_platform
 from roadworthy.deploy.wanted import Content, Wanted, in_file
-from roadworthy.project import AwsSection, Instances, Project, SshSection
+from roadworthy.project import AwsSection, Instances, Project
 
 TRIAL = "aws-trial"
 ARCHIVE = "roadworthy-archive"
 """The tag of a launch template that names the archive which its machines fetch."""
 FLEET = "roadworthy-fleet"
 """The tag of a fleet's machines and disks."""
-GRACE = 900
-"""Seconds that a machine may take to boot before its health counts."""
 
 
 class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,20 +115,18 @@ def release_of(part: str) -> str | None:
 def _steps(naming: Naming, section: AwsSection, project: Project, wanted: Wanted, cache: Path,
            secret: str) -> list[HostStep]:  # fmt: skip
     layout = Layout(naming.deployment)
-    host = SshSection(host="fleet", port=PORT, keep=1, start_seconds=section.start_seconds)
-    facts = {"python": "3.11", "glibc": "2.36", "machine": machine_of(section.instance_type)}
-    steps = host_steps(
-        layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=None,
-        upgrades=section.upgrades, beside=telling_steps(layout, naming, section),
+    agent = HostStep(
+        id="agent", what="let Systems Manager reach the machine",
+        script=f"sh -c {shlex.quote(agent_script(section))}", stamp=layout.stamp("agent"),
     )  # fmt: skip
-    if section.access == "ssm":
-        steps.append(HostStep(id="agent", what="let Systems Manager reach the machine",
-                              script=f"sh -c {shlex.quote(agent_script(section))}",
-                              stamp=layout.stamp("agent")))  # fmt: skip
-    if secret:
-        steps = [_secret(layout, section, wanted, secret) if each.id == "secrets" else each
-                 for each in steps]  # fmt: skip
-    return [*steps, *swap_steps(layout, wanted.release.id, host)]
+    steps = boot_steps(
+        layout, machine_of(section.instance_type), section, project, wanted, cache,
+        telling_steps(layout, naming, section), [agent] if section.access == "ssm" else [],
+    )  # fmt: skip
+    if not secret:
+        return steps
+    read = _secret(layout, section, wanted, secret)
+    return [read if each.id == "secrets" else each for each in steps]
 
 
 def _secret(layout: Layout, section: AwsSection, wanted: Wanted, name: str) -> HostStep:

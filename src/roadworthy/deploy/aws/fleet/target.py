@@ -24,7 +24,6 @@ from roadworthy.deploy.aws.fleet.evidence import gather
 from roadworthy.deploy.aws.fleet.kinds import FLEET
 from roadworthy.deploy.aws.fleet.releases import (
     ARCHIVE,
-    GRACE,
     TRIAL,
     FleetRelease,
     group_of,
@@ -37,6 +36,7 @@ from roadworthy.deploy.aws.kind import Thing
 from roadworthy.deploy.aws.provider import AwsProvider
 from roadworthy.deploy.aws.registry import registry_of
 from roadworthy.deploy.aws.telling import log_group_of
+from roadworthy.deploy.cloud.fleet_base import GRACE
 from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.plan import Plan, Step, in_order, redone
 from roadworthy.deploy.tunnel import version_at, without_latency
@@ -62,7 +62,7 @@ class FleetTarget:
     certain = True  # by the tags, and by what the listener says
 
     def __init__(self, provider: AwsProvider, project: Project, section: AwsSection,
-                 wanted: Wanted | None, release: FleetRelease | None, evidence: Path
+                 wanted: Wanted | None, release: FleetRelease | None, evidence: Evidence
                  ) -> None:  # fmt: skip
         self.provider = provider
         self.account = provider.account
@@ -73,7 +73,7 @@ class FleetTarget:
         self.name = provider.naming.deployment
         self.size = section.instances or Instances()
         self.traffic = Traffic(provider)
-        self.evidence = Evidence(evidence)
+        self.evidence = evidence
         self._rollback = ""
         for part in release.parts if release else ():
             provider.parts[part.id] = part

@@ -10,13 +10,12 @@ from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.role import role_parts
 from roadworthy.deploy.aws.telling import logs_part, policy
 from roadworthy.deploy.aws.wanted import FIREWALL, NETWORK, ROUTES, SUBNET, network_parts
+from roadworthy.deploy.cloud.fleet_base import PORT
 from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.project import AwsSection
 
 OUTER, BUCKET = "aws-outer-firewall", "aws-bucket"
 BALANCER, LISTENER, REDIRECT = "aws-balancer", "aws-listener", "aws-redirect"
-PORT = 80
-"""Where the machines answer the balancer."""
 _TLS = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 

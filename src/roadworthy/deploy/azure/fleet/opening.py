@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from roadworthy.deploy.azure.fleet.provider import FleetProvider
 from roadworthy.deploy.azure.fleet.releases import make
 from roadworthy.deploy.azure.fleet.target import FleetTarget
 from roadworthy.deploy.azure.provider import open_as
-from roadworthy.deploy.evidence import Evidence
+from roadworthy.deploy.cloud.fleet_base import opened
 from roadworthy.deploy.wanted import Wanted
 from roadworthy.project import AzureSection, Project
-from roadworthy.registry.opening import user_folder
 
 
-@contextlib.contextmanager
 def open_fleet(
     project: Project, name: str, section: AzureSection, wanted: Wanted | None, cache: Path
-) -> Iterator[FleetTarget]:
+) -> AbstractContextManager[FleetTarget]:
     """A fleet on Azure.
 
     Args:
@@ -32,13 +28,8 @@ def open_fleet(
     """
     model = wanted.release.model if wanted is not None else None
     provider = open_as(FleetProvider, project, name, section, model)
-    evidence = user_folder("XDG_DATA_HOME", ".local/share") / "deployments" / "evidence" / name
-    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
-        release = None
-        if wanted is not None:
-            release = make(provider.naming, section, project, wanted, cache, Path(folder))
-        target = FleetTarget(provider, project, section, wanted, release, Evidence(evidence))
-        try:
-            yield target
-        finally:
-            target.close()
+    return opened(
+        name, wanted,
+        lambda asked, folder: make(provider.naming, section, project, asked, cache, folder),
+        lambda release, kept: FleetTarget(provider, project, section, wanted, release, kept),
+    )  # fmt: skip

@@ -16,7 +16,6 @@ from roadworthy.deploy.azure.fleet.wanted import (
     CONTAINER,
     GATEWAY,
     IDENTITY,
-    PORT,
     READS,
     identity_of,
     store_of,
@@ -31,46 +30,23 @@ from roadworthy.deploy.azure.wanted import (
     image_of,
     machine_of,
     part,
+    security_of,
 )
+from roadworthy.deploy.cloud.fleet_base import PORT, FleetRelease, boot_steps, console_step
 from roadworthy.deploy.cloud.keys import public_key
 from roadworthy.deploy.cloud.prices import price_of
 from roadworthy.deploy.cloud_init import archive, user_data
-from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
-from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.runtime import gather, parse_platform
-from roadworthy.deploy.wanted import Wanted, in_file, in_memory
+from roadworthy.deploy.wanted import Wanted, in_file
 from roadworthy.monitor.alarms import Place
 from roadworthy.monitor.alarms.azure import SETS
-from roadworthy.project import AzureSection, Instances, Project, SshSection
+from roadworthy.project import AzureSection, Instances, Project
 
 SCALING = "Microsoft.Insights/autoscaleSettings"
-_CONSOLE = """\
-[Journal]
-ForwardToConsole=yes
-TTYPath=/dev/ttyS0
-MaxLevelConsole=info
-"""
-
-
-class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A release, and the parts that only it has.
-
-    Attributes:
-        id: The release's id and a digest of what its machines are made of.
-        archive: What its machines fetch.
-        key: Its place in the container.
-        parts: Scale set, how it grows, and alarms of its machines.
-    """
-
-    id: str
-    archive: Path
-    key: str
-    parts: tuple[Resource, ...]
 
 
 def make(naming: Naming, section: AzureSection, project: Project, wanted: Wanted, cache: Path,
-         folder: Path) -> FleetRelease:  # fmt: skip
+         folder: Path) -> FleetRelease[Resource]:  # fmt: skip
     """Everything that a release of a fleet is.
 
     Args:
@@ -84,7 +60,10 @@ def make(naming: Naming, section: AzureSection, project: Project, wanted: Wanted
     Raises:
         OutsideError: The wheels cannot be had.
     """
-    release = archive(_steps(naming, section, project, wanted, cache), folder)
+    layout, machine = Layout(naming.deployment), machine_of(section.size)
+    beside = [console_step(layout)]
+    steps = boot_steps(layout, machine, section, project, wanted, cache, beside)
+    release = archive(steps, folder)
     content = in_file(release)
     made_of = [content.sha256, section.size, section.zones, _machine(naming, section, "", b"")]
     seed = msgspec.json.encode(made_of, order="sorted")
@@ -95,7 +74,7 @@ def make(naming: Naming, section: AzureSection, project: Project, wanted: Wanted
     fetch = f"python3 - \"$1\" \"$2\" '{whom}' <<'END'\n{program}END\n"
     host = store_of(naming).rpartition("/")[2]
     address = f"https://{host}.blob.core.windows.net/{CONTAINER}/{key}"
-    told = user_data(Layout(naming.deployment), content, address, fetch)
+    told = user_data(layout, content, address, fetch)
     parts = (
         _machines(naming, section, name, told), _scaling(naming, section, name),
         *machine_alarms(naming, section, project, name),
@@ -124,25 +103,6 @@ def scaling_of(naming: Naming, release: str) -> str:
     return naming.path(SCALING, name_of(naming, release))
 
 
-def _steps(naming: Naming, section: AzureSection, project: Project, wanted: Wanted, cache: Path
-           ) -> list[HostStep]:  # fmt: skip
-    layout = Layout(naming.deployment)
-    host = SshSection(host="fleet", port=PORT, keep=1, start_seconds=section.start_seconds)
-    facts = {"python": "3.11", "glibc": "2.36", "machine": machine_of(section.size)}
-    steps = host_steps(
-        layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=None,
-        upgrades=section.upgrades,
-    )  # fmt: skip
-    # nobody logs in, so the log goes where the cloud shows it
-    place = "/etc/systemd/journald.conf.d/roadworthy-console.conf"
-    console = file_step(
-        "console", "show the log on the console", place, in_memory(_CONSOLE.encode()),
-        layout.stamp("console"), after="systemctl restart systemd-journald", needs=("mark",),
-    )  # fmt: skip
-    mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
-    return [*steps[:mark], console, *steps[mark:], *swap_steps(layout, wanted.release.id, host)]
-
-
 def nobodys_key() -> str:
     """A public key whose private half nobody has: Azure wants one, and nobody is to log in."""
     kind = b"ssh-ed25519"
@@ -153,7 +113,6 @@ def nobodys_key() -> str:
 
 def _machine(naming: Naming, section: AzureSection, release: str, told: bytes) -> dict[str, Any]:
     """What the machines are made of."""
-    arm = machine_of(section.size) == "aarch64"
     network = naming.path("Microsoft.Network/virtualNetworks", naming.name)
     key = public_key(section.identity) if section.identity else nobodys_key()
     place = {
@@ -168,12 +127,6 @@ def _machine(naming: Naming, section: AzureSection, release: str, told: bytes) -
             ],
         }}],
     }  # fmt: skip
-    security: dict[str, Any] = {}
-    if section.encryption_at_host:
-        security["encryptionAtHost"] = True
-    if section.image is None and not arm:
-        security["securityType"] = "TrustedLaunch"
-        security["uefiSettings"] = {"secureBootEnabled": True, "vTpmEnabled": True}
     ready = {
         "publisher": "Microsoft.ManagedServices", "type": "ApplicationHealthLinux",
         "typeHandlerVersion": "1.0", "autoUpgradeMinorVersion": True,
@@ -202,7 +155,7 @@ def _machine(naming: Naming, section: AzureSection, release: str, told: bytes) -
         },
         "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
         "extensionProfile": {"extensions": [{"name": "ready", "properties": ready}]},
-        **({"securityProfile": security} if security else {}),
+        **security_of(section),
     }  # fmt: skip
 
 

@@ -14,11 +14,13 @@ import msgspec
 from roadworthy.deploy._base import There
 from roadworthy.deploy.azure.fleet.machines import Machines
 from roadworthy.deploy.azure.fleet.provider import FleetProvider
-from roadworthy.deploy.azure.fleet.releases import FleetRelease, machine_alarms, release_of
+from roadworthy.deploy.azure.fleet.releases import machine_alarms, release_of
 from roadworthy.deploy.azure.fleet.traffic import Traffic
 from roadworthy.deploy.azure.fleet.wanted import CONTAINER, GATEWAY, RELEASES, WRITES, store_of
+from roadworthy.deploy.azure.resource import Resource
 from roadworthy.deploy.azure.wanted import ALARM
 from roadworthy.deploy.cloud.fleet import Fleet, make_step
+from roadworthy.deploy.cloud.fleet_base import FleetRelease
 from roadworthy.deploy.cloud.provider import PART
 from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.plan import Step
@@ -44,7 +46,7 @@ class FleetTarget(Fleet):
 
     def __init__(
         self, provider: FleetProvider, project: Project, section: AzureSection,
-        wanted: Wanted | None, release: FleetRelease | None, evidence: Evidence,
+        wanted: Wanted | None, release: FleetRelease[Resource] | None, evidence: Evidence,
         pause: float = 5.0, settling: float = 30.0,
     ) -> None:  # fmt: skip
         self.provider = provider

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.deploy.azure.fleet.wanted import PORT
 from roadworthy.deploy.azure.resource import Resource
 from roadworthy.deploy.azure.terraform_words import Places, named, reference, word
+from roadworthy.deploy.cloud.fleet_base import PORT
 from roadworthy.deploy.cloud.terraform import Resources
 
 USER_DATA, ARCHIVE = "user-data", "release.tar"

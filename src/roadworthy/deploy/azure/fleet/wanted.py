@@ -23,6 +23,7 @@ from roadworthy.deploy.azure.wanted import (
     notices,
     part,
 )
+from roadworthy.deploy.cloud.fleet_base import PORT
 from roadworthy.deploy.cloud.prices import price_of, stored, together
 from roadworthy.monitor.alarms import Place
 from roadworthy.monitor.alarms.azure import SETS
@@ -32,8 +33,6 @@ GATEWAY, IDENTITY, KEY_RIGHT = "azure-gateway", "azure-identity", "azure-gateway
 STORE, RELEASES = "azure-releases", "azure-releases-container"
 READS, WRITES = "azure-releases-read", "azure-releases-write"
 OUT, NAT = "azure-out-address", "azure-out"
-PORT = 80
-"""Where the machines answer the gateway."""
 CONTAINER = "releases"
 _ACCOUNTS = "Microsoft.Storage/storageAccounts"
 _IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from roadworthy.deploy.evidence import Evidence
+from roadworthy.deploy.cloud.fleet_base import opened
 from roadworthy.deploy.gcp.fleet.releases import make
 from roadworthy.deploy.gcp.fleet.target import FleetTarget
 from roadworthy.deploy.gcp.provider import open_gcp
 from roadworthy.deploy.wanted import Wanted
 from roadworthy.project import GcpSection, Project
-from roadworthy.registry.opening import user_folder
 
 
-@contextlib.contextmanager
 def open_fleet(
     project: Project, name: str, section: GcpSection, wanted: Wanted | None, cache: Path
-) -> Iterator[FleetTarget]:
+) -> AbstractContextManager[FleetTarget]:
     """A fleet on Google Cloud.
 
     Args:
@@ -31,13 +27,8 @@ def open_fleet(
     """
     model = wanted.release.model if wanted is not None else None
     provider = open_gcp(project, name, section, model)
-    evidence = user_folder("XDG_DATA_HOME", ".local/share") / "deployments" / "evidence" / name
-    with tempfile.TemporaryDirectory(prefix="roadworthy-") as folder:
-        release = None
-        if wanted is not None:
-            release = make(provider.naming, section, project, wanted, cache, Path(folder))
-        target = FleetTarget(provider, project, section, wanted, release, Evidence(evidence))
-        try:
-            yield target
-        finally:
-            target.close()
+    return opened(
+        name, wanted,
+        lambda asked, folder: make(provider.naming, section, project, asked, cache, folder),
+        lambda release, kept: FleetTarget(provider, project, section, wanted, release, kept),
+    )  # fmt: skip

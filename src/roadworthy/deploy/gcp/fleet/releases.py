@@ -10,14 +10,13 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.deploy.cloud.fleet import GRACE
+from roadworthy.deploy.cloud.fleet_base import GRACE, PORT, FleetRelease, boot_steps, console_step
 from roadworthy.deploy.cloud.prices import price_of, together
 from roadworthy.deploy.cloud_init import archive, bootstrap
 from roadworthy.deploy.gcp.fleet.wanted import (
     ACCOUNT,
     FIREWALL,
     HEALTH,
-    PORT,
     SUBNET,
     account_of,
     bucket_of,
@@ -27,41 +26,16 @@ from roadworthy.deploy.gcp.fleet.wanted import (
 )
 from roadworthy.deploy.gcp.resource import Naming, Resource
 from roadworthy.deploy.gcp.wanted import machine_of, short
-from roadworthy.deploy.host.description import host_steps, swap_steps
 from roadworthy.deploy.host.layout import Layout
-from roadworthy.deploy.host.steps import HostStep, file_step
-from roadworthy.deploy.runtime import gather, parse_platform
-from roadworthy.deploy.wanted import Wanted, in_file, in_memory
+from roadworthy.deploy.wanted import Wanted, in_file
 from roadworthy.monitor.alarms.google import FLEET
-from roadworthy.project import GcpSection, Instances, Project, SshSection
+from roadworthy.project import GcpSection, Instances, Project
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
-_CONSOLE = """\
-[Journal]
-ForwardToConsole=yes
-TTYPath=/dev/ttyS0
-MaxLevelConsole=info
-"""
-
-
-class FleetRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A release, and the parts that only it has.
-
-    Attributes:
-        id: The release's id and a digest of what its machines are made of.
-        archive: What its machines fetch.
-        key: Its place in the bucket.
-        parts: Template, group, autoscaler.
-    """
-
-    id: str
-    archive: Path
-    key: str
-    parts: tuple[Resource, ...]
 
 
 def make(naming: Naming, section: GcpSection, project: Project, wanted: Wanted, cache: Path,
-         folder: Path) -> FleetRelease:  # fmt: skip
+         folder: Path) -> FleetRelease[Resource]:  # fmt: skip
     """Everything that a release of a fleet is.
 
     Args:
@@ -75,7 +49,10 @@ def make(naming: Naming, section: GcpSection, project: Project, wanted: Wanted, 
     Raises:
         OutsideError: The wheels cannot be had.
     """
-    release = archive(_steps(naming, section, project, wanted, cache), folder)
+    layout, machine = Layout(naming.deployment), machine_of(section.machine_type)
+    beside = [console_step(layout)]
+    steps = boot_steps(layout, machine, section, project, wanted, cache, beside)
+    release = archive(steps, folder)
     content = in_file(release)
     seed = msgspec.json.encode([content.sha256, _machine(naming, section, "")], order="sorted")
     name = f"{wanted.release.id}-{hashlib.sha256(seed).hexdigest()[:6]}"
@@ -83,7 +60,7 @@ def make(naming: Naming, section: GcpSection, project: Project, wanted: Wanted, 
     program = resources.files(__package__).joinpath("fetching.py").read_text("utf-8")
     fetch = f'python3 - "$1" "$2" <<\'END\'\n{program}END\n'
     address = f"gs://{bucket_of(naming)}/{key}"
-    made = _machine(naming, section, bootstrap(Layout(naming.deployment), content, address, fetch))
+    made = _machine(naming, section, bootstrap(layout, content, address, fetch))
     parts = (
         _template(naming, section, name, made),
         _group(naming, section, name),
@@ -106,25 +83,6 @@ def release_of(part: str) -> str:
 def object_marks(naming: Naming, release: str) -> dict[str, str]:
     """The marks of an archive."""
     return naming.labels(f"gcp-archive-{release}")
-
-
-def _steps(naming: Naming, section: GcpSection, project: Project, wanted: Wanted, cache: Path
-           ) -> list[HostStep]:  # fmt: skip
-    layout = Layout(naming.deployment)
-    host = SshSection(host="fleet", port=PORT, keep=1, start_seconds=section.start_seconds)
-    facts = {"python": "3.11", "glibc": "2.36", "machine": machine_of(section.machine_type)}
-    steps = host_steps(
-        layout, host, project, wanted, gather(parse_platform(facts), cache), ssh_port=None,
-        upgrades=section.upgrades,
-    )  # fmt: skip
-    # nobody logs in, so the log goes where the cloud shows it
-    place = "/etc/systemd/journald.conf.d/roadworthy-console.conf"
-    console = file_step(
-        "console", "show the log on the console", place, in_memory(_CONSOLE.encode()),
-        layout.stamp("console"), after="systemctl restart systemd-journald", needs=("mark",),
-    )  # fmt: skip
-    mark = next(place for place, each in enumerate(steps) if each.id == "mark") + 1
-    return [*steps[:mark], console, *steps[mark:], *swap_steps(layout, wanted.release.id, host)]
 
 
 def _machine(naming: Naming, section: GcpSection, text: str) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 
-from roadworthy.deploy.cloud.fleet import GRACE, Fleet, make_step
+from roadworthy.deploy.cloud.fleet import Fleet, make_step
+from roadworthy.deploy.cloud.fleet_base import GRACE, FleetRelease
 from roadworthy.deploy.evidence import Evidence
 from roadworthy.deploy.gcp.fleet.machines import Machines
-from roadworthy.deploy.gcp.fleet.releases import FleetRelease, object_marks, release_of
+from roadworthy.deploy.gcp.fleet.releases import object_marks, release_of
 from roadworthy.deploy.gcp.fleet.traffic import Traffic
 from roadworthy.deploy.gcp.fleet.wanted import BUCKET, SERVICE, TRIAL, bucket_of
 from roadworthy.deploy.gcp.provider import GcpProvider
+from roadworthy.deploy.gcp.resource import Resource
 from roadworthy.deploy.plan import Step
 from roadworthy.deploy.wanted import Wanted
 from roadworthy.project import GcpSection, Instances, Project
@@ -36,7 +38,7 @@ class FleetTarget(Fleet):
 
     def __init__(
         self, provider: GcpProvider, project: Project, section: GcpSection,
-        wanted: Wanted | None, release: FleetRelease | None, evidence: Evidence,
+        wanted: Wanted | None, release: FleetRelease[Resource] | None, evidence: Evidence,
         pause: float = 5.0, settling: float = 60.0,
     ) -> None:  # fmt: skip
         self.provider = provider

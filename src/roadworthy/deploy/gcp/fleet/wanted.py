@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.deploy.cloud.fleet_base import PORT
 from roadworthy.deploy.cloud.prices import price_of, stored
 from roadworthy.deploy.gcp.ci import ci_parts
 from roadworthy.deploy.gcp.resource import Naming, Resource, by_hand
@@ -19,8 +20,6 @@ NETWORK, SUBNET, FIREWALL = "gcp-network", "gcp-subnet", "gcp-firewall-balancer"
 ACCOUNT, BUCKET, HEALTH = "gcp-account", "gcp-bucket", "gcp-health-check"
 SERVICE, TRIAL, MAP = "gcp-service", "gcp-trial", "gcp-map"
 ADDRESS, PROXY, DOOR = "gcp-address", "gcp-proxy", "gcp-door"
-PORT = 80
-"""Where the machines answer the balancer."""
 _RANGE = "10.83.0.0/24"
 _BALANCERS = ["130.211.0.0/22", "35.191.0.0/16"]
 """Where Google's balancers and health checks come from
