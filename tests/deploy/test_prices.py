@@ -3,46 +3,94 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from roadworthy.cli.deploy.options import print_plan
-from roadworthy.deploy.aws.part import Naming
+from roadworthy.deploy.aws.fleet.releases import make as aws_release
+from roadworthy.deploy.aws.part import Naming, Part
 from roadworthy.deploy.aws.parts import all_parts
-from roadworthy.deploy.azure.fleet.wanted import fleet_parts as azure_parts
+from roadworthy.deploy.azure.exporting import all_parts as azure_parts
+from roadworthy.deploy.azure.fleet.releases import make as azure_release
 from roadworthy.deploy.azure.resource import VERSIONS
 from roadworthy.deploy.azure.resource import Naming as AzureNaming
+from roadworthy.deploy.azure.resource import Resource as AzureResource
 from roadworthy.deploy.cloud.prices import HOURS, PAID, price_of, stored, table, together
-from roadworthy.deploy.gcp.fleet.wanted import fleet_parts as google_parts
+from roadworthy.deploy.gcp.exporting import all_parts as google_parts
+from roadworthy.deploy.gcp.fleet.releases import make as google_release
 from roadworthy.deploy.gcp.kinds import KINDS
-from roadworthy.deploy.gcp.registry import registry_parts
 from roadworthy.deploy.gcp.resource import Naming as GoogleNaming
+from roadworthy.deploy.gcp.resource import Resource as GoogleResource
+from roadworthy.deploy.opening import wanted_of
 from roadworthy.deploy.plan import Plan, Step
-from roadworthy.project import AwsSection, AzureSection, GcpSection, Instances, Project
+from roadworthy.deploy.runtime import Platform, Runtime
+from roadworthy.project import AwsSection, AzureSection, Ci, GcpSection, Instances, Project
+from tests.conftest import Trained
+from tests.deploy.test_terraform_elsewhere import identity
+from tests.registry.conftest import registry_project
 
+__all__ = ["identity"]  # a fixture
 WHO: dict[str, Any] = {"identity": "", "ssh_from": (), "instances": Instances(),
                        "database_from": ("192.0.2.0/24",)}  # fmt: skip
+PRIVATE: dict[str, Any] = {"database_access": "private", "database_from": ()}
+AWS, AZURE = Naming("prod", "adult"), AzureNaming("0" * 36, "prod", "adult")
+GOOGLE = GoogleNaming("proj", "prod", "adult")
+FREE = {
+    "aws": {
+        "network", "gateway", "subnet", "routes", "firewall", "key", "role", "profile", "ci role",
+        "database subnets", "listener", "template", "targets", "rule",
+    },
+    "azure": {
+        "Microsoft.Resources/resourceGroups", "Microsoft.Network/virtualNetworks",
+        "Microsoft.Network/networkSecurityGroups", "Microsoft.Network/networkInterfaces",
+        "Microsoft.Network/privateDnsZones/virtualNetworkLinks",
+        "Microsoft.Network/privateEndpoints/privateDnsZoneGroups",
+        "Microsoft.ManagedIdentity/userAssignedIdentities",
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
+        "Microsoft.Authorization/roleAssignments",
+        "Microsoft.DBforPostgreSQL/flexibleServers/administrators",
+        "Microsoft.DBforPostgreSQL/flexibleServers/databases",
+        "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules",
+        "Microsoft.Storage/storageAccounts/blobServices/containers",
+        "Microsoft.Insights/autoscaleSettings",
+    },
+    "gcp": {
+        "networks", "subnetworks", "firewalls", "serviceAccounts", "workloadIdentityPools",
+        "workloadIdentityPoolProviders", "healthChecks", "backendServices", "urlMaps",
+        "targetHttpProxies", "targetHttpsProxies", "instanceTemplates", "regionAutoscalers",
+        "globalAddresses",  # of a balancer's port: that is paid for
+    },
+}  # fmt: skip
+"""Kinds that cost nothing by being there."""
+WATCHING = {
+    "aws": {"alarm", "topic", "dashboard", "logs"},
+    "azure": {
+        "Microsoft.Insights/actionGroups", "Microsoft.Insights/metricAlerts",
+        "Microsoft.Insights/workbooks",
+    },
+    "gcp": {"notificationChannels", "alertPolicies", "dashboards", "secrets"},
+}  # fmt: skip
+"""Alarms, dashboards, logs and secrets: of these a plan names no price, and the docs say so."""
 
 
-def on_aws(region: str) -> tuple[Step, ...]:
-    section = AwsSection(region=region, database="db.t4g.micro", **WHO)
-    parts = all_parts(Naming("prod", "adult"), section, Project()).values()
+def on_aws(region: str, **given: Any) -> tuple[Step, ...]:
+    section = AwsSection(region=region, database="db.t4g.micro", **{**WHO, **given})
+    parts = all_parts(AWS, section, Project()).values()
     return tuple(each.step(region) for each in parts)
 
 
-def on_azure(region: str) -> tuple[Step, ...]:
-    section = AzureSection(region=region, database="Standard_B1ms", **WHO)
-    parts = azure_parts(AzureNaming("0" * 36, "prod", "adult"), section, Project())
+def on_azure(region: str, **given: Any) -> tuple[Step, ...]:
+    section = AzureSection(region=region, database="Standard_B1ms", **{**WHO, **given})
+    parts = azure_parts(AZURE, section, Project()).values()
     return tuple(each.step("https://management.azure.com") for each in parts)
 
 
-def on_google(zone: str) -> tuple[Step, ...]:
-    section = GcpSection(zone=zone, database="db-custom-1-3840", **WHO)
-    naming = GoogleNaming("proj", "prod", "adult")
-    parts = google_parts(naming, section, Project()) + registry_parts(naming, section)
-    return tuple(each.step() for each in parts)
+def on_google(zone: str, **given: Any) -> tuple[Step, ...]:
+    section = GcpSection(zone=zone, database="db-custom-1-3840", **{**WHO, **given})
+    return tuple(each.step() for each in google_parts(GOOGLE, section, Project()).values())
 
 
 def monthly(steps: Sequence[Step]) -> dict[str, float | None]:
@@ -124,3 +172,77 @@ def test_the_table_is_of_a_day_and_every_kind_that_is_paid_for_is_one() -> None:
             assert all(each > 0 for each in (*prices.hourly.values(), *prices.gigabytes.values()))
     assert {each.lower() for each in PAID["azure"]} <= set(VERSIONS)
     assert PAID["gcp"] <= set(KINDS)
+
+
+@pytest.mark.parametrize("fleet", [True, False])
+@pytest.mark.parametrize(
+    ("steps", "place", "uncovered"),
+    [
+        (on_aws, "us-east-1", ()),  # the database's own address is the private one
+        (on_azure, "eastus", ("azure-database-zone", "azure-database-endpoint")),
+        (on_google, "us-central1-a", ("gcp-database-endpoint",)),
+    ],
+)
+def test_what_leads_to_a_private_database_is_named_where_no_price_is_known(
+    steps: Callable[..., tuple[Step, ...]], place: str, uncovered: tuple[str, ...], fleet: bool,
+    identity: str, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    alone = {"identity": identity, "ssh_from": ("192.0.2.0/24",), "instances": None}
+    given = PRIVATE if fleet else {**PRIVATE, **alone}
+    found = plan(steps(place, **given))
+    assert found.uncovered == uncovered
+    assert found.monthly["USD"] > 0
+    print_plan(found)
+    said = capsys.readouterr().out
+    assert ("the price table does not cover " in said) == bool(uncovered)
+    assert all(each in said.rpartition("does not cover ")[2] for each in uncovered)
+
+
+def test_every_kind_is_priced_named_or_known_to_cost_nothing(
+    identity: str, house: Path, versions: list[Trained], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("roadworthy.deploy.cloud.fleet_base.gather", _nothing)
+    found: dict[str, set[str]] = {"aws": set(), "azure": set(), "gcp": set()}
+    for part in _every_part(identity, registry_project(house), versions[0], tmp_path):
+        if isinstance(part, Part):
+            cloud, kind, step = "aws", part.kind, part.step("us-east-1")
+        elif isinstance(part, AzureResource):
+            cloud, kind, step = "azure", part.kind, part.step("https://management.azure.com")
+        else:
+            cloud, kind, step = "gcp", part.collection, part.step()
+        found[cloud].add(kind)
+        assert step.paid or not step.price, kind
+        inside = kind == "addresses" and part.id == "gcp-database-address"
+        assert step.paid == (kind in PAID[cloud] and not inside), kind
+    for cloud, kinds in found.items():
+        assert kinds == PAID[cloud] | FREE[cloud] | WATCHING[cloud], cloud
+
+
+def _every_part(
+    identity: str, project: Project, trained: Trained, folder: Path
+) -> Iterator[Part | AzureResource | GoogleResource]:
+    """Of machines and fleets, with a pipeline, and with databases that are public or private."""
+    shared: dict[str, Any] = {
+        "ci": Ci(system="github", repository="owner/repo", branch="main"),
+        "notify": ("ops@example.org",),
+    }
+    alone = {**WHO, "identity": identity, "ssh_from": ("192.0.2.0/24",), "instances": None}
+    key = {"certificate": "projects/proj/global/sslCertificates/api"}
+    for given, more in ((alone, {}), (alone | PRIVATE, {}), (WHO, {}), (WHO | PRIVATE, key)):
+        wanted = shared | given
+        aws = AwsSection(region="us-east-1", database="db.t4g.micro", **wanted)
+        yield from all_parts(AWS, aws, project).values()
+        azure = AzureSection(region="eastus", database="Standard_B1ms", **wanted)
+        yield from azure_parts(AZURE, azure, project).values()
+        google = GcpSection(zone="us-central1-a", database="db-f1-micro", **wanted, **more)
+        yield from google_parts(GOOGLE, google, project).values()
+    with wanted_of(project, "prod", aws, trained.bundle) as release:
+        assert release is not None
+        yield from aws_release(AWS, aws, project, release, "0" * 12, folder, folder).parts
+        yield from azure_release(AZURE, azure, project, release, folder, folder).parts
+        yield from google_release(GOOGLE, google, project, release, folder, folder).parts
+
+
+def _nothing(platform: Platform, folder: Path) -> Runtime:
+    return Runtime(platform, "", ())
