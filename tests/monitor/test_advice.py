@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 import pytest
+from benchmarks.incident_worlds import make_bundle
 from benchmarks.incidents import (
     BROKEN_FROM,
     answer,
     findings,
     incidents,
     is_right,
-    make_bundle,
     play,
 )
 from benchmarks.later_incidents import later_incidents

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from benchmarks.incidents import BROKEN_FROM, Incident, incidents, make_bundle, play
+from benchmarks.incident_worlds import make_bundle
+from benchmarks.incidents import BROKEN_FROM, Incident, incidents, play
 from benchmarks.incidents import START as FIRST_DAY
 from benchmarks.unseen_incidents import unseen_incidents
 
