@@ -153,7 +153,7 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
         made,
         np.where(known, outcomes, np.nan),
         np.where(known, times + 3600.0, np.nan),
-        unknown_values={"other": int(strange.sum())} if strange.any() else {},
+        strange=dict.fromkeys(np.flatnonzero(strange).tolist(), "other"),
     )
     return told, serving, more
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from benchmarks.class_incidents import class_incidents
 from benchmarks.incident_worlds import make_bundle
 from benchmarks.incidents import (
     BROKEN_FROM,
+    Incident,
     answer,
     findings,
     incidents,
@@ -18,6 +21,7 @@ from benchmarks.incidents import (
     play,
 )
 from benchmarks.later_incidents import later_incidents
+from benchmarks.number_incidents import number_incidents
 from benchmarks.unseen_incidents import unseen_incidents
 
 from roadworthy.bundle import Bundle
@@ -81,6 +85,39 @@ def test_incidents_from_post_mortems_are_answered_right_and_broken_data_never_by
         if not is_right(incident, actions):
             wrong.append((incident.name, actions[0].kind, actions[0].subject))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("played", "names"),
+    [
+        (
+            number_incidents(),
+            {
+                "price and competitor are swapped", "sales are told in cents",
+                "labels arrive only of small sales", "the season is 7 degrees warmer",
+            },
+        ),
+        (
+            class_incidents(),
+            {
+                "labels of family and premium changed places", "labels of a new plan",
+                "android and iphone changed places", "premium is in fashion",
+                "people choose half at random: overconfident", "tablets are for families now",
+            },
+        ),
+    ],
+    ids=["numbers", "four classes"],
+)  # fmt: skip
+def test_models_of_numbers_and_of_more_classes_are_advised_right(
+    tmp_path: Path, played: list[Incident], names: set[str]
+) -> None:
+    model = make_bundle(tmp_path, played[0].of, rows=4000)
+    chosen = [each for each in played if each.name in names]
+    assert len(chosen) == len(names)
+    for number, incident in enumerate(chosen):
+        actions = answer(incident, model, model, counted=number % 4 == 0)
+        assert is_right(incident, actions), (incident.name, actions[0])
+        assert not incident.harmful & {each.kind for each in actions}, incident.name
 
 
 def test_a_break_that_began_among_the_recent_rows_is_not_hidden_by_those_that_were_well(

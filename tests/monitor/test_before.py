@@ -12,7 +12,8 @@ from benchmarks.incidents import START as FIRST_DAY
 from benchmarks.unseen_incidents import unseen_incidents
 
 from roadworthy.bundle import Bundle
-from roadworthy.monitor.before import findings_against_older, missing_class
+from roadworthy.monitor.before import findings_against_older
+from roadworthy.monitor.broken_labels import missing_class
 from roadworthy.monitor.feedback import Outcomes
 
 
