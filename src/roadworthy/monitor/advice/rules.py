@@ -283,15 +283,14 @@ _RULES: tuple[Rule, ...] = (
 
 def _worth(situation: Situation, gain: Gain) -> bool:
     """Whether a gain is large enough for the work of a release."""
-    if situation.has("concept_drift"):
-        return True
-    value, measured = gain.value.value, situation.quality and situation.quality.metrics
-    now = measured.get(gain.metric) if measured else None
-    if value is None or now is None:
+    fell = situation.has("quality_drop", "concept_drift", "estimated_drop")
+    if situation.target.classes and fell:
+        return True  # of rare classes accuracy tells little
+    measured = situation.quality.metrics.get(gain.metric) if situation.quality else None
+    if gain.value.low is None or measured is None:
         return False
-    # a loss that inputs explain, as dear goods do an error in euros, is not won back by learning
-    least = 0.01 if gain.metric == "accuracy" else 0.03 * (now.value or 0.0)
-    return gain.worthwhile and value > least
+    # an error in the target's unit grows with what is predicted, and learning does not mend that
+    return gain.value.low > (0.01 if gain.metric == "accuracy" else 0.03 * (measured.value or 0.0))
 
 
 def _lost(situation: Situation) -> Estimate | None:
