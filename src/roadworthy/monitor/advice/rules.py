@@ -168,6 +168,8 @@ def _rule_4_threshold(situation: Situation) -> Iterator[Action]:
     recalibrate, threshold = situation.gains.recalibrate, situation.gains.threshold
     if recalibrate is None or recalibrate.rows < _ENOUGH or not recalibrate.sure:
         return
+    if not situation.target.classes and not recalibrate.worthwhile:
+        return  # a few large errors are smaller and the usual ones are not
     off = situation.quality is not None and situation.quality.calibration
     if not situation.has("calibration", "quality_drop", "concept_drift") and not (off and off.off):
         return
