@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.incident_worlds import LOANS, Frame, World, make_bundle
 from roadworthy.acceptance.references import bundle_scores
 from roadworthy.bundle import Bundle
-from roadworthy.bundle.write import package
 from roadworthy.contract import Contract
-from roadworthy.evaluate import test
 from roadworthy.evaluate.resample import Floats
 from roadworthy.monitor.advice import Action, Swap, advise
 from roadworthy.monitor.feedback import Outcomes
@@ -40,16 +39,12 @@ from roadworthy.observe.counting import RowCounter
 from roadworthy.observe.counts import Counts
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.rows import BLANK, UNSEEN, Note
-from roadworthy.project import MonitorSection, Project
-from roadworthy.table import read_table
+from roadworthy.project import MonitorSection
 from roadworthy.table.conform import conform
-from roadworthy.train import train
 
 START = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 DAYS, BROKEN_FROM = 56.0, 36.0
-REGIONS = ("north", "south", "east", "west", "centre")
-CHANNELS = ("web", "branch", "phone")
-Frame = pl.DataFrame
+LEARNING = frozenset({"retrain", "recalibrate", "move_threshold"})
 Change = Callable[[Frame, np.random.Generator], Frame]
 
 
@@ -65,7 +60,9 @@ class Incident:
         subject: What the action must be about; empty for anything.
         world: What changes in the rows before they are true: a shift of the world.
         broken: What changes in the rows after they are true: a break of the pipeline.
-        turned: What changes in the truth; the log-odds that are added to a row.
+        turned: What changes in the truth: what is added to a row's relation.
+        told: What becomes of outcomes that are true, on their way to us or by chance. The position
+            after the last class is a class that the model does not know.
         labels: Share of the recent labels that are known.
         rows: Predictions.
         release: Whether a bad version was released.
@@ -73,7 +70,9 @@ class Incident:
         hosts: Share of the requests that the released version answers.
         times: What happens to the days on which rows come.
         reported: Which labels ever arrive; all of them unless said.
+        never: Actions that would do harm, wherever they stand; what learns, on broken data.
         seed: Seed of everything.
+        of: The world in which it happens.
     """
 
     name: str
@@ -83,6 +82,7 @@ class Incident:
     world: Change | None = None
     broken: Change | None = None
     turned: Callable[[Frame], Floats] | None = None
+    told: Callable[[Floats, np.random.Generator], Floats] | None = None
     labels: float = 1.0
     rows: int = 6000
     release: bool = False
@@ -90,67 +90,14 @@ class Incident:
     hosts: float = 1.0
     times: Callable[[Floats], Floats] | None = None
     reported: Callable[[Floats], Any] | None = None
+    never: frozenset[str] = frozenset()
     seed: int = 0
+    of: World = LOANS
 
-
-def people(rows: int, random: np.random.Generator, *, season: float = 0.0) -> Frame:
-    """Applications for loans."""
-    age = np.clip(random.gamma(9.0, 4.5, rows), 18, 85).round()
-    income = np.exp(random.normal(10.2 + season, 0.45, rows)).round(-1)
-    debt = np.where(random.random(rows) < 0.25, 0.0, income * random.beta(2, 6, rows)).round(-1)
-    return pl.DataFrame(
-        {
-            "age": age,
-            "income": income,
-            "debt": debt,
-            "temperature": random.normal(12 + 14 * season, 6, rows).round(1),
-            "years": random.poisson(4.0, rows).astype(float),
-            "region": random.choice(REGIONS, rows, p=[0.3, 0.25, 0.2, 0.15, 0.1]),
-            "channel": random.choice(CHANNELS, rows, p=[0.6, 0.3, 0.1]),
-        }
-    )
-
-
-def log_odds(frame: Frame) -> Floats:
-    """The truth: who pays late. Above 60 years it is another one, of which training sees little."""
-    age, income, debt = (frame[name].to_numpy() for name in ("age", "income", "debt"))
-    region = frame["region"].replace_strict(
-        dict(zip(REGIONS, (0.0, 0.6, -0.7, 0.3, -0.3), strict=True)), return_dtype=pl.Float64
-    )
-    burden = debt / income
-    young = -1.1 + 6.5 * burden - 1.2 * (np.log(income) - 10.2) - 0.25 * (frame["years"] - 4)
-    old = -0.5 - 7.0 * burden + 2.2 * (np.log(income) - 10.2) + 0.05 * (frame["years"] - 4)
-    cold = -0.06 * (frame["temperature"].to_numpy() - 12)
-    found: Floats = np.where(age > 62, old, young + region.to_numpy() + cold)
-    return found
-
-
-def truth(odds: Floats, random: np.random.Generator) -> Floats:
-    late: Floats = (random.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(float)
-    return late
-
-
-def make_bundle(folder: Path, *, rows: int = 5000, seed: int = 1, good: bool = True) -> Bundle:
-    """The model: trained on the world as it was; a bad release is one that saw shuffled labels."""
-    random = np.random.default_rng(seed)
-    frame = people(rows, random).filter(pl.col("age") <= 64)
-    late = truth(log_odds(frame), random)
-    if not good:
-        spoilt = random.random(len(late)) < 0.6
-        late = np.where(spoilt, random.permutation(late), late)
-    labelled = frame.with_columns(pl.Series("late", np.where(late == 1, "yes", "no")))
-    # a grid that is always searched to its end: the same models on a slow machine and on a fast one
-    grid = {"boosting": {"num_leaves": (4, 8, 16), "min_child_samples": (20, 60)}}
-    project = (
-        Project()
-        .override("train", candidates=("boosting",), search="grid", grid=grid)
-        .override("train", budget="900s", folds=3)
-        .override("data", split="random")
-        .override("project", name="loans")
-    )
-    table = read_table(labelled, "late", project=project, name="loans")
-    model = train(table, project=project)
-    return package(model, test(model, table.holdout, project), directory=folder)
+    @property
+    def harmful(self) -> frozenset[str]:
+        """Actions that would do harm."""
+        return self.never | (LEARNING if self.kind == "pipeline" else frozenset())
 
 
 def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundle, dict[str, Any]]:
@@ -160,15 +107,18 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
     if incident.times is not None:
         days = np.sort(incident.times(days))
     recent = days >= BROKEN_FROM
-    frame = people(incident.rows, random)
-    kept = pl.Series(frame["age"].to_numpy() <= 64)
+    world = incident.of
+    frame = world.rows(incident.rows, random)
+    kept = world.usual(frame)
     frame, days, recent = frame.filter(kept), days[kept.to_numpy()], recent[kept.to_numpy()]
     if incident.world is not None:
         frame = _at(frame, recent, incident.world, random)
-    odds = log_odds(frame)
+    relation = world.relation(frame)
     if incident.turned is not None:
-        odds = odds + np.where(recent, incident.turned(frame), 0.0)
-    late = truth(odds, random)
+        relation[recent] += incident.turned(frame)[recent]
+    outcomes = world.outcomes(relation, random)
+    if incident.told is not None:
+        outcomes = np.where(recent, incident.told(outcomes, random), outcomes)
     if incident.broken is not None:
         frame = _at(frame, recent & (days < incident.until), incident.broken, random)
     typed = conform(frame, good.contract)
@@ -180,13 +130,13 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
         there = recent
         if incident.hosts < 1.0:
             there = recent & (random.random(len(days)) < incident.hosts)
-        scores = np.where(there[:, None], bundle_scores(bad, typed), scores)
+        scores[there] = bundle_scores(bad, typed)[there]
         versions[there] = bad.version
         at = START + datetime.timedelta(days=BROKEN_FROM)
         more = {"swap": Swap(bad.version, good.version, at), "before": good}
     known = ~recent | (random.random(len(days)) < incident.labels)
     if incident.reported is not None:
-        known &= ~recent | incident.reported(late)
+        known &= ~recent | incident.reported(outcomes)
     times = START.timestamp() + days * 86400.0
     keys = pl.DataFrame(
         {
@@ -197,8 +147,15 @@ def play(incident: Incident, good: Bundle, bad: Bundle) -> tuple[Outcomes, Bundl
         }
     )
     made = Predictions(good.contract, keys, typed, scores)
-    labels = np.where(known, late, np.nan)
-    return Outcomes(made, labels, np.where(known, times + 3600.0, np.nan)), serving, more
+    strange = known & (outcomes == len(world.classes)) & bool(world.classes)
+    known &= ~strange
+    told = Outcomes(
+        made,
+        np.where(known, outcomes, np.nan),
+        np.where(known, times + 3600.0, np.nan),
+        strange=dict.fromkeys(np.flatnonzero(strange).tolist(), "other"),
+    )
+    return told, serving, more
 
 
 def _at(frame: Frame, recent: Any, change: Change, random: np.random.Generator) -> Frame:
@@ -432,17 +389,26 @@ def incidents(seed: int = 0) -> list[Incident]:
         *pipeline_breaks(), *healed_breaks(), *covariate_shifts(), *concept_drifts(),
         *calibrations(), *seasons(), *releases(), *quiet(),
     ]  # fmt: skip
-    return [dataclasses.replace(each, seed=each.seed + 10_000 * seed) for each in found]
+    return reseeded(found, seed)
 
 
 def main() -> None:
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    judge_both_ways(incidents(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+
+
+def reseeded(played: list[Incident], seed: int) -> list[Incident]:
+    """The same incidents; another seed gives other rows."""
+    return [dataclasses.replace(each, seed=each.seed + 10_000 * seed) for each in played]
+
+
+def judge_both_ways(played: list[Incident]) -> None:
+    """Ask for advice in all of them, which are of one world, on real counts and without."""
     with tempfile.TemporaryDirectory() as folder:
-        good = make_bundle(Path(folder))
-        bad = make_bundle(Path(folder), seed=2, good=False)
+        good = make_bundle(Path(folder), played[0].of)
+        bad = make_bundle(Path(folder), played[0].of, seed=2, good=False)
         for counted in (True, False):
             print("findings of the counts" if counted else "findings of the logged rows alone")
-            judge(incidents(seed), good, bad, counted=counted)
+            judge(played, good, bad, counted=counted)
 
 
 def judge(played: list[Incident], good: Bundle, bad: Bundle, *, counted: bool) -> None:
@@ -452,16 +418,17 @@ def judge(played: list[Incident], good: Bundle, bad: Bundle, *, counted: bool) -
         good_advice = is_right(incident, actions)
         right[incident.kind] += good_advice
         total[incident.kind] += 1
-        if incident.kind == "pipeline":
-            harmful += any(action.kind == "retrain" for action in actions)
-        if not good_advice:
+        does_harm = any(action.kind in incident.harmful for action in actions)
+        harmful += does_harm
+        if not good_advice or does_harm:
             given = ", ".join(f"{a.kind} {a.subject}".strip() for a in actions[:3])
-            print(f"wrong: {incident.kind}: {incident.name}: {given}")
+            said = "wrong and harmful" if does_harm else "wrong"
+            print(f"{said}: {incident.kind}: {incident.name}: {given}")
     print(f"{'kind':12} {'right':>6} {'of':>4}")
     for kind, count in total.items():
         print(f"{kind:12} {right[kind]:6} {count:4}")
     print(f"{'all':12} {right.total():6} {total.total():4}  {right.total() / total.total():.0%}")
-    print(f"'retrain' advised on broken data: {harmful}")
+    print(f"harmful advice: {harmful}")
 
 
 if __name__ == "__main__":

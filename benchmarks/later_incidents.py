@@ -1,6 +1,6 @@
 """Incidents that were written after the rules, by looking at the world alone.
 
-    python -m benchmarks.later_incidents
+    python -m benchmarks.later_incidents [SEED]
 
 Three of them were answered wrong at first and led to rules of their own: another unit in a part of
 the rows, one value that stands in for many, one level that is all that comes.
@@ -8,21 +8,20 @@ the rows, one value that stands in for many, one level that is all that comes.
 
 from __future__ import annotations
 
-import tempfile
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from benchmarks.incident_worlds import Frame
 from benchmarks.incidents import (
     Change,
-    Frame,
     Incident,
     blanked,
     column,
-    judge,
-    make_bundle,
+    judge_both_ways,
+    reseeded,
     shifted,
 )
 from roadworthy.evaluate.resample import Floats
@@ -98,12 +97,7 @@ def later_incidents() -> list[Incident]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        good = make_bundle(Path(folder))
-        bad = make_bundle(Path(folder), seed=2, good=False)
-        for counted in (True, False):
-            print("findings of the counts" if counted else "findings of the logged rows alone")
-            judge(later_incidents(), good, bad, counted=counted)
+    judge_both_ways(reseeded(later_incidents(), int(sys.argv[1]) if len(sys.argv) > 1 else 0))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Incidents from the field's post-mortems, written before the rules' code was read.
 
-    python -m benchmarks.unseen_incidents
+    python -m benchmarks.unseen_incidents [SEED]
 
 The rules have been bettered by them since: docs/monitoring.md tells the first score and the last.
 Each says what a good engineer would advise, and why; two answers where two are equally right.
@@ -8,23 +8,21 @@ Each says what a good engineer would advise, and why; two answers where two are 
 
 from __future__ import annotations
 
-import tempfile
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from benchmarks.incident_worlds import REGIONS, Frame
 from benchmarks.incidents import (
     BROKEN_FROM,
     DAYS,
-    REGIONS,
     Change,
-    Frame,
     Incident,
     column,
-    judge,
-    make_bundle,
+    judge_both_ways,
+    reseeded,
     richer,
 )
 from benchmarks.later_incidents import at_times, swapped
@@ -190,12 +188,7 @@ def unseen_incidents() -> list[Incident]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        good = make_bundle(Path(folder))
-        bad = make_bundle(Path(folder), seed=2, good=False)
-        for counted in (True, False):
-            print("findings of the counts" if counted else "findings of the logged rows alone")
-            judge(unseen_incidents(), good, bad, counted=counted)
+    judge_both_ways(reseeded(unseen_incidents(), int(sys.argv[1]) if len(sys.argv) > 1 else 0))
 
 
 if __name__ == "__main__":

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from benchmarks.class_incidents import class_incidents
+from benchmarks.incident_worlds import make_bundle
 from benchmarks.incidents import (
     BROKEN_FROM,
+    Incident,
     answer,
     findings,
     incidents,
     is_right,
-    make_bundle,
     play,
 )
 from benchmarks.later_incidents import later_incidents
+from benchmarks.number_incidents import number_incidents
 from benchmarks.unseen_incidents import unseen_incidents
 
 from roadworthy.bundle import Bundle
@@ -81,6 +85,38 @@ def test_incidents_from_post_mortems_are_answered_right_and_broken_data_never_by
         if not is_right(incident, actions):
             wrong.append((incident.name, actions[0].kind, actions[0].subject))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("played", "names"),
+    [
+        (
+            number_incidents(),
+            {
+                "price and competitor are swapped", "labels arrive only of small sales",
+                "the season is 7 degrees warmer",
+            },
+        ),
+        (
+            class_incidents(),
+            {
+                "labels of family and premium changed places", "labels of a new plan",
+                "premium is in fashion",
+            },
+        ),
+    ],
+    ids=["numbers", "four classes"],
+)  # fmt: skip
+def test_models_of_numbers_and_of_more_classes_are_advised_right(
+    tmp_path: Path, played: list[Incident], names: set[str]
+) -> None:
+    model = make_bundle(tmp_path, played[0].of, rows=1500)
+    chosen = [each for each in played if each.name in names]
+    assert len(chosen) == len(names)
+    for incident in chosen:
+        actions = answer(incident, model, model, counted=False)
+        assert is_right(incident, actions), (incident.name, actions[0])
+        assert not incident.harmful & {each.kind for each in actions}, incident.name
 
 
 def test_a_break_that_began_among_the_recent_rows_is_not_hidden_by_those_that_were_well(

@@ -6,12 +6,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from benchmarks.incidents import BROKEN_FROM, Incident, incidents, make_bundle, play
+from benchmarks.incident_worlds import make_bundle
+from benchmarks.incidents import BROKEN_FROM, Incident, incidents, play
 from benchmarks.incidents import START as FIRST_DAY
 from benchmarks.unseen_incidents import unseen_incidents
 
 from roadworthy.bundle import Bundle
-from roadworthy.monitor.before import findings_against_older, missing_class
+from roadworthy.monitor.before import findings_against_older
+from roadworthy.monitor.broken_labels import missing_class
 from roadworthy.monitor.feedback import Outcomes
 
 

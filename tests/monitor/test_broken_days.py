@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from benchmarks.incidents import BROKEN_FROM, DAYS, Incident, column, incidents, make_bundle, play
+from benchmarks.incident_worlds import make_bundle
+from benchmarks.incidents import BROKEN_FROM, DAYS, Incident, column, incidents, play
 
 from roadworthy.bundle import Bundle
 from roadworthy.monitor.broken_days import healed_days

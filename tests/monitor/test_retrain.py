@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from benchmarks.incidents import incidents, make_bundle, play
+from benchmarks.incident_worlds import make_bundle
+from benchmarks.incidents import incidents, play
 from typer.testing import CliRunner
 
 from roadworthy.bundle import Bundle

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from benchmarks.incidents import incidents, log_odds, make_bundle, people, play, truth
+from benchmarks.incident_worlds import log_odds, make_bundle, people, truth
+from benchmarks.incidents import incidents, play
 
 from roadworthy.bundle import Bundle
 from roadworthy.pipeline import SYSTEMS, write

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,8 @@ _WHOLE, _NOT_WHOLE = 0.999, 0.5
 _RELATED, _LEFT = 0.2, 0.5
 _SAME, _OTHER = 0.2, 0.4
 _MOVED, _ALIKE = 0.2, 0.08
+_PAIRS = 20
+"""Pairs of columns that are put back in each other's place, at most: each asks the model."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ERRORS = 3.0
 _HELP = "look at how this column is filled at its source, and put it right there"
@@ -67,25 +69,6 @@ def findings_against_older(
 
 
 _Told = Iterator[tuple[Kind, str, str]]
-
-
-def missing_class(recent: Outcomes, older: Outcomes) -> str | None:
-    """A class of which no label arrives any more, although it was usual among older labels.
-
-    Whether the world or the way of the labels changed, such labels cannot say: what is learned
-    from them is that there is no other class.
-    """
-    names = recent.predictions.contract.target.class_names
-    now, then = recent.labels[recent.known], older.labels[older.known]
-    if not names or min(len(now), len(then)) < _MIN_ROWS:
-        return None
-    usual = [float((then == code).mean()) for code in range(len(names))]
-    gone = [
-        (share, names[code])
-        for code, share in enumerate(usual)
-        if share > 0.05 and not (now == code).any()
-    ]
-    return max(gone)[1] if gone else None
 
 
 def _copies(here: pl.DataFrame, there: pl.DataFrame) -> _Told:
@@ -167,22 +150,49 @@ def _undone(bundle: Bundle, recent: Outcomes, older: Outcomes) -> _Told:
     if min(len(now), len(then)) < _MIN_ROWS or not bundle.has_core:
         return  # a model that only its own library runs is not opened for this
     scored, before = now.scored(), then.scored()
-    for column in bundle.contract.columns:
-        frame = now.predictions.inputs
-        made = _put_back(column, frame[column.name], then.predictions.inputs[column.name])
-        if made is None:
-            continue
-        cells, how = made
-        matrix = encode_columns(frame.with_columns(cells), bundle.plan)
+    for kind, name, cells, how in _ways_back(
+        bundle, now.predictions.inputs, then.predictions.inputs
+    ):
+        matrix = encode_columns(now.predictions.inputs.with_columns(cells), bundle.plan)
         mended = Scored(scored.table, bundle.engine.run_many(matrix), scored.seed)
         won = mean_interval(scored.loss - mended.loss)
         left = float(mended.loss.mean() - before.loss.mean())
         noise = float(np.hypot(_error(mended.loss), _error(before.loss)))
         sure = won.value is not None and won.error is not None and won.value > _ERRORS * won.error
         if sure and left < _ERRORS * noise:
+            yield kind, name, f"{name!r} {how}; with that undone answers are as good as before"
+
+
+def _ways_back(
+    bundle: Bundle, here: pl.DataFrame, there: pl.DataFrame
+) -> Iterator[tuple[Kind, str, list[pl.Series], str]]:
+    """Moves that may have been made, with the columns as they were without them."""
+    for column in bundle.contract.columns:
+        made = _put_back(column, here[column.name], there[column.name])
+        if made is not None:
             kind: Kind = "unit_change" if column.kind == "number" else "renamed_category"
-            what = f"{column.name!r} {how}; with that undone answers are as good as before"
-            yield kind, column.name, what
+            yield kind, column.name, [made[0]], made[1]
+    numbers = [each.name for each in bundle.contract.columns if each.kind == "number"]
+    for one, other in islice(_lookalikes(here, there, numbers), _PAIRS):
+        cells = [here[one].alias(other), here[other].alias(one)]
+        yield "misplaced", one, cells, f"looks as {other!r} did, and {other!r} as it did"
+
+
+def _lookalikes(
+    here: pl.DataFrame, there: pl.DataFrame, numbers: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Pairs of columns that may have changed places and hardly show it by themselves."""
+    here, there = _thinned(here), _thinned(there)
+    cells = {name: (_known(here[name]), _known(there[name])) for name in numbers}
+    enough = [name for name, each in cells.items() if min(map(len, each)) >= _MIN_ROWS]
+    medians = {name: float(np.median(cells[name][1])) for name in enough}
+    spreads = {name: float(np.ptp(np.quantile(cells[name][1], (0.05, 0.95)))) for name in enough}
+    for one, other in combinations(enough, 2):
+        if abs(medians[one] - medians[other]) > min(spreads[one], spreads[other]):
+            continue  # most pairs, without a look at all of their cells
+        (now, then), (now_other, then_other) = cells[one], cells[other]
+        if max(distance(now, then_other), distance(now_other, then)) < _ALIKE:
+            yield one, other
 
 
 def _put_back(column: Column, now: pl.Series, then: pl.Series) -> tuple[pl.Series, str] | None:
@@ -217,7 +227,7 @@ def _levels_put_back(now: pl.Series, then: pl.Series) -> tuple[pl.Series, str] |
     back = dict(zip(present, past, strict=True))
     moved = sum(abs(here[name] / total - there[name] / before) for name in here) / 2
     apart = sum(abs(here[name] / total - there[back[name]] / before) for name in here) / 2
-    if moved < 2 * _ALIKE or apart > _LEFT * moved:
+    if moved < _ALIKE or apart > _LEFT * moved:
         return None
     names = ", ".join(f"{new!r} for {old!r}" for new, old in back.items() if new != old)
     return now.replace(back), f"has its levels in other places ({names[:120]})"

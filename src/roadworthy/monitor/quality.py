@@ -29,6 +29,8 @@ from roadworthy.monitor.findings import Finding
 PeriodLength = Literal["day", "week", "month"]
 _DAY = 86400.0
 _MIN_ROWS = 30
+_UNKNOWN = 0.05
+"""Share of labels that no typing error explains."""
 _P_VALUE = 0.001
 _MATTERS = {"accuracy": 0.01, "log_loss": 0.05, "mae": 0.05}
 """Drops below which nobody acts: points of accuracy; shares of the loss or error itself."""
@@ -150,7 +152,7 @@ def quality(
         calibration=calibration(recent),
         drops=_drops(recent, reference or {}),
         unknown_ids=outcomes.unknown_ids,
-        unknown_values=dict(outcomes.unknown_values),
+        unknown_values=outcomes.unknown_values,
     )
 
 
@@ -301,13 +303,16 @@ def findings(found: Quality) -> list[Finding]:
         told.append(_calibration_finding(probabilities, since))
     if found.unknown_values:
         shown = ", ".join(sorted(found.unknown_values)[:5])
+        rows = sum(found.unknown_values.values())
+        share = rows / (rows + found.labelled)
+        grave = rows >= _MIN_ROWS and share >= _UNKNOWN
         told.append(
             Finding(
                 kind="unseen",
-                severity="warning",
+                severity="serious" if grave else "warning",
                 subject="label",
-                what=f"labels that the model does not know: {shown}",
-                evidence={"rows": sum(found.unknown_values.values())},
+                what=f"{share:.1%} of labels are none that the model knows: {shown}",
+                evidence={"rows": rows, "share": share},
                 fix="correct the labels at their source; a new class needs a new model",
             )
         )

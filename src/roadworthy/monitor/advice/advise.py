@@ -15,8 +15,9 @@ from roadworthy.monitor import estimate, logged
 from roadworthy.monitor.advice.gains import Gains, measure_gains
 from roadworthy.monitor.advice.rules import Action, decide
 from roadworthy.monitor.advice.situation import Situation, Swap
-from roadworthy.monitor.before import distance, findings_against_older, missing_class
+from roadworthy.monitor.before import distance, findings_against_older
 from roadworthy.monitor.broken_days import broken_since, healed_days
+from roadworthy.monitor.broken_labels import broken_labels, missing_class, missing_numbers
 from roadworthy.monitor.estimate import ConfidenceEstimator, DirectEstimator, Estimator
 from roadworthy.monitor.feedback import Outcomes, label_findings
 from roadworthy.monitor.findings import BROKEN_DATA, Finding
@@ -110,10 +111,10 @@ def look(
     if made is not None:
         expected, gaps = made.estimate(recent.predictions), estimate.concept_gap(recent, made)
     values = {name: each.value for name, each in reference.items() if each.value is not None}
-    told += estimate.findings(gaps, expected, values)
+    told += estimate.findings(gaps, expected, reference)
     labelled = recent.take(recent.known)
     scored = labelled.scored()
-    lacking = missing_class(recent, older)
+    lacking = missing_class(recent, older) or missing_numbers(recent, older)
     return Situation(
         model=bundle.manifest.name,
         target=bundle.contract.target,
@@ -152,6 +153,7 @@ def _against_before(
         moment = datetime.fromtimestamp(begin, UTC) if math.isfinite(begin) else None
         recent, older = outcomes.take(young), outcomes.take(before)
         found = findings_against_older(bundle, recent, older, moment)
+        found = found or broken_labels(recent, older, moment)
         if found:
             return found
     return []

@@ -1,13 +1,15 @@
 """What an action would gain, measured on labelled rows that it has not seen.
 
 Three models are compared on the same rows, cross-fitted over five folds: the champion as it is; the
-champion recalibrated (`BetaCalibration`; for numbers a straight line); and the latter corrected by
+champion recalibrated (`BetaCalibration`; for more classes `ScaledProbabilities`, for numbers a
+straight line); and the latter corrected by
 boosted trees that start from its scores. What only trees can learn is what retraining is for; what
 recalibration learns needs no new model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ import numpy as np
 from roadworthy.evaluate import Estimate, Scored
 from roadworthy.evaluate.metrics import mean_interval
 from roadworthy.evaluate.resample import Codes, Floats
+from roadworthy.monitor.advice.scaling import ScaledProbabilities
 from roadworthy.monitor.estimate import ConfidenceEstimator
 from roadworthy.monitor.estimate.confidence import BetaCalibration
 from roadworthy.prepare.columns import encode_columns
@@ -118,11 +121,17 @@ def _cross_fit(rows: Scored, plan: FeaturePlan, folds: Codes, seed: int) -> tupl
             line = _line(part.scores, part.table.labels)
             bases = line(part.scores), line(rows.scores[outside])
         else:
-            made = ConfidenceEstimator(part)
-            bases = made.probabilities(part.scores), made.probabilities(rows.scores[outside])
+            recalibrated = _recalibration(part)
+            bases = recalibrated(part.scores), recalibrated(rows.scores[outside])
         calibrated[outside] = bases[1]
         corrected[outside] = _correct(part, features[inside], features[outside], bases, seed)
     return calibrated, corrected
+
+
+def _recalibration(part: Scored) -> Callable[[Floats], Floats]:
+    if part.scores.shape[1] == 2:
+        return ConfidenceEstimator(part).probabilities
+    return ScaledProbabilities(part.scores, part.codes)
 
 
 def _line(scores: Floats, labels: Floats) -> Any:

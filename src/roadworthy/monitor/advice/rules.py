@@ -73,11 +73,18 @@ _OF_ALL_ROWS: dict[str, str] = {
     "duplicates": "stop what sends rows again that were answered",
     "time_gap": "find out why no rows came for a time",
 }
+_NEW_LABELS = (
+    "put labels right that the model does not know; if it is a class that is new, train with it"
+)
 
 
 def _rule_1_broken_data(situation: Situation) -> Iterator[Action]:
     """Data are broken: fix the column at its source."""
-    columns = {each.subject for each in situation.broken if each.kind not in _OF_ALL_ROWS}
+    columns = {
+        each.subject
+        for each in situation.broken
+        if each.kind not in _OF_ALL_ROWS and each.subject != "label"
+    }
     for finding in situation.broken:
         share = situation.importance.get(finding.subject)
         evidence = [finding.what]
@@ -87,6 +94,8 @@ def _rule_1_broken_data(situation: Situation) -> Iterator[Action]:
         if lost is not None and len(columns) > 1:
             evidence.append(f"the gain is that of putting all {len(columns)} columns right")
         fix = f"fix {finding.subject!r} at its source: {finding.kind.replace('_', ' ')}"
+        if finding.subject == "label" and finding.kind == "unseen":
+            fix = _NEW_LABELS
         yield Action(
             kind="fix_source",
             subject=finding.subject,
@@ -159,6 +168,8 @@ def _rule_4_threshold(situation: Situation) -> Iterator[Action]:
     recalibrate, threshold = situation.gains.recalibrate, situation.gains.threshold
     if recalibrate is None or recalibrate.rows < _ENOUGH or not recalibrate.sure:
         return
+    if not situation.target.classes and not recalibrate.worthwhile:
+        return  # a few large errors are smaller and the usual ones are not
     off = situation.quality is not None and situation.quality.calibration
     if not situation.has("calibration", "quality_drop", "concept_drift") and not (off and off.off):
         return
@@ -221,15 +232,16 @@ def _rule_5_labels(situation: Situation) -> Iterator[Action]:
 
 
 def _labels_of_all(situation: Situation, missing: str) -> Action:
-    """Labels of one class stay away: they say nothing of how often it comes."""
+    """Labels of one class or range stay away: they say nothing of how often it comes."""
+    said = repr(missing) if situation.target.classes else missing
     return Action(
         kind="collect_labels",
         subject=missing,
-        what=f"find out why no label says {missing!r}, and collect those too",
+        what=f"find out why no label is {said}, and collect those too",
         rule=5,
         evidence=(
-            f"none of {situation.labelled:,} recent labels is {missing!r}, which was usual before",
-            "what is learned from, or measured on, labels of the other classes alone is wrong",
+            f"none of {situation.labelled:,} recent labels is {said}, which was usual before",
+            "what is learned from, or measured on, the other labels alone is wrong",
         ),
         command="roadworthy feedback FILE",
     )
@@ -273,13 +285,14 @@ _RULES: tuple[Rule, ...] = (
 
 def _worth(situation: Situation, gain: Gain) -> bool:
     """Whether a gain is large enough for the work of a release."""
-    if situation.has("quality_drop", "concept_drift", "estimated_drop"):
-        return True
-    value, before = gain.value.value, situation.reference.get(gain.metric)
-    if value is None:
+    fell = situation.has("quality_drop", "concept_drift", "estimated_drop")
+    if situation.target.classes and fell:
+        return True  # of rare classes accuracy tells little
+    measured = situation.quality.metrics.get(gain.metric) if situation.quality else None
+    if gain.value.low is None or measured is None:
         return False
-    least = 0.01 if gain.metric == "accuracy" else 0.03 * (before or 0.0)
-    return gain.worthwhile and value > least
+    # an error in the target's unit grows with what is predicted, and learning does not mend that
+    return gain.value.low > (0.01 if gain.metric == "accuracy" else 0.03 * (measured.value or 0.0))
 
 
 def _lost(situation: Situation) -> Estimate | None:

@@ -50,7 +50,8 @@ class Situation:
         changed: Since when losses are what they are now; None where nothing changed.
         swap: The last swap; None where there was none.
         worst_slice: The subgroup with the least evidence and the worst quality, if one stands out.
-        missing_class: A usual class of which no recent label arrived; labels then decide nothing.
+        missing_class: A usual class, or numbers, of which no recent label arrived; labels then
+            decide nothing.
     """
 
     model: str
@@ -76,7 +77,6 @@ class Situation:
             entry
             for entry in self.findings
             if entry.kind in BROKEN_DATA
-            and entry.subject != "label"
             and entry.severity != "info"
             and (entry.severity == "serious" or entry.kind not in _RARELY_BROKEN)
         ]

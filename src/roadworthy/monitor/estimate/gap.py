@@ -8,10 +8,12 @@ reference. So a difference beyond it says that the relation itself has changed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 
+from roadworthy.evaluate import Estimate
 from roadworthy.evaluate.paired import two_sided
 from roadworthy.monitor.estimate.base import BLIND, Estimator, Expected
 from roadworthy.monitor.estimate.direct import row_losses
@@ -95,14 +97,15 @@ def _least(gap: ConceptGap) -> float:
 def findings(
     gaps: tuple[ConceptGap, ...],
     expected: dict[str, Expected],
-    reference: dict[str, float],
+    reference: Mapping[str, Estimate],
 ) -> list[Finding]:
     """What is worth telling.
 
     Args:
         gaps: Of labelled rows.
         expected: Estimates of rows without labels.
-        reference: The metrics of the reference, that estimates are compared with.
+        reference: The metrics of the reference, that estimates are compared with; an estimate is
+            told when its interval lies beyond theirs.
     """
     told = []
     gap = drifted(gaps)
@@ -123,10 +126,16 @@ def findings(
     for name, worse in (("accuracy", -1.0), ("mae", 1.0)):
         if name not in expected or name not in reference:
             continue
-        entry, before = expected[name], reference[name]
-        near = entry.high if worse < 0 else entry.low
+        entry, known = expected[name], reference[name]
+        before = known.value
+        if before is None:
+            continue
+        near, end = (entry.high, known.low) if worse < 0 else (entry.low, known.high)
         least = 0.02 if name == "accuracy" else 0.1 * before
-        if worse * (near - before) > 0 and worse * (entry.value - before) >= least:
+        if (
+            worse * (near - (before if end is None else end)) > 0
+            and worse * (entry.value - before) >= least
+        ):
             told.append(
                 Finding(
                     kind="estimated_drop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ class Outcomes:
         labels: Class position or number `[N]`; NaN where it is not known.
         label_times: When the label became known `[N]`, seconds since 1970; NaN where it is not.
         unknown_ids: Labels whose request or row is not among the predictions.
-        unknown_values: Labels that are no class or number of the target -> how many rows.
+        strange: Rows whose label is no class or number of the target -> that label.
         ahead: Labels that were said to be known only after they came: of a clock that is ahead.
     """
 
@@ -39,7 +40,7 @@ class Outcomes:
     labels: Floats
     label_times: Floats
     unknown_ids: int = 0
-    unknown_values: Mapping[str, int] = field(default_factory=dict)
+    strange: Mapping[int, str] = field(default_factory=dict)
     ahead: int = 0
 
     def __len__(self) -> int:
@@ -57,7 +58,16 @@ class Outcomes:
 
     def take(self, rows: NDArray[np.bool_]) -> Outcomes:
         """Some of the rows."""
-        return Outcomes(self.predictions.take(rows), self.labels[rows], self.label_times[rows])
+        places = np.cumsum(rows) - 1
+        strange = {int(places[row]): label for row, label in self.strange.items() if rows[row]}
+        return Outcomes(
+            self.predictions.take(rows), self.labels[rows], self.label_times[rows], strange=strange
+        )
+
+    @property
+    def unknown_values(self) -> dict[str, int]:
+        """Labels that are no class or number of the target -> how many rows."""
+        return dict(Counter(self.strange.values()))
 
     def delay(self) -> float:
         """Seconds within which nine of ten labels that came did come; 0 where none did."""
@@ -121,7 +131,7 @@ def join(predictions: Predictions, labels: pl.DataFrame) -> Outcomes:
     )
 
 
-def _truths(cells: list[Any], predictions: Predictions) -> tuple[Floats, dict[str, int]]:
+def _truths(cells: list[Any], predictions: Predictions) -> tuple[Floats, dict[int, str]]:
     """Class position or number of each label, and those that are none."""
     contract = predictions.contract
     name = contract.target.name
@@ -130,11 +140,11 @@ def _truths(cells: list[Any], predictions: Predictions) -> tuple[Floats, dict[st
     kind = pl.Float64 if numeric and contract.target.task == "regression" else pl.String
     column = pl.Series(name, [_cell(cell, kind) for cell in texts], dtype=kind)
     labels, known, _ = read_truths(column.to_frame(), contract, name)
-    strange: dict[str, int] = {}
-    for cell, good in zip(cells, known, strict=True):
-        if cell is not None and not good:
-            shown = str(cell)[:40]
-            strange[shown] = strange.get(shown, 0) + 1
+    strange = {
+        row: str(cell)[:40]
+        for row, (cell, good) in enumerate(zip(cells, known, strict=True))
+        if cell is not None and not good
+    }
     return np.where(known, labels, np.nan), strange
 
 
