@@ -1,7 +1,7 @@
 """What an action would gain, measured on labelled rows that it has not seen.
 
 Three models are compared on the same rows, cross-fitted over five folds: the champion as it is; the
-champion recalibrated (`BetaCalibration`; for numbers a straight line); and the latter corrected by
+champion recalibrated (`fit_recalibration`); and the latter corrected by
 boosted trees that start from its scores. What only trees can learn is what retraining is for; what
 recalibration learns needs no new model.
 """
@@ -16,7 +16,6 @@ import numpy as np
 from roadworthy.evaluate import Estimate, Scored
 from roadworthy.evaluate.metrics import mean_interval
 from roadworthy.evaluate.resample import Codes, Floats
-from roadworthy.monitor.estimate import ConfidenceEstimator
 from roadworthy.monitor.estimate.confidence import BetaCalibration
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.plan import FeaturePlan
@@ -109,25 +108,18 @@ def measure_gains(
 
 def _cross_fit(rows: Scored, plan: FeaturePlan, folds: Codes, seed: int) -> tuple[Floats, Floats]:
     """Scores of the recalibrated and of the corrected champion, each row by a fit without it."""
+    from roadworthy.monitor.recalibration import fit_recalibration  # scikit-learn, as lightgbm
+
     features = encode_columns(rows.table.frame, plan)
     calibrated, corrected = rows.scores.copy(), rows.scores.copy()
     for fold in range(_FOLDS):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         part = rows.take(inside)
-        if rows.regression:
-            line = _line(part.scores, part.table.labels)
-            bases = line(part.scores), line(rows.scores[outside])
-        else:
-            made = ConfidenceEstimator(part)
-            bases = made.probabilities(part.scores), made.probabilities(rows.scores[outside])
+        made = fit_recalibration(part.scores, part.table.labels)
+        bases = made.apply(part.scores), made.apply(rows.scores[outside])
         calibrated[outside] = bases[1]
         corrected[outside] = _correct(part, features[inside], features[outside], bases, seed)
     return calibrated, corrected
-
-
-def _line(scores: Floats, labels: Floats) -> Any:
-    slope, constant = np.polyfit(scores, labels, 1) if np.ptp(scores) > 0 else (1.0, 0.0)
-    return lambda values: constant + slope * values
 
 
 def _correct(
