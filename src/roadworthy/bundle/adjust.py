@@ -1,10 +1,11 @@
-"""Another threshold for a bundle: the same model, and papers that say what it answers now."""
+"""A bundle that answers otherwise: the same model, and papers that say what it answers now."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from roadworthy.bundle.keys import open_signer
 from roadworthy.bundle.manifest import FILE_NAME, SIGNATURE, content_version, digest, to_json
 from roadworthy.bundle.requirements import SERVING, TRAINING, installed
 from roadworthy.bundle.write import write_files
+from roadworthy.contract import Contract
 from roadworthy.errors import InputError
 from roadworthy.evaluate import Report
 from roadworthy.evaluate.page import render_page
@@ -57,24 +59,56 @@ def with_threshold(
         )
     target = msgspec.structs.replace(target, threshold=threshold)
     contract = msgspec.structs.replace(bundle.contract, target=target)
-    files = {
-        name: content
-        for name, content in bundle.contents().items()
-        if name not in (FILE_NAME, SIGNATURE)
-    }
     golden = []
     for entry in bundle.golden:
         shares = entry.expected["probabilities"]
         scores = [shares[name] for name in target.class_names]
         golden.append({"row": entry.row, "expected": answer(target, scores)})
-    files["contract.json"] = to_json(contract)
-    files["golden.jsonl"] = b"".join(msgspec.json.encode(line) + b"\n" for line in golden)
+    changed = {
+        "contract.json": to_json(contract),
+        "golden.jsonl": b"".join(msgspec.json.encode(line) + b"\n" for line in golden),
+    }
+    return rewrite(bundle, contract, changed, report, directory=directory, signing_key=signing_key)
+
+
+def rewrite(
+    bundle: Bundle,
+    contract: Contract,
+    changed: Mapping[str, bytes],
+    report: Report | None,
+    *,
+    directory: str | os.PathLike[str],
+    signing_key: str | None = None,
+    lineage: Mapping[str, str] = {},
+    measured: Mapping[str, float] = {},
+) -> Bundle:
+    """Write a bundle again with some of its files changed, and papers that fit them.
+
+    Files for others that are not among the changed ones (`portable.onnx`, `model.*`) are left out.
+
+    Args:
+        bundle: The bundle as it was.
+        contract: Its contract now.
+        changed: Files that are other than they were, the papers and the report excepted.
+        report: What it does now; None keeps the old one.
+        directory: The bundle becomes `directory/NAME/VERSION`.
+        signing_key: The key that signs it.
+        lineage: What is new in where it comes from.
+        measured: What is new in its measured numbers.
+
+    Raises:
+        OutsideError: The folder cannot be written.
+    """
+    files = bundle.contents() | dict(changed)
+    for name in (FILE_NAME, SIGNATURE):
+        files.pop(name, None)
     if report is not None:
         files["report.json"] = to_json(report)
         files["report.html"] = render_page(verdict_of(report)).encode()
     old = bundle.manifest
     plain: dict[str, Any] = msgspec.json.decode(files["report.json"])
-    text = card.model_card(old.name, old.family, contract, plain, bundle.parity, old.environment)
+    parity: dict[str, Any] = msgspec.json.decode(files["parity.json"])
+    text = card.model_card(old.name, old.family, contract, plain, parity, old.environment)
     files[card.FILE_NAME] = text.encode()
     listed = (sbom.FILE_NAME, "requirements.txt", "requirements-train.txt", card.FILE_NAME)
     digests = {
@@ -89,6 +123,8 @@ def with_threshold(
         old,
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        measured={**old.measured, **measured},
+        lineage={**old.lineage, **lineage},
     )
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     files[FILE_NAME] = to_json(manifest)

@@ -196,7 +196,9 @@ def write_bundle(
         files={name: digest(content) for name, content in sorted(files.items())},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         measured={
-            "microseconds_per_row": _microseconds(engine, model, 20 if core is None else 500),
+            "microseconds_per_row": microseconds_per_row(
+                engine, model, 20 if core is None else 500
+            ),
             **parts.measured,
             **{f"{step}_seconds": round(taken, 3) for step, taken in model.seconds.items()},
         },
@@ -342,7 +344,7 @@ def _environment(model: TrainedModel) -> dict[str, str]:
     }
 
 
-def _microseconds(engine: Engine, model: TrainedModel, most: int) -> float:
+def microseconds_per_row(engine: Engine, model: TrainedModel, most: int = 500) -> float:
     """Wall time of one row from JSON bytes to scores: the median over rows of the holdout."""
     held = accepted(model.table.holdout.frame, model.contract)
     rows = json_rows(held.head(most), model.contract)

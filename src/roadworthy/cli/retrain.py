@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from roadworthy.monitor.retrain import Retrained
 
 _LEARNS = ("retrain", "recalibrate")
-"""Kinds of advice that ask for a new model; a moved threshold does not."""
+"""Kinds of advice that learn from labels; a moved threshold is left to people."""
 
 
 def retrain(
@@ -30,6 +30,10 @@ def retrain(
         float | None,
         typer.Option("--threshold", help="Keep the model, and answer from this probability."),
     ] = None,
+    recalibrate: Annotated[
+        bool,
+        typer.Option("--recalibrate", help="Keep the model, and fit a calibration behind it."),
+    ] = False,
     if_advised: Annotated[
         bool,
         typer.Option("--if-advised", help="Do what `advise` says, and nothing if it is not this."),
@@ -43,30 +47,40 @@ def retrain(
     """Train a challenger, gate it against the champion on the newest labelled rows, register it.
 
     It learns from the old table and from labelled predictions; with --since only from the latter.
+    With --recalibrate or --threshold the champion's model stays, and only what it answers changes.
     Exit code 1 when a gate stops it. It takes the champion's place only where the project says so.
 
     Example: `roadworthy retrain --model loans@champion --since 2026-02-10`
     """
+    from roadworthy.monitor.recalibrate import recalibrate as recalibrated
     from roadworthy.monitor.retrain import move_threshold
     from roadworthy.monitor.retrain import retrain as make
 
     wanted = load_project(project, destination)
+    if recalibrate and threshold is not None:
+        raise InputError(
+            "one changes the probabilities, the other what is answered from them",
+            where="--recalibrate, --threshold",
+            fix="recalibrate first; then look whether the threshold still has to move",
+        )
     if if_advised:
-        if since is not None or threshold is not None:
-            raise InputError("the advice says since when", where="--if-advised")
+        if since is not None or threshold is not None or recalibrate:
+            raise InputError("the advice says what to do and since when", where="--if-advised")
         looked = look_at(wanted, model, log, None)
         bundle, outcomes = looked.bundle, looked.outcomes
         action = next((each for each in looked.actions if each.kind in _LEARNS), None)
         if action is None:
             _not_advised(looked.actions[0].what, json=json)
             return
-        since = action.since or None
+        since, recalibrate = action.since or None, action.kind == "recalibrate"
     else:
         bundle, outcomes = load_outcomes(wanted, model, log)
     board = Board(parse_duration(budget or wanted.train.budget), quiet=quiet or json)
     day = None if since is None else parse_day(since)
     if threshold is not None:
         made = move_threshold(bundle, outcomes, threshold, wanted)
+    elif recalibrate:
+        made = recalibrated(bundle, outcomes, wanted, since=day)
     else:
         with board.live():
             made = make(

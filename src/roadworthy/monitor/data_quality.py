@@ -217,7 +217,7 @@ class _Rule:
 
     def _usual_days(self, count: Callable[[Cells], int]) -> list[float]:
         """Shares on the reference's own days: their 95 % quantile, when there are days."""
-        days = list(self.history.reference.day_cells.values())
+        days = [cells for cells in self.history.reference.day_cells.values() if cells[0]]
         shares = [_share(cells, self.block, count(cells)) for cells in days]
         return [float(np.quantile(shares, 0.95))] if shares else []
 

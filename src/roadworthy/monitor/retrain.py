@@ -111,12 +111,7 @@ def retrain(
     """
     options = project.monitor
     parts = split_rows(outcomes, since, options.retrain_window_days, options.retrain_test_share)
-    if parts.redacted:
-        raise InputError(
-            f"the log does not hold {', '.join(map(repr, parts.redacted[:5]))}",
-            where="[serve] log_redact",
-            fix="retrain from a full table with `roadworthy train`",
-        )
+    check_logged(parts)
     contract = champion.contract
     frame = parts.learn
     if old and project.data.path is not None:
@@ -136,7 +131,7 @@ def retrain(
     if project.gates.no_worse_than is None:
         gated = project.override("gates", no_worse_than="champion")
     verdict = accept(challenger, parts.test, gated, champion=champion.path)
-    registered, promoted = _register(challenger, champion, verdict, project)
+    registered, promoted = register_challenger(challenger, champion, verdict, project)
     return Retrained(
         challenger=challenger,
         verdict=verdict,
@@ -145,7 +140,7 @@ def retrain(
         tested=parts.test.height,
         registered=registered,
         promoted=promoted,
-        proposal=_proposal(registered, verdict, promoted, options.retrain_promote, project),
+        proposal=proposal(registered, verdict, promoted, options.retrain_promote, project),
         left_out=parts.left_out,
     )
 
@@ -180,7 +175,7 @@ def move_threshold(
         directory=project.package.directory,
         signing_key=project.registry.signing_key,
     )
-    registered, promoted = _register(challenger, champion, verdict, project)
+    registered, promoted = register_challenger(challenger, champion, verdict, project)
     return Retrained(
         challenger=challenger,
         verdict=verdict,
@@ -189,7 +184,7 @@ def move_threshold(
         tested=parts.test.height,
         registered=registered,
         promoted=promoted,
-        proposal=_proposal(registered, verdict, promoted, options.retrain_promote, project),
+        proposal=proposal(registered, verdict, promoted, options.retrain_promote, project),
         left_out=parts.left_out,
     )
 
@@ -202,14 +197,8 @@ def split_rows(
     Raises:
         InputError: There are too few.
     """
-    times = outcomes.predictions.times
-    start = -math.inf
-    if since is not None:
-        start = since.timestamp()
-    elif window_days is not None and len(times):
-        start = float(times.max()) - window_days * _DAY
-    over, healed = healed_days(outcomes.predictions)
-    chosen = outcomes.take(outcomes.known & (times >= start) & ~over)
+    recent, told = recent_rows(outcomes, since, window_days)
+    chosen = recent.take(recent.known)
     tested = round(len(chosen) * test_share)
     if tested < _MIN_TEST or len(chosen) - tested < _MIN_NEW:
         raise InputError(
@@ -226,8 +215,31 @@ def split_rows(
     ]
     rows = inputs.with_columns(_target(chosen.labels, contract))
     learned = rows.height - tested
-    told = tuple(each.what for each in healed)
     return Parts(rows[:learned], rows[learned:], tuple(redacted), told)
+
+
+def recent_rows(
+    outcomes: Outcomes, since: datetime | None, window_days: float | None
+) -> tuple[Outcomes, tuple[str, ...]]:
+    """The rows of a window, labelled or not, and why others in it are left out."""
+    times = outcomes.predictions.times
+    start = -math.inf
+    if since is not None:
+        start = since.timestamp()
+    elif window_days is not None and len(times):
+        start = float(times.max()) - window_days * _DAY
+    over, healed = healed_days(outcomes.predictions)
+    return outcomes.take((times >= start) & ~over), tuple(each.what for each in healed)
+
+
+def check_logged(parts: Parts) -> None:
+    """Raise InputError where the log does not hold columns that are to be learned from."""
+    if parts.redacted:
+        raise InputError(
+            f"the log does not hold {', '.join(map(repr, parts.redacted[:5]))}",
+            where="[serve] log_redact",
+            fix="retrain from a full table with `roadworthy train`",
+        )
 
 
 def _target(labels: np.ndarray, contract: Contract) -> pl.Series:
@@ -288,8 +300,13 @@ def _as_before(project: Project, champion: Bundle) -> Project:
     return msgspec.structs.replace(named, data=data)
 
 
-def _register(
-    challenger: Bundle, champion: Bundle, verdict: Verdict, project: Project
+def register_challenger(
+    challenger: Bundle,
+    champion: Bundle,
+    verdict: Verdict,
+    project: Project,
+    *,
+    kind: str = "retrained",
 ) -> tuple[str, bool]:
     """Register with what it follows and what the gates said; promote if that is asked for."""
     name = challenger.manifest.name
@@ -299,7 +316,7 @@ def _register(
         version, _ = register(
             registry,
             challenger.path,
-            tags={"origin": "retrain", "champion": champion.version[:12]},
+            tags={"origin": "retrain", "kind": kind, "champion": champion.version[:12]},
             parent=parent,
             verdict=verdict.outcome,
         )
@@ -311,9 +328,10 @@ def _register(
     return version.short, wanted
 
 
-def _proposal(
+def proposal(
     registered: str, verdict: Verdict, promoted: bool, wanted: Promotion, project: Project
 ) -> tuple[str, ...]:
+    """What to do next with a challenger, a line each."""
     name = registered.partition(":")[0]
     if verdict.outcome != "pass":
         stopping = ", ".join(f"{check.name} ({check.outcome})" for check in verdict.stopping())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.isotonic import IsotonicRegression
 
 from roadworthy.contract import Task
@@ -20,6 +20,8 @@ from roadworthy.train.scoring import Floats, Index, model_scores, row_losses
 
 EDGE = 1e-12
 """Probabilities closer to 0 or 1 than this count as this close: their logarithm must exist."""
+BETA_EDGE = 1e-9
+"""The same of beta calibration: what is closer says nothing, and its fit does not look there."""
 _ISOTONIC_ROWS = 1000
 _ISOTONIC_RARE = 100
 """Rows, and rows of the rarer class, below which steps follow the noise."""
@@ -34,27 +36,39 @@ _WHERE = "[train] calibrate"
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """A way from probabilities to better ones; plain data.
+    """A way from scores to better ones; plain data.
 
     Attributes:
         method: `none`; `sigmoid`: the softmax of `slope * log(p) + shifts`, for two classes
-            Platt's sigmoid on the logit; `isotonic`: straight lines between knots, two classes.
-        slope: Above 0; 1 / temperature.
-        shifts: One a class, the first 0.
+            Platt's sigmoid on the logit; `isotonic`: straight lines between knots, two classes;
+            `beta`: the sigmoid of `slope * log(p) - rest * log(1 - p) + shifts`, two classes (Kull
+            et al., 2017); `line`: `slope * y + shifts` of predicted numbers.
+        slope: Above 0; 1 / temperature. Of `beta` 0 or more.
+        rest: Of `beta`, 0 or more.
+        shifts: One a class, the first 0; of `line` one.
         knots: Probabilities of the second class, growing.
         levels: What they become, never falling.
     """
 
-    method: Method = "none"
+    method: Method | Literal["beta", "line"] = "none"
     slope: float = 1.0
+    rest: float = 1.0
     shifts: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
     levels: tuple[float, ...] = ()
 
     def apply(self, scores: Floats) -> Floats:
-        """Calibrated probabilities `[N, K]` of probabilities `[N, K]`."""
+        """Calibrated probabilities `[N, K]` of probabilities `[N, K]`; `line`: numbers `[N]`."""
         if self.method == "none":
             return scores
+        if self.method == "line":
+            moved: Floats = self.slope * scores + self.shifts[0]
+            return moved
+        if self.method == "beta":
+            second = np.clip(scores[:, 1], BETA_EDGE, 1.0 - BETA_EDGE)
+            odds = self.slope * np.log(second) - self.rest * np.log(1.0 - second)
+            second = expit(odds + self.shifts[1])
+            return np.column_stack([1.0 - second, second])
         if self.method == "isotonic":
             second = np.interp(scores[:, 1], self.knots, self.levels)
             return np.column_stack([1.0 - second, second])
@@ -67,13 +81,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return calibrated
 
 
-class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """An estimator whose probabilities are calibrated.
-
-    Args:
-        estimator: A fitted classifier whose classes are class positions.
-        calibration: What its probabilities go through.
-    """
+class _Calibrated(BaseEstimator):  # type: ignore[misc]
+    """What both kinds have in common."""
 
     def __init__(self, estimator: Any, calibration: Calibration) -> None:
         self.estimator = estimator
@@ -88,21 +97,43 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
         self.calibration = msgspec.convert(state["calibration"], Calibration)
 
-    @property
-    def classes_(self) -> Index:
-        """Class positions, in the order of the probabilities."""
-        return np.arange(max(2, len(self.calibration.shifts), len(self.estimator.classes_)))
-
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def fit(self, X: Floats, y: Floats) -> Calibrated:
+    def fit(self, X: Floats, y: Floats) -> Any:
         """Refuse: the parts are fitted one by one.
 
         Raises:
             NotImplementedError: Always.
         """
         raise NotImplementedError("a calibrated estimator is made of fitted parts")
+
+
+class CalibratedNumbers(RegressorMixin, _Calibrated):  # type: ignore[misc]
+    """An estimator whose predictions go through a straight line.
+
+    Args:
+        estimator: A fitted regressor.
+        calibration: The line.
+    """
+
+    def predict(self, X: Floats) -> Floats:
+        """Predicted numbers `[N]`."""
+        return self.calibration.apply(model_scores(self.estimator, X, 0))
+
+
+class Calibrated(ClassifierMixin, _Calibrated):  # type: ignore[misc]
+    """An estimator whose probabilities are calibrated.
+
+    Args:
+        estimator: A fitted classifier whose classes are class positions.
+        calibration: What its probabilities go through.
+    """
+
+    @property
+    def classes_(self) -> Index:
+        """Class positions, in the order of the probabilities."""
+        return np.arange(max(2, len(self.calibration.shifts), len(self.estimator.classes_)))
 
     def predict_proba(self, X: Floats) -> Floats:
         """Calibrated probabilities `[N, K]`."""

@@ -5,8 +5,22 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from roadworthy.bundle.core.graph import Graph
-from roadworthy.train.calibration import EDGE, Calibration
+from roadworthy.bundle.core.graph import INPUT, Graph
+from roadworthy.train.calibration import BETA_EDGE, EDGE, Calibration
+
+
+def recalibrated_core(core: bytes, features: int, calibration: Calibration) -> bytes:
+    """A core with one more calibration behind it; up to its scores it stays what it is.
+
+    Args:
+        core: The core's bytes.
+        features: Numbers in a row's vector.
+        calibration: What its scores go through.
+    """
+    graph = Graph()
+    scores, width = graph.append(core, INPUT)
+    written = write_calibration(graph, scores, calibration)
+    return graph.finish(written, features, width if len(calibration.shifts) > 2 else 1)
 
 
 def write_calibration(graph: Graph, scores: str, calibration: Calibration) -> str:
@@ -14,12 +28,13 @@ def write_calibration(graph: Graph, scores: str, calibration: Calibration) -> st
 
     Args:
         graph: The graph.
-        scores: Its probabilities so far: `[N, K]`, for two classes also the second's alone.
+        scores: Its probabilities so far: `[N, K]`, for two classes also the second's alone; or
+            predicted numbers `[N, 1]`.
         calibration: The calibration.
 
     Returns:
-        The calibrated probabilities: `[N, K]`, of two classes the second's alone `[N, 1]`; with
-        no calibration `scores` as it is.
+        The calibrated probabilities: `[N, K]`, of two classes the second's alone `[N, 1]`, or
+        numbers `[N, 1]`; with no calibration `scores` as it is.
     """
     if calibration.method == "none":
         return scores
@@ -27,15 +42,22 @@ def write_calibration(graph: Graph, scores: str, calibration: Calibration) -> st
         knots, levels = np.array(calibration.knots), np.array(calibration.levels)
         return write_lines(graph, _second(graph, scores), knots, levels)
     slope, shifts = graph.constant(calibration.slope), calibration.shifts
+    if calibration.method == "line":
+        return graph.add("Add", graph.add("Mul", scores, slope), graph.constant(shifts[0]))
     if len(shifts) > 2:
         bounded = graph.add("Clip", scores, graph.constant(EDGE), graph.constant(1.0))
         sloped = graph.add("Mul", graph.add("Log", bounded), slope)
         return graph.add("Softmax", graph.add("Add", sloped, graph.constant(shifts)), axis=1)
-    second = _second(graph, scores)
-    bounded = graph.add("Clip", second, graph.constant(EDGE), graph.constant(1.0 - EDGE))
+    second, beta = _second(graph, scores), calibration.method == "beta"
+    edge = BETA_EDGE if beta else EDGE
+    bounded = graph.add("Clip", second, graph.constant(edge), graph.constant(1.0 - edge))
     rest = graph.add("Sub", graph.constant(1.0), bounded)
-    logit = graph.add("Sub", graph.add("Log", bounded), graph.add("Log", rest))
-    sloped = graph.add("Mul", logit, slope)
+    logs = graph.add("Log", bounded), graph.add("Log", rest)
+    if beta:
+        own = graph.add("Mul", logs[1], graph.constant(calibration.rest))
+        sloped = graph.add("Sub", graph.add("Mul", logs[0], slope), own)
+    else:
+        sloped = graph.add("Mul", graph.add("Sub", *logs), slope)
     return graph.add("Sigmoid", graph.add("Add", sloped, graph.constant(shifts[1])))
 
 

@@ -26,6 +26,7 @@ HARMLESS = (
     "roadworthy.prepare.reference.look_up", "roadworthy.prepare.reference.weigh",
     "roadworthy.train.blend.Blend", "roadworthy.train.blend.LogTarget",
     "roadworthy.train.candidates.linear.signed_log", "roadworthy.train.calibration.Calibrated",
+    "roadworthy.train.calibration.CalibratedNumbers",
     "sklearn._loss.link.ExpLink", "sklearn._loss.link.Interval",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier",

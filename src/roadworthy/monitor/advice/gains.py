@@ -18,9 +18,9 @@ import numpy as np
 from roadworthy.evaluate import Estimate, Scored
 from roadworthy.evaluate.metrics import mean_interval
 from roadworthy.evaluate.resample import Codes, Floats
-from roadworthy.monitor.advice.scaling import ScaledProbabilities
 from roadworthy.monitor.estimate import ConfidenceEstimator
 from roadworthy.monitor.estimate.confidence import BetaCalibration
+from roadworthy.monitor.estimate.scaling import ScaledProbabilities
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.prepare.plan import FeaturePlan
 

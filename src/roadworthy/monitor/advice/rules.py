@@ -34,7 +34,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         metric: What the gain is told in.
         command: What to run; empty where it is done elsewhere.
         since: First day of the labelled rows that alone are to be learned from; empty: the old
-            table as well.
+            table as well, or all labelled rows of the window.
     """
 
     kind: ActionKind
@@ -191,15 +191,18 @@ def _rule_4_threshold(situation: Situation) -> Iterator[Action]:
             metric=threshold.metric,
             command=f"roadworthy retrain --model {situation.model} --threshold {setting}",
         )
+    since = _day(situation.changed) or ""
+    command = f"roadworthy retrain --model {situation.model} --recalibrate"
     yield Action(
         kind="recalibrate",
         subject="probabilities" if situation.target.classes else "predictions",
-        what="recalibrate: their order is right, their size is not; retraining sets both anew",
+        what="recalibrate: their order is right, their size is not",
         rule=4,
         evidence=tuple(evidence),
         gain=recalibrate.value,
         metric=recalibrate.metric,
-        command=f"roadworthy retrain --model {situation.model}",
+        command=f"{command} --since {since}" if since else command,
+        since=since,
     )
 
 

@@ -24,6 +24,7 @@ from roadworthy.monitor.predictions import Predictions
 
 _TINY = 1e-9
 _RIDGE = 1e-3
+_START = np.array([1.0, 1.0, 0.0])
 _STEPS = 50
 _DRAWS = 200
 _MOST = 10_000
@@ -35,6 +36,8 @@ _WANTED = (
 
 class BetaCalibration:
     """`logit q = c + a ln p - b ln(1 - p)`, fitted by penalised maximum likelihood.
+
+    Neither `a` nor `b` falls below 0, as Kull et al. have it: the order of probabilities is kept.
 
     Args:
         claimed: Probabilities `[N]`.
@@ -49,19 +52,17 @@ class BetaCalibration:
     def __init__(self, claimed: Floats, hits: Floats, weights: Floats | None = None) -> None:
         features = _features(claimed)
         rows = np.ones(len(claimed)) if weights is None else weights
-        start = np.array([1.0, 1.0, 0.0])
-        found, identity = start.copy(), np.diag([_RIDGE, _RIDGE, _RIDGE])
-        penalty = identity
-        for _ in range(_STEPS):
-            q = _sigmoid(features @ found)
-            slope = features.T @ (rows * (hits - q)) - penalty @ (found - start)
-            curve = (features * (rows * q * (1 - q))[:, None]).T @ features + penalty
-            step = np.linalg.solve(curve, slope)
-            found = found + step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
-            if np.abs(step).max() < 1e-10:
+        free = [0, 1, 2]
+        self.parameters, self.covariance = np.zeros(3), np.zeros((3, 3))
+        while True:
+            found, covariance = _fit(features[:, free], hits, rows, _START[free])
+            below = [place for place, value in zip(free, found, strict=True)
+                     if place < 2 and value < 0]  # fmt: skip
+            if not below:
                 break
-        self.parameters = found
-        self.covariance = np.linalg.inv(curve)
+            free.remove(min(below, key=lambda place: float(found[free.index(place)])))
+        self.parameters[free] = found
+        self.covariance[np.ix_(free, free)] = covariance
 
     def __call__(self, claimed: Floats, parameters: Floats | None = None) -> Floats:
         """Calibrated probabilities `[N]`."""
@@ -73,6 +74,22 @@ class BetaCalibration:
         q = self(claimed)
         slopes: Floats = _features(claimed) * (q * (1 - q))[:, None]
         return slopes
+
+
+def _fit(features: Floats, hits: Floats, rows: Floats, start: Floats) -> tuple[Floats, Floats]:
+    """Penalised maximum likelihood by Newton's steps: the parameters and their covariance."""
+    found: Floats = start.copy()
+    penalty = _RIDGE * np.eye(len(start))
+    for _ in range(_STEPS):
+        q = _sigmoid(features @ found)
+        slope = features.T @ (rows * (hits - q)) - penalty @ (found - start)
+        curve = (features * (rows * q * (1 - q))[:, None]).T @ features + penalty
+        step = np.linalg.solve(curve, slope)
+        found = found + step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-10:
+            break
+    covariance: Floats = np.linalg.inv(curve)
+    return found, covariance
 
 
 class ConfidenceEstimator:
