@@ -85,7 +85,7 @@ def _fit(features: Floats, hits: Floats, rows: Floats, start: Floats) -> tuple[F
         slope = features.T @ (rows * (hits - q)) - penalty @ (found - start)
         curve = (features * (rows * q * (1 - q))[:, None]).T @ features + penalty
         step = np.linalg.solve(curve, slope)
-        found = found + step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
+        found += step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
         if np.abs(step).max() < 1e-10:
             break
     covariance: Floats = np.linalg.inv(curve)
