@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from roadworthy.contract import Target
+from roadworthy.evaluate import Estimate
 from roadworthy.monitor.estimate import (
     BLIND,
     ConfidenceEstimator,
@@ -122,7 +123,7 @@ def test_every_estimate_that_is_told_says_what_it_is_blind_to() -> None:
     told = findings(
         (),
         made.estimate(outcomes(BINARY, 500, 3).predictions),
-        {"accuracy": easy["accuracy"].value},
+        {"accuracy": Estimate(easy["accuracy"].value)},
     )
     assert [entry.kind for entry in told] == ["estimated_drop"]
     assert BLIND in told[0].what

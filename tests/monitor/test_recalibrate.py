@@ -68,7 +68,7 @@ def produced(trained: Trained, labels: Any) -> Outcomes:
     """A bundle's answers to its table's rows over forty days, and what came true of them."""
     bundle, frame = (
         trained.bundle,
-        trained.table.frame.select(trained.bundle.contract.names).head(900),
+        trained.table.frame.select(trained.bundle.contract.names).tail(900),
     )
     rows = frame.height
     times = _START + np.linspace(0, 40 * 86400, rows)

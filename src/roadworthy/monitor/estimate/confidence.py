@@ -78,18 +78,18 @@ class BetaCalibration:
 
 def _fit(features: Floats, hits: Floats, rows: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Penalised maximum likelihood by Newton's steps: the parameters and their covariance."""
-    found: Floats = start.copy()
+    found = np.asarray(start)
     penalty = _RIDGE * np.eye(len(start))
     for _ in range(_STEPS):
         q = _sigmoid(features @ found)
         slope = features.T @ (rows * (hits - q)) - penalty @ (found - start)
         curve = (features * (rows * q * (1 - q))[:, None]).T @ features + penalty
         step = np.linalg.solve(curve, slope)
-        found += step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
+        length = min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
+        found = found + length * step
         if np.abs(step).max() < 1e-10:
             break
-    covariance: Floats = np.linalg.inv(curve)
-    return found, covariance
+    return np.asarray(found), np.asarray(np.linalg.inv(curve), dtype=np.float64)
 
 
 class ConfidenceEstimator:
