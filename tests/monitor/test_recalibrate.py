@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import polars as pl
@@ -19,6 +20,7 @@ from roadworthy.bundle import Bundle
 from roadworthy.bundle.core.calibration import recalibrated_core
 from roadworthy.bundle.write import package
 from roadworthy.cli import app
+from roadworthy.cli.advise import Looked, look_at
 from roadworthy.errors import InputError
 from roadworthy.evaluate import test as evaluate
 from roadworthy.monitor.feedback import Outcomes
@@ -231,6 +233,19 @@ def test_the_verb_does_what_is_advised_and_a_server_answers_as_the_new_core(
     actions = json.loads(run.invoke(app, ["advise", *model, "--json"]).output)["actions"]
     (advised,) = [each for each in actions if each["kind"] == "recalibrate"]
     assert "--recalibrate" in advised["command"]
+
+    def since_yesterday(*given: Any) -> Looked:
+        looked = look_at(*given)
+        late = [msgspec.structs.replace(each, since="2099-01-01") for each in looked.actions]
+        return looked._replace(actions=tuple(late))
+
+    with monkeypatch.context() as patch:  # labels of what changed a moment ago come later
+        patch.setattr("roadworthy.cli.retrain.look_at", since_yesterday)
+        ran = run.invoke(app, ["retrain", *model, "--if-advised", "--json"])
+    assert ran.exit_code == 0, ran.output
+    said = json.loads(ran.output)
+    assert said["challenger"] is None
+    assert said["advice"].startswith("wait for labels since 2099-01-01: 0 labelled rows")
     ran = run.invoke(app, ["retrain", *model, "--if-advised", "--json"])
     assert ran.exit_code == 0, ran.output
     name = json.loads(ran.output)["challenger"]

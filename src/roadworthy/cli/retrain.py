@@ -53,7 +53,7 @@ def retrain(
     Example: `roadworthy retrain --model loans@champion --since 2026-02-10`
     """
     from roadworthy.monitor.recalibrate import recalibrate as recalibrated
-    from roadworthy.monitor.retrain import move_threshold
+    from roadworthy.monitor.retrain import TooFewLabelsError, move_threshold
     from roadworthy.monitor.retrain import retrain as make
 
     wanted = load_project(project, destination)
@@ -77,15 +77,23 @@ def retrain(
         bundle, outcomes = load_outcomes(wanted, model, log)
     board = Board(parse_duration(budget or wanted.train.budget), quiet=quiet or json)
     day = None if since is None else parse_day(since)
-    if threshold is not None:
-        made = move_threshold(bundle, outcomes, threshold, wanted)
-    elif recalibrate:
-        made = recalibrated(bundle, outcomes, wanted, since=day)
-    else:
-        with board.live():
-            made = make(
-                bundle, outcomes, wanted, since=day, old=day is None, budget=budget, report=board
-            )
+    try:
+        if threshold is not None:
+            made = move_threshold(bundle, outcomes, threshold, wanted)
+        elif recalibrate:
+            made = recalibrated(bundle, outcomes, wanted, since=day)
+        else:
+            with board.live():
+                made = make(
+                    bundle, outcomes, wanted, since=day, old=day is None, budget=budget,
+                    report=board,
+                )  # fmt: skip
+    except TooFewLabelsError as error:
+        if not if_advised:
+            raise
+        when = f" since {since}" if since else ""
+        _not_advised(f"wait for labels{when}: {error.what}", json=json)
+        return
     _tell(made, bundle.version, json=json)
     if made.verdict.outcome != "pass":
         raise typer.Exit(1)

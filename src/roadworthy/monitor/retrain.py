@@ -43,6 +43,10 @@ _CANARY_PERCENT = 10
 Promotion = Literal["no", "shadow", "canary", "yes"]
 
 
+class TooFewLabelsError(InputError):
+    """There are too few labelled rows yet to learn from, or to compare on."""
+
+
 class Parts(NamedTuple):
     """Labelled rows: what the challenger learns from, and what it is compared on.
 
@@ -195,13 +199,13 @@ def split_rows(
     """The labelled rows of a window, the newest of them apart.
 
     Raises:
-        InputError: There are too few.
+        TooFewLabelsError: There are too few.
     """
     recent, told = recent_rows(outcomes, since, window_days)
     chosen = recent.take(recent.known)
     tested = round(len(chosen) * test_share)
     if tested < _MIN_TEST or len(chosen) - tested < _MIN_NEW:
-        raise InputError(
+        raise TooFewLabelsError(
             f"{len(chosen):,} labelled rows are too few: {_MIN_NEW} to learn from and {_MIN_TEST} "
             "to compare on are needed",
             where="[monitor] labels",
