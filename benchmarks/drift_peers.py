@@ -30,7 +30,10 @@ about = DataDefinition(numerical_columns=numbers,
                        categorical_columns=[name for name in columns if name not in numbers])
 def read(path):
     return Dataset.from_pandas(pd.read_parquet(path), data_definition=about)
-base, found = read(folder / "reference.parquet"), []
+base, found = pd.read_parquet(folder / "reference.parquet"), []
+if len(sys.argv) > 2:  # all of it takes twenty seconds a window; its distances need no more rows
+    base = base.sample(5000, random_state=0)
+base = Dataset.from_pandas(base, data_definition=about)
 for path in sorted(folder.glob("window*.parquet")):
     result = Report([DataDriftPreset()]).run(read(path), base).dict()
     flagged = []
@@ -51,24 +54,37 @@ from pathlib import Path
 import pandas as pd
 import nannyml
 folder = Path(sys.argv[1])
-base = pd.read_parquet(folder / "reference.parquet")
-columns = list(base.columns)
+daily = len(sys.argv) > 2
+def read(path, day):
+    rows = pd.read_parquet(path)
+    if daily:
+        rows["at"] = pd.Timestamp("2026-01-01") + pd.Timedelta(days=day)
+    return rows
+paths = sorted(folder.glob("window*.parquet"))
+base = read(folder / "reference.parquet", 0)
+columns = [name for name in base.columns if name != "at"]
 levels = [name for name in columns if name.startswith("level")]
+chunks = {"chunk_size": 1000}
+if daily:
+    base["at"] += pd.to_timedelta(base.index // (len(base) // int(sys.argv[2])), unit="D")
+    chunks = {"timestamp_column_name": "at", "chunk_period": "D"}
 drift = nannyml.UnivariateDriftCalculator(
-    column_names=columns, treat_as_categorical=levels, chunk_size=1000)
-blank = nannyml.MissingValuesCalculator(column_names=columns, chunk_size=1000)
+    column_names=columns, treat_as_categorical=levels, **chunks)
+blank = nannyml.MissingValuesCalculator(column_names=columns, **chunks)
 drift.fit(base)
 blank.fit(base)
-found = []
-for path in sorted(folder.glob("window*.parquet")):
-    window, flagged = pd.read_parquet(path), set()
+found = [set() for _ in paths]
+windows = [read(path, 1000 + place) for place, path in enumerate(paths)]
+calls = [(0, pd.concat(windows, ignore_index=True))] if daily else enumerate(windows)
+for start, window in calls:
     for calculator in (drift, blank):
         table = calculator.calculate(window).filter(period="analysis").to_df()
         for column in table.columns:
-            if column[-1] == "alert" and bool(table[column].any()):
-                flagged.add(column[0])
-    found.append(sorted(flagged))
-print("ANSWER" + json.dumps(found))
+            if column[-1] == "alert":
+                for place, alert in enumerate(table[column]):
+                    if alert:
+                        found[start + (place if daily else 0)].add(column[0])
+print("ANSWER" + json.dumps([sorted(flagged) for flagged in found]))
 """,
 }
 
@@ -80,14 +96,20 @@ def write_windows(folder: Path, base: Rows, windows: list[Rows]) -> None:
         frame_of(rows).write_parquet(folder / f"window{place:05}.parquet")
 
 
-def ask_peers(folder: Path) -> dict[str, list[set[str]]]:
-    """The columns that each library flags in each window; a library that fails is left out."""
+def ask_peers(folder: Path, days: int = 0) -> dict[str, list[set[str]]]:
+    """The columns that each library flags in each window; a library that fails is left out.
+
+    Args:
+        folder: Reference and windows.
+        days: Of how many days of as many rows the reference is, where each window is one day:
+            NannyML then learns its limits from days, and Evidently gets 5,000 rows of reference.
+    """
     answers = {}
     for name, needs in _NEEDS.items():
         try:
             python = _environment(name, needs)
             run = subprocess.run(
-                [str(python), "-c", _PROGRAMS[name], str(folder)],
+                [str(python), "-c", _PROGRAMS[name], str(folder), *([str(days)] if days else [])],
                 capture_output=True, text=True, check=True, timeout=1800,
                 env={**os.environ, "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"},
             )  # fmt: skip

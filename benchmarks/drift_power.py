@@ -293,7 +293,7 @@ def day_peers(models: int) -> None:
         windows = [rows for name in ("quiet", "weak", "strong") for rows in made[name]]
         with tempfile.TemporaryDirectory() as folder:
             write_windows(Path(folder), joined(made["reference"]), windows)
-            answers = ask_peers(Path(folder))
+            answers = ask_peers(Path(folder), REFERENCE_DAYS)
         for peer, flagged in answers.items():
             quiet = np.array([bool(columns) for columns in flagged[:QUARTER]])
             shifted = ["number0" in columns for columns in flagged[QUARTER:]]
