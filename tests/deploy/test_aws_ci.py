@@ -337,6 +337,7 @@ def test_the_role_may_do_all_that_a_second_apply_does(
     # who others' roles are is only asked where it may be known, and who one is needs no permission
     lacking = {each for each in asked if not any(fnmatch.fnmatch(each, one) for one in actions)}
     assert lacking - {"sts:GetCallerIdentity"} == {"iam:ListRoles"}
+    destroy(provider(wanted))  # the role of the machine as well
 
 
 def test_the_tag_by_which_everything_is_found_is_not_on_what_is_shared(
