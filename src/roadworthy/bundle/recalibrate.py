@@ -22,7 +22,7 @@ from roadworthy.bundle.write import microseconds_per_row
 from roadworthy.contract import Contract, Interval
 from roadworthy.errors import InputError, RoadworthyError
 from roadworthy.observe.reference import FILE_NAME as REFERENCE
-from roadworthy.observe.reference import with_scores
+from roadworthy.observe.rescore import with_scores
 from roadworthy.table import Table
 from roadworthy.train import TrainedModel
 from roadworthy.train.calibration import Calibrated, CalibratedNumbers, Calibration

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from roadworthy.contract import Column, Contract
 from roadworthy.observe.counting import Noticed, RowCounter, value_reader
 from roadworthy.observe.counts import Cells, Counts
-from roadworthy.observe.layout import SERVICE, ColumnBins, Layout, Shape
+from roadworthy.observe.layout import ColumnBins, Layout, Shape
 from roadworthy.prepare.plan import Feature, FeaturePlan
 from roadworthy.prepare.rows import BLANK
 
@@ -26,6 +26,8 @@ FORMAT = 1
 DAYS = 91
 """Days that are kept: a quarter, thirteen of each weekday."""
 MIN_DAYS = 14
+ROWS_A_DAY = 20
+"""Rows from which a day counts."""
 MAX_LEVELS = 30
 MAX_PAIRS = 100
 MAX_DAY_CELLS = 1_000_000
@@ -34,7 +36,6 @@ _WIDE = 200
 """Columns from which there are fewer bins, so that counts stay small."""
 _PAIR_ROWS = 20_000
 _PAIR_COLUMNS = 200
-_ROWS_A_DAY = 20
 _CHUNK = 1000
 _CLOCK = 0.9
 _MICROSECONDS = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6}
@@ -168,7 +169,7 @@ def learn_reference(
     classes = len(contract.target.classes)
     edges: tuple[float, ...] = ()
     if not classes and scores is not None:
-        edges = _number_edges(scores.reshape(-1), wide=False)[0]
+        edges = number_edges(scores.reshape(-1), wide=False)[0]
     pairs = _pairs(contract, plan, tuple(columns), matrix, noticed)
     layout = Layout(tuple(columns), pairs, classes, edges)
     counter = RowCounter(contract, plan, layout)
@@ -209,49 +210,6 @@ def learn_reference(
     )
 
 
-def with_scores(
-    reference: Reference,
-    contract: Contract,
-    plan: FeaturePlan,
-    scores: Floats,
-    days: NDArray[np.str_],
-) -> Reference:
-    """The reference of a model that answers otherwise: what is counted of answers made anew.
-
-    Its columns keep their counts and days. Where it has days, answers are counted on the days of
-    the rows given, on which no column is.
-
-    Args:
-        reference: The reference.
-        contract: The columns.
-        plan: What the vectors are.
-        scores: Its answers now `[N, K]` or `[N, 1]`.
-        days: ISO date of each `[N]`.
-    """
-    old = reference.layout
-    edges: tuple[float, ...] = ()
-    if not reference.classes:
-        edges = _number_edges(scores.reshape(-1), wide=False)[0]
-    layout = Layout(reference.columns, reference.pairs, reference.classes, edges)
-    counter = RowCounter(contract, plan, layout)
-
-    def count(cells: Cells, own: Floats) -> str:
-        made = np.zeros(layout.size, dtype=np.int64)
-        made[: old.class_start] = cells[: old.class_start]
-        made[SERVICE.index("scored")] = 0
-        counter.count_scores(own, made)
-        return write_cells(made)
-
-    none, nothing = scores[:0], np.zeros(old.size, dtype=np.int64)
-    by_day = {day: count(cells, none) for day, cells in reference.day_cells.items()}
-    known, rows = np.unique(days, return_counts=True)
-    for day in known[rows >= _ROWS_A_DAY][-DAYS:].tolist() if by_day else ():
-        by_day[day] = count(reference.day_cells.get(day, nothing), scores[days == day])
-    return msgspec.structs.replace(
-        reference, score_edges=edges, total=count(reference.cells, scores), days=by_day
-    )
-
-
 def _between(rows: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
     low, high = np.searchsorted(rows, [start, end])
     return rows[low:high] - start
@@ -283,7 +241,7 @@ def _bins(
     if not known.any():
         return ColumnBins(name=column.name, shape="none", groups=(0,))
     wide = len(contract.columns) > _WIDE
-    edges, inner = _number_edges(values[known], wide=wide)
+    edges, inner = number_edges(values[known], wide=wide)
     shape: Shape = "count" if column.kind == "text" else "number"
     clock = column.kind == "date" and times is None
     if times is not None and column.kind in ("date", "number"):
@@ -298,7 +256,7 @@ def _bins(
     )
 
 
-def _number_edges(values: Floats, *, wide: bool) -> tuple[tuple[float, ...], tuple[int, int]]:
+def number_edges(values: Floats, *, wide: bool) -> tuple[tuple[float, ...], tuple[int, int]]:
     """Edges on the quantiles, and beyond the range on powers of two up to 2^32.
 
     Beyond the range of positive numbers the edges are multiples of its ends, else they are
@@ -386,9 +344,9 @@ def _days(times: Floats | None, size: int) -> dict[str, tuple[int, int]]:
         return {}
     numbers = np.floor(known * _MICROSECONDS[unit] / _DAY).astype(np.int64)
     found, starts, rows = np.unique(numbers, return_index=True, return_counts=True)
-    good = rows >= min(_ROWS_A_DAY, float(np.median(rows)) or 1)
+    good = rows >= min(ROWS_A_DAY, float(np.median(rows)) or 1)
     kept = np.flatnonzero(good)[-min(DAYS, MAX_DAY_CELLS // size) :]
-    if len(kept) < MIN_DAYS or np.median(rows[kept]) < _ROWS_A_DAY:
+    if len(kept) < MIN_DAYS or np.median(rows[kept]) < ROWS_A_DAY:
         return {}
     dates = found[kept].astype("datetime64[D]").astype(str).tolist()
     ends = starts + rows
