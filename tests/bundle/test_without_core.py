@@ -21,6 +21,7 @@ from sklearn.tree import DecisionTreeRegressor
 import roadworthy as rw
 from roadworthy.bundle import Bundle
 from roadworthy.bundle.foreign import adopt
+from roadworthy.bundle.recalibrate import check_recalibratable
 from roadworthy.errors import CheckFailed, InputError, RowsError
 from roadworthy.image.context import write_context
 from roadworthy.project import Project, ServeSection
@@ -158,6 +159,11 @@ def test_no_image_is_made_of_it(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no core"):
         write_context(bundle, Project(), tmp_path / "context", "base")
     assert not (tmp_path / "context").exists()
+
+
+def test_no_calibration_is_put_behind_it(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="it has no core"):
+        check_recalibratable(bundle)
 
 
 def test_the_server_opens_it_as_the_project_says_and_refuses_what_the_model_refuses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from roadworthy.monitor.recalibration import fit_recalibration
 from roadworthy.prepare.columns import encode_columns
 from roadworthy.project import Project, load_project
 from roadworthy.registry.opening import open_registry
+from roadworthy.table import read_table
+from roadworthy.train import train
 from tests.conftest import Trained, serving, train_example
 from tests.monitor.production import leave
 
@@ -166,6 +169,60 @@ def test_several_classes_and_numbers_with_their_interval_and_skops(
     opened = made.challenger.estimator("skops")
     rows = outcomes.predictions.inputs.head(50)
     assert np.allclose(opened.predict(rows), got[:50])
+
+
+def test_days_of_the_reference_keep_their_columns_and_get_the_answers_of_now(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(1)
+    rows, days = 2000, 40
+    start = datetime.datetime(2025, 12, 1, tzinfo=datetime.UTC)
+    x = random.normal(size=rows)
+    frame = pl.DataFrame(
+        {
+            "at": [start + datetime.timedelta(days=days * row / rows) for row in range(rows)],
+            "x": x,
+            "y": np.where(x + random.normal(size=rows) > 0, "yes", "no"),
+        }
+    )
+    options = Project().override("data", time="at").override("train", candidates=("linear",))
+    table = read_table(frame, "y", project=options, name="days")
+    model = train(table, project=options)
+    champion = package(model, evaluate(model, table.holdout), directory=tmp_path / "first")
+    known = champion.reference.day_cells
+    assert len(known) > 14
+
+    served = pl.DataFrame(
+        {"at": [start + datetime.timedelta(days=80 + row / 25) for row in range(1000)],
+         "x": random.normal(size=1000)}
+    )  # fmt: skip
+    served = served.select(champion.contract.names)
+    times = np.array([(start.timestamp() + (80 + row / 25) * 86400) for row in range(1000)])
+    keys = pl.DataFrame(
+        {
+            "request_id": [f"r{row}" for row in range(1000)], "row": np.zeros(1000, np.int64),
+            "version": [champion.version] * 1000, "time": times,
+        }
+    )  # fmt: skip
+    old = answers(champion, served)
+    odds = np.log(old[:, 1] / old[:, 0]) + 1.5
+    labels = (random.random(1000) < 1 / (1 + np.exp(-odds))) * 1.0
+    outcomes = Outcomes(Predictions(champion.contract, keys, served, old), labels, times + 3600)
+    made = recalibrate(champion, outcomes, project(tmp_path)).challenger
+
+    layout, cells = made.reference.layout, made.reference.day_cells
+    scores = answers(made, served)
+    for day, before in known.items():
+        columns = slice(layout.latencies.stop, layout.class_start)
+        assert (cells[day][columns] == before[columns]).all()
+        assert layout.service(cells[day], "rows") == layout.service(before, "rows")
+        assert layout.service(cells[day], "scored") == 0  # nothing is known of its answers
+        assert not cells[day][layout.class_start :].any()
+    lately = {day: one for day, one in cells.items() if day not in known}
+    assert len(lately) == 40
+    said = sum(layout.class_counts(one) for one in lately.values())
+    assert said.tolist() == np.bincount(scores.argmax(axis=1), minlength=2).tolist()
+    assert layout.class_counts(made.reference.cells).tolist() == said.tolist()
 
 
 @settings(max_examples=30, deadline=None)
