@@ -5,6 +5,9 @@ RUN := $(UV) run --frozen --all-extras
 BUDGET ?= 60s
 PORT ?= 8080
 
+# Where bytecode is not kept, each of the many processes compiles every library anew: ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo test lint bench docs clean
 
 $(UV):
