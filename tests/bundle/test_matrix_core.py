@@ -139,14 +139,17 @@ def test_features_that_share_a_table_add_up_as_each_alone(
     np.testing.assert_allclose(run(matrix), wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_the_same_row_has_the_same_sum_in_whatever_company() -> None:
+@pytest.mark.parametrize("targets", [1, 3])
+def test_the_same_row_has_the_same_sum_in_whatever_company(targets: int) -> None:
     random = np.random.default_rng(0)
-    run = compile_matrix_core(graph_of([40] * 300, 1, random), INPUT, OUTPUT)
+    run = compile_matrix_core(graph_of([40] * 300, targets, random), INPUT, OUTPUT)
     assert run is not None
     matrix = random.normal(size=(3000, FEATURES))  # more than are looked at together
     found = run(matrix)
-    for start, end in ((0, 17), (7, 8), (100, 102), (500, 1500), (2990, 3000)):
+    for start, end in ((7, 8), (100, 102), (500, 1500), (2990, 3000)):
         assert np.array_equal(run(matrix[start:end]), found[start:end])
+    for end in range(1, 500):  # whatever is left for the last look
+        assert np.array_equal(run(matrix[:end]), found[:end])
 
 
 def test_a_core_of_any_task_says_what_the_runtime_says(bundles: dict[str, Trained]) -> None:

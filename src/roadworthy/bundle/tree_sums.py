@@ -103,7 +103,7 @@ class TreeSums:
         lines = [table.lines(matrix) for table in self._tables]
         sums = np.empty((len(matrix), self.targets))
         for start in range(0, len(matrix), size):
-            part = slice(start, start + size)
+            part = slice(min(start, len(matrix) - 2), start + size)  # never one row alone
             self._add_up([own[part] for own in lines], sums[part])
         return sums
 
