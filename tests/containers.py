@@ -23,6 +23,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.installing import CACHE, alone, install_debian, update_debian
+
 PACKAGES = ("docker.io", "docker-compose", "iptables", "iproute2", "docker-registry", "skopeo")
 PROGRAMS = ("dockerd", "docker-compose", "iptables", "ip", "docker-registry", "skopeo")
 BASE_PACKAGES = (
@@ -34,7 +36,6 @@ BASE_PACKAGES = (
 )  # fmt: skip
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 BASE = f"python:{PYTHON}-slim"
-CACHE = Path.home() / ".cache" / "roadworthy-tests"
 _UNWANTED = {
     "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "pydoc_data",
     "site-packages", "ensurepip",
@@ -43,15 +44,9 @@ _UNWANTED = {
 
 def install_programs() -> None:
     """What Debian has to bring."""
-    if all(shutil.which(name) for name in PROGRAMS):
-        return
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-    subprocess.run(
-        ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq",
-         "--no-install-recommends", *PACKAGES],
-        check=True, env=environment, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    with alone():
+        if not all(shutil.which(name) for name in PROGRAMS):
+            install_debian(*PACKAGES)
 
 
 @contextlib.contextmanager
@@ -285,14 +280,9 @@ def podman() -> Iterator[dict[str, str]]:
     With runc and modest limits: crun does not run under hybrid control groups.
     """
     install_programs()
-    if not (shutil.which("podman") and shutil.which("buildah")):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        subprocess.run(
-            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq",
-             "--no-install-recommends", *PODMAN_PACKAGES],
-            check=True, env=environment, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+    with alone():
+        if not (shutil.which("podman") and shutil.which("buildah")):
+            install_debian(*PODMAN_PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="podman-", dir="/var/tmp"))
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=32768:32768"]\n'
@@ -335,12 +325,10 @@ def caddy_image(environment: dict[str, str], name: str = "caddy:tests") -> str:
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
-            subprocess.run([*apt, "update", "-qq"], check=True)
-            subprocess.run(
-                ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "caddy"],
-                cwd=folder, check=True,
-            )  # fmt: skip
+            with alone():
+                update_debian()
+            download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "caddy"]
+            subprocess.run(download, cwd=folder, check=True)
             [package] = Path(folder).glob("*.deb")
             subprocess.run(["dpkg-deb", "-x", str(package), f"{folder}/root"], check=True)
             Path(folder, "root/usr/bin/caddy").replace(target)

@@ -31,6 +31,7 @@ from roadworthy.project import PrepareSection
 from roadworthy.table import read_table
 from roadworthy.table.conform import conform
 from tests.conftest import DATA, Trained
+from tests.installing import CACHE, alone, install_node
 
 LEVELS = {"0": 2, "2.5": 1, "16777217": 1}
 BLANKS = ("", "na", "null", "k", "straße")
@@ -319,13 +320,10 @@ ort.InferenceSession.create(model).then(async (session) => {
 def test_javascript_predicts_the_golden_rows(
     bundles: dict[str, Trained], name: str, tmp_path: Path
 ) -> None:
-    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
-    folder = tools / "onnxruntime-node-1.30"
-    if not (folder / "node_modules" / "onnxruntime-node" / "package.json").exists():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
-        command += [str(folder), "onnxruntime-node@1.30.0"]
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(command, check=True, capture_output=True, timeout=600)
+    folder = CACHE / "onnxruntime-node-1.30"
+    with alone():
+        if not (folder / "node_modules" / "onnxruntime-node" / "package.json").exists():
+            install_node(folder, "onnxruntime-node@1.30.0")
     bundle = bundles[name].bundle
     script, rows = tmp_path / "predict.js", tmp_path / "rows.json"
     script.write_text(IN_NODE)

@@ -21,10 +21,10 @@ import pytest
 from roadworthy.bundle import Bundle
 from roadworthy.image.wheel import own_wheel
 from tests.conftest import Server
+from tests.installing import CACHE
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "tests" / "registry" / "data" / "bundle-python-3.12"
-CACHE = Path.home() / ".cache" / "roadworthy-tests"
 MAKE = """
 import sys
 import numpy as np, polars as pl

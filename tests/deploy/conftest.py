@@ -15,6 +15,7 @@ import pytest
 from roadworthy.project import Project, SshSection
 from tests.conftest import Trained, train_example
 from tests.deploy.hosts import Host
+from tests.installing import CACHE
 from tests.registry.conftest import registry_project
 
 
@@ -53,9 +54,7 @@ def ssh_project(folder: Path, host: Host, user: str = "root", **options: object)
         known_hosts=str(host.known_hosts),
         **options,  # type: ignore[arg-type]
     )
-    from tests.deploy.hosts import cache
-
-    project = registry_project(folder, cache=str(cache() / "deploy"))
+    project = registry_project(folder, cache=str(CACHE / "deploy"))
     import msgspec
 
     return msgspec.structs.replace(project, deploy={"prod": section})

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.installing import CACHE, alone, install_debian
+
 RECIPE = [
     "mmdebstrap", "--mode=root", "--variant=minbase", "--skip=cleanup/apt",
     '--aptopt=Acquire::Languages "none"', '--aptopt=Apt::Install-Recommends "false"',
@@ -33,32 +35,25 @@ PACKAGES = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "
             "ssh": "openssh-client", "cloud-init": "cloud-init"}  # fmt: skip
 
 
-def cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "roadworthy-tests"
-
-
 def install(*programs: str) -> None:
     """Debian packages that the tests need, where they are not there yet."""
-    lacking = [PACKAGES[each] for each in programs if shutil.which(each) is None]
-    if lacking:
-        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
-        subprocess.run([*apt, "update", "-qq"], check=True)
-        subprocess.run([*apt, "install", "-y", "-qq", "--no-install-recommends", *lacking],
-                       check=True, capture_output=True, timeout=600)  # fmt: skip
+    with alone():
+        lacking = [PACKAGES[each] for each in programs if shutil.which(each) is None]
+        if lacking:
+            install_debian(*lacking)
 
 
 def root_file_system() -> Path:
     """A Debian root, made once."""
     install("mmdebstrap", "systemd-nspawn", "ip", "ssh")
     key = hashlib.sha256(repr(RECIPE).encode()).hexdigest()[:12]
-    folder = cache() / f"host-{key}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="host-draft-"))
-        draft.chmod(0o755)
-        subprocess.run([*RECIPE, str(draft)], check=True, capture_output=True, timeout=900)
-        draft.rename(folder)
+    folder = CACHE / f"host-{key}"
+    with alone():
+        if not folder.is_dir():
+            draft = Path(tempfile.mkdtemp(dir=CACHE, prefix="host-draft-"))
+            draft.chmod(0o755)
+            subprocess.run([*RECIPE, str(draft)], check=True, capture_output=True, timeout=900)
+            draft.rename(folder)
     return folder
 
 

@@ -37,7 +37,7 @@ from tests.conftest import Server, Trained, serving
 from tests.deploy.aws_balancer import AwsBalancer
 from tests.deploy.aws_server import READS, Aws, Fault, aws_server, point_to
 from tests.deploy.conftest import Load
-from tests.deploy.hosts import cache
+from tests.installing import CACHE
 from tests.registry.conftest import registry_project
 
 pytestmark = pytest.mark.timeout(600)
@@ -107,7 +107,7 @@ def balancer(
 def project(house: Path, front: AwsBalancer, **values: Any) -> Project:
     section = AwsSection(region=REGION, port=front.port, instances=Instances(min=2, max=3),
                          keep=2, **values)  # fmt: skip
-    wanted = registry_project(house, cache=str(cache() / "deploy"))
+    wanted = registry_project(house, cache=str(CACHE / "deploy"))
     return msgspec.structs.replace(wanted, deploy={front.deployment: section})
 
 

@@ -24,7 +24,7 @@ from roadworthy.project import AwsSection, CloudSection, Project, SshSection
 from tests.conftest import Trained
 from tests.deploy.aws_server import Aws, aws_server, point_to
 from tests.deploy.conftest import Load
-from tests.deploy.hosts import Host, cache
+from tests.deploy.hosts import Host
 from tests.deploy.test_aws_machine import (
     REGION,
     TOLD,
@@ -34,6 +34,7 @@ from tests.deploy.test_aws_machine import (
     told,
     wait_until,
 )
+from tests.installing import CACHE
 from tests.registry.conftest import registry_project
 
 pytestmark = pytest.mark.timeout(900)
@@ -97,7 +98,7 @@ def project(house: Path, host: Host, aws: Aws) -> Project:
         region=REGION, identity=str(host.identity), access="ssm", keep=2,
         secrets=("SERVER_TOKEN",),
     )  # fmt: skip
-    wanted = registry_project(house, cache=str(cache() / "deploy"))
+    wanted = registry_project(house, cache=str(CACHE / "deploy"))
     return msgspec.structs.replace(wanted, deploy={"prod": section})
 
 

@@ -40,7 +40,8 @@ from roadworthy.deploy.opening import wanted_of
 from roadworthy.project import AwsSection, Instances
 from tests.conftest import Trained
 from tests.deploy.aws_server import aws_server, point_to
-from tests.deploy.hosts import Host, cache, install
+from tests.deploy.hosts import Host, install
+from tests.installing import CACHE
 from tests.registry.conftest import registry_project
 
 REGION = "eu-central-1"
@@ -128,7 +129,7 @@ def release_of(folder: Path, trained: Trained, account: Account) -> Iterator[Fle
     with wanted_of(project, "prod", section, trained.bundle) as wanted:
         assert wanted is not None
         yield make(Naming("prod", "adult"), section, project, wanted, account.id,
-                   cache() / "deploy", folder)  # fmt: skip
+                   CACHE / "deploy", folder)  # fmt: skip
 
 
 @pytest.mark.timeout(900)

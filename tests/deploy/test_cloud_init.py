@@ -20,7 +20,8 @@ from roadworthy.deploy.wanted import in_file, in_memory
 from roadworthy.errors import InputError
 from roadworthy.project import Project, SshSection
 from tests.conftest import Trained
-from tests.deploy.hosts import Host, cache, install
+from tests.deploy.hosts import Host, install
+from tests.installing import CACHE
 from tests.registry.conftest import registry_project
 
 FACTS = {"machine": "x86_64", "python": "3.11", "glibc": "2.36"}
@@ -29,7 +30,7 @@ FACTS = {"machine": "x86_64", "python": "3.11", "glibc": "2.36"}
 def project(folder: Path, **options: object) -> Project:
     import msgspec
 
-    wanted = registry_project(folder, cache=str(cache() / "deploy"))
+    wanted = registry_project(folder, cache=str(CACHE / "deploy"))
     section = SshSection(host="new-host", **options)  # type: ignore[arg-type]
     return msgspec.structs.replace(wanted, deploy={"prod": section})
 

