@@ -24,12 +24,8 @@ setup: .venv/.ready          ## the environment, from the lock file
 demo: setup                  ## the main job on a real table, then the live service
 	$(RUN) roadworthy launch examples/data/adult.csv --target income --budget $(BUDGET) --port $(PORT)
 
-# Engines and hosts wait more than they compute: they are tested beside all the rest.
-PLACES := tests/batch tests/deploy tests/image tests/pipeline
-test: setup system           ## every test, in two groups side by side
-	@$(RUN) pytest $(PLACES) >.tests-of-places.log 2>&1 & places=$$!; \
-	$(RUN) pytest tests $(addprefix --ignore=,$(PLACES)); rest=$$?; \
-	wait $$places; there=$$?; cat .tests-of-places.log; exit $$(( rest || there ))
+test: setup system           ## every test, in groups side by side
+	@$(RUN) python -m tests
 
 lint: setup                  ## format, lint, types
 	$(UV) lock --check --quiet
@@ -58,4 +54,4 @@ system:
 	  || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium wrk curl)
 
 clean:
-	rm -rf .tests-of-places.log .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .tests-of-*.log .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

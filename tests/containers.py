@@ -277,8 +277,14 @@ PODMAN_PACKAGES = ("podman", "buildah", "netavark", "aardvark-dns", "catatonit")
 def podman() -> Iterator[dict[str, str]]:
     """Podman and Buildah with a storage of their own; yields the environment in which they run.
 
-    With runc and modest limits: crun does not run under hybrid control groups.
+    With runc and modest limits: crun does not run under hybrid control groups. One at a time: its
+    network has the same name and addresses in every storage.
     """
+    with alone("podman"):
+        yield from _podman()
+
+
+def _podman() -> Iterator[dict[str, str]]:
     install_programs()
     with alone():
         if not (shutil.which("podman") and shutil.which("buildah")):

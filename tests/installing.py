@@ -14,13 +14,13 @@ _APT = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Hold the only right to install: the groups of tests run side by side.
+def alone(what: str = "installing") -> Iterator[None]:
+    """Hold the only right to do something on this machine: groups of tests run side by side.
 
     What is wanted may be there once this is entered, so look again.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "installing").open("w") as lock:
+    with (CACHE / what).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -36,13 +36,13 @@ def run(*words: object, cwd: Path, **options: object) -> subprocess.CompletedPro
 
 def test_launch_prints_one_document(tmp_path: Path) -> None:
     done = run(
-        "launch", DATA / "adult.csv", "--target", "income", "--budget", "25s", "--no-serve",
+        "launch", DATA / "adult.csv", "--target", "income", "--budget", "8s", "--no-serve",
         "--json", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["rows"] == 48_842
-    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.915
+    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.9
     assert (
         document["report"]["metrics"]["roc_auc"]["low"] > document["report"]["baseline"]["roc_auc"]
     )
@@ -58,7 +58,7 @@ def test_launch_tells_a_person_what_happened(tmp_path: Path) -> None:
         '[data]\ndrop = ["body"]\n[guard]\nacknowledge = ["leakage:boat"]\n'
     )
     done = run(
-        "launch", DATA / "titanic.csv", "--target", "survived", "--budget", "15s", "--no-serve",
+        "launch", DATA / "titanic.csv", "--target", "survived", "--budget", "8s", "--no-serve",
         "--name", "ships", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
