@@ -312,6 +312,17 @@ def test_thresholds_near_zero_are_folded_as_lightgbm_reads_zero() -> None:
             assert (x <= folded) == (x <= threshold)
 
 
+@pytest.mark.parametrize("size", [1e299, 2e300, 1e307])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_lightgbms_splits_of_numbers_as_large_as_they_get(classes: int, size: float) -> None:
+    data = rows(classes)
+    data.X[:, 0] *= size
+    fitted = CANDIDATES["boosting"].fit({}, problem(classes), data, rounds=20)
+    thresholds = fitted.estimator.booster_.trees_to_dataframe()["threshold"].dropna()
+    assert (thresholds.abs() >= min(size, 1e300)).any()
+    assert compare(fitted.estimator, classes, data.X).difference < 1e-12
+
+
 @pytest.mark.parametrize("content", [b"", b"not onnx", b"\x08\x0a" + b"\xff" * 50])
 def test_what_is_no_graph_is_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"core\.onnx"):

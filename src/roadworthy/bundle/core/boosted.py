@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,6 @@ from roadworthy.errors import InputError
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
 _CODES = 256
 """HistGradientBoosting has this many codes of categories at most."""
-_FAR = 1e300
-"""LightGBM takes numbers beyond for this (`AvoidInf`)."""
 _ZERO = float(np.float32(1e-35))
 """LightGBM reads |x| up to this (kZeroThreshold) as 0."""
 
@@ -64,13 +61,24 @@ def read_lightgbm(model: Any) -> Boosted:
     if dump.get("average_output"):
         slope /= len(dump["tree_info"]) // targets
     trees = [
-        (number % targets, _lightgbm_reader(tree["tree_structure"], slope))
-        for number, tree in enumerate(dump["tree_info"])
+        (number % targets, _lightgbm_reader(tree["tree_structure"], thresholds, slope))
+        for number, (tree, thresholds) in enumerate(
+            zip(dump["tree_info"], _lightgbm_thresholds(model), strict=True)
+        )
     ]
     return Boosted([], trees, links[objective])
 
 
-def _lightgbm_reader(structure: dict[str, Any], slope: float) -> Callable[[int], Node]:
+def _lightgbm_thresholds(model: Any) -> list[list[float]]:
+    """The thresholds of each tree's splits; its JSON writes those beyond 1e300 as 1e300."""
+    lines = model.booster_.model_to_string().splitlines()
+    named = (line.removeprefix("threshold=") for line in lines if line.startswith("threshold="))
+    return [[float(text) for text in line.split()] for line in named]
+
+
+def _lightgbm_reader(
+    structure: dict[str, Any], thresholds: list[float], slope: float
+) -> Callable[[int], Node]:
     nodes: list[dict[str, Any]] = []
     children: list[list[int]] = []
     waiting: list[tuple[dict[str, Any], int | None]] = [(structure, None)]
@@ -94,19 +102,14 @@ def _lightgbm_reader(structure: dict[str, Any], slope: float) -> Callable[[int],
         if entry["decision_type"] != "<=" or entry["missing_type"] == "Zero":
             kind = "categorical splits" if entry["decision_type"] != "<=" else "zero_as_missing"
             raise InputError(f"LightGBM's {kind} are not exported")
-        threshold = float(entry["threshold"])
+        threshold = thresholds[entry["split_index"]]
         # where no number was missing in training, LightGBM reads a missing one as 0
         left = entry["default_left"] if entry["missing_type"] == "NaN" else threshold >= 0.0
         feature = int(entry["split_feature"])
         below, above = children[number]
-        return Branch(feature, fold_far(fold_zero(threshold)), below, above, bool(left))
+        return Branch(feature, fold_zero(threshold), below, above, bool(left))
 
     return node
-
-
-def fold_far(threshold: float) -> float:
-    """A threshold that sends every x beyond 1e300 the way that LightGBM sends 1e300."""
-    return sys.float_info.max if threshold >= _FAR else threshold
 
 
 def fold_zero(threshold: float) -> float:
