@@ -54,4 +54,4 @@ system:
 	  || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium wrk curl)
 
 clean:
-	rm -rf .tests-of-*.log .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .tests-*.log .venv .uv bundles dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

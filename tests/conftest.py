@@ -46,7 +46,7 @@ def train_example(
 ) -> Trained:
     """A bundle of one family on the first rows of a real table, in a second or two."""
     whole = read_table(DATA / name, target)
-    project = Project().override("train", candidates=(family,), budget="20s", folds=2)
+    project = Project().override("train", candidates=(family,), budget="300s", folds=2)
     for section, values in options.items():
         project = project.override(section, **values)
     import polars as pl
