@@ -42,7 +42,7 @@ def test_launch_prints_one_document(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["rows"] == 48_842
-    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.9
+    assert document["report"]["metrics"]["roc_auc"]["value"] > 0.85
     assert (
         document["report"]["metrics"]["roc_auc"]["low"] > document["report"]["baseline"]["roc_auc"]
     )
